@@ -1,0 +1,1 @@
+"""The method, one module a concern; `README.md` has the map."""

@@ -1,0 +1,388 @@
+"""clingo behind a wall: check a program, enumerate its answer sets, compare two programs.
+
+Everything a model writes is hostile input: it meets clingo only in the worker processes of a `Solver`, each with
+limits on processor time, wall-clock time and memory, without files or network, killed and replaced when a request
+overruns. Programs that try to reach outside (`#include`, `#script`) never get that far.
+
+    with Solver() as solver:
+        solver.check("p(X) :- not q(X).").message
+        solver.answer_sets("{a; b} = 1.").answer_sets
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import psutil
+
+AnswerSet = tuple[tuple[str, ...], tuple[int, ...]]
+"""The shown atoms in order, and the costs by descending priority (empty where nothing is optimised)."""
+
+
+class Verdict(StrEnum):
+    """What became of a program. Only `OK` and `UNSATISFIABLE` are answers; the others are reasons for having none."""
+
+    OK = "ok"
+    SYNTAX = "syntax"
+    UNSAFE = "unsafe"  # unsafe variables, and whatever else grounding refuses
+    UNSATISFIABLE = "unsatisfiable"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    REFUSED = "refused"
+    TOO_MANY = "too many answer sets"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one request: processor seconds, wall-clock seconds, bytes above the idle worker, answer sets."""
+
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 20.0
+    memory_bytes: int = 512 * 2**20
+    answer_sets: int = 2000
+
+
+@dataclass(frozen=True)
+class Request:
+    """One program for the wall: parsed and grounded, and with `solve` also enumerated."""
+
+    program: str
+    solve: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict with clingo's errors as it printed them, its notes (warnings, infos) and, if solved, the answer sets."""
+
+    verdict: Verdict
+    message: str = ""
+    notes: tuple[str, ...] = ()
+    answer_sets: frozenset[AnswerSet] | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether clingo took the program: it parses and grounds (it may still have no answer set)."""
+        return self.verdict in (Verdict.OK, Verdict.UNSATISFIABLE, Verdict.TOO_MANY)
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """Line and column (bytes, from 1) of the first message, or None."""
+        found = re.search(r":(\d+):(\d+)", self.message)
+        return (int(found[1]), int(found[2])) if found else None
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+_CODE = re.compile(r'"(?:\\.|[^"\\\n])*"|%\*|%[^\n]*|#(?:include|script)\b')
+_COMMENT = re.compile(r"%\*|\*%")
+
+
+def refusal(program: str) -> str:
+    """Why `program` may not reach clingo, or "". Strings and comments (clingo nests block comments) are passed over."""
+    try:
+        program.encode()
+    except UnicodeEncodeError as error:
+        return f"<block>:{_line(program, error.start)}: error: the text is not valid UTF-8"
+    if "\0" in program:
+        return f"<block>:{_line(program, program.index(chr(0)))}: error: a NUL byte"
+    depth, position = 0, 0
+    while token := (_COMMENT if depth else _CODE).search(program, position):
+        position = token.end()
+        if token[0] == "%*":
+            depth += 1
+        elif token[0] == "*%":
+            depth -= 1
+        elif token[0][0] == "#":
+            line = _line(program, token.start())
+            return f"<block>:{line}: error: {token[0]} is not allowed, a program may not reach outside itself"
+    return ""
+
+
+def _line(text: str, index: int) -> int:
+    return text.count("\n", 0, index) + 1
+
+
+# --- workers ----------------------------------------------------------------------------------------------------
+
+_WORKER = Path(__file__).with_name("asp_worker.py")
+_GROWTH_KIB = 128 * 1024  # a worker whose peak grew by this much is replaced: clingo never forgets a symbol
+
+
+class _Worker:
+    """One live process, and the deadline of what it is doing. Used by one thread at a time."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.deadline = float("inf")
+        self.killed_for: Verdict | None = None
+        self.first_peak: int | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", str(_WORKER), str(limits.memory_bytes), str(limits.cpu_seconds)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH") if name in os.environ},
+        )
+        self.usage = psutil.Process(self.process.pid)
+
+    def send(self, request: Request) -> None:
+        data = json.dumps({"program": request.program, "solve": request.solve, "cap": self.limits.answer_sets}).encode()
+        self.process.stdin.write(struct.pack(">I", len(data)) + data)
+        self.process.stdin.flush()
+
+    def receive(self) -> Outcome:
+        """The outcome of the oldest request sent; EOFError when the process died of it."""
+        self.deadline = time.monotonic() + self.limits.wall_seconds
+        head = self.process.stdout.read(4)
+        if len(head) < 4:
+            raise EOFError
+        data = self.process.stdout.read(struct.unpack(">I", head)[0])
+        self.deadline = float("inf")
+        reply = json.loads(data)
+        self.first_peak = self.first_peak or reply["peak"]
+        self.grown = reply["peak"] - self.first_peak > _GROWTH_KIB
+        sets = reply.get("answer_sets")
+        return Outcome(
+            Verdict(reply["verdict"]), "\n".join(reply["errors"]), tuple(reply["notes"]),
+            None if sets is None else frozenset((tuple(atoms), tuple(costs)) for atoms, costs in sets),
+        )
+
+    def over(self, now: float) -> Verdict | None:
+        """Why the watchdog should end the running request, if it should."""
+        if now > self.deadline:
+            return Verdict.TIMEOUT
+        if self.deadline < float("inf"):
+            try:
+                if self.usage.memory_info().rss > self.limits.memory_bytes * 1.5:
+                    return Verdict.MEMORY
+            except psutil.Error:
+                return None
+        return None
+
+    def cause_of_death(self) -> Outcome:
+        """The outcome of the request that ended this process."""
+        code = self.process.wait()
+        verdict = self.killed_for or (Verdict.TIMEOUT if code == -_SIGPROF else Verdict.MEMORY)
+        what = "out of time" if verdict is Verdict.TIMEOUT else "out of memory" if code in (-9, 1) else "the solver crashed"
+        return Outcome(verdict, f"error: {what}")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+_SIGPROF = 27
+
+
+class Solver:
+    """A pool of live workers behind one lock-free front; use it from any thread, close it when done.
+
+    Parameters
+    ----------
+    workers: processes to keep; by default one a core.
+    limits: of each request.
+    """
+
+    def __init__(self, workers: int | None = None, limits: Limits = Limits()):
+        self.limits = limits
+        self.size = workers or os.cpu_count() or 1
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        for _ in range(self.size):
+            self._idle.put(None)  # started when first needed
+        self._alive: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, daemon=True, name="asp-watchdog")
+        self._watchdog.start()
+
+    def check(self, program: str) -> Outcome:
+        """Parse and ground `program`: `OK`, or why not."""
+        return self._run_batch([Request(program)])[0]
+
+    def answer_sets(self, program: str) -> Outcome:
+        """All (optimal) answer sets of `program`, projected on what it shows."""
+        return self._run_batch([Request(program, solve=True)])[0]
+
+    def run(self, requests: Iterable[Request], batch: int = 16) -> Iterator[Outcome]:
+        """The outcomes of `requests`, in order, computed by all workers, at most a few batches ahead of the reader."""
+        requests = iter(requests)
+        batches = iter(lambda: list(islice(requests, batch)), [])
+        with ThreadPoolExecutor(self.size) as pool:
+            pending = [pool.submit(self._run_batch, part) for part in islice(batches, 2 * self.size)]
+            while pending:
+                yield from pending.pop(0).result()
+                pending.extend(pool.submit(self._run_batch, part) for part in islice(batches, 1))
+
+    def close(self) -> None:
+        """End all workers. Requests still running come back as timeouts."""
+        self._closed.set()
+        with self._lock:
+            for worker in list(self._alive):
+                worker.killed_for = worker.killed_for or Verdict.TIMEOUT
+                worker.process.kill()
+        self._watchdog.join()
+        for worker in list(self._alive):
+            worker.end()
+        self._alive.clear()
+
+    def __enter__(self) -> Solver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(0.05):
+            now = time.monotonic()
+            with self._lock:
+                for worker in self._alive:
+                    if worker.killed_for is None and (reason := worker.over(now)):
+                        worker.killed_for = reason
+                        worker.process.kill()
+
+    def _run_batch(self, requests: Sequence[Request]) -> list[Outcome]:
+        reasons = [refusal(request.program) for request in requests]
+        outcomes = [Outcome(Verdict.REFUSED, reason) if reason else None for reason in reasons]
+        todo = deque(index for index, reason in enumerate(reasons) if not reason)
+        died: int | None = None  # a death that no limit explains counts only when the same program meets it twice
+        worker = self._idle.get()
+        try:
+            while todo:
+                try:
+                    worker = worker or self._start()
+                    for index in (ahead := self._fitting(requests, todo)):
+                        worker.send(requests[index])
+                    for index in ahead:
+                        outcomes[index] = worker.receive()
+                        todo.popleft()
+                    if worker.grown:
+                        worker = self._retire(worker)
+                except (EOFError, OSError):
+                    outcome = worker.cause_of_death()
+                    worker = self._retire(worker)
+                    if outcome.verdict is Verdict.TIMEOUT or died == todo[0]:
+                        outcomes[todo.popleft()] = outcome
+                    else:
+                        died = todo[0]
+            return outcomes
+        finally:
+            self._idle.put(worker)
+
+    @staticmethod
+    def _fitting(requests: Sequence[Request], todo: Iterable[int], room: int = 30_000) -> list[int]:
+        """The next of `todo` that fit a pipe together (at least one), so that neither side waits for the other."""
+        fitting: list[int] = []
+        for index in todo:
+            room -= len(requests[index].program.encode()) + 100
+            if fitting and room < 0:
+                break
+            fitting.append(index)
+        return fitting
+
+    def _start(self) -> _Worker:
+        if self._closed.is_set():
+            raise RuntimeError("this Solver is closed")
+        worker = _Worker(self.limits)
+        with self._lock:
+            self._alive.add(worker)
+        return worker
+
+    def _retire(self, worker: _Worker) -> None:
+        with self._lock:
+            self._alive.discard(worker)
+        worker.end()
+
+
+@cache
+def shared_solver() -> Solver:
+    """The process-wide solver with default limits; ended at exit."""
+    solver = Solver()
+    atexit.register(solver.close)
+    return solver
+
+
+# --- equivalence ------------------------------------------------------------------------------------------------
+
+
+class Relation(StrEnum):
+    """How a candidate's answer sets stand to the gold program's."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    UNDECIDED = "undecided"  # a limit was met on either side, or the gold program itself fails
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A relation over all instances, the candidate's worst verdict, and the shortest evidence of a difference."""
+
+    relation: Relation
+    verdict: Verdict
+    evidence: str = ""
+
+
+def compare(gold: Sequence[Outcome], candidate: Sequence[Outcome]) -> Comparison:
+    """Compare two programs by their solved outcomes, one a instance, in the same order.
+
+    Equal means: on every instance the same set of projected answer sets with the same costs. A limit met by either
+    side is never equality; a candidate that clingo rejects differs from everything, a rejected one included.
+    """
+    if not gold or len(gold) != len(candidate):
+        raise ValueError("both programs need an outcome for each instance, and there must be one")
+    undecided: Comparison | None = None
+    for expected, got in zip(gold, candidate, strict=True):
+        if got.verdict in (Verdict.SYNTAX, Verdict.UNSAFE, Verdict.REFUSED):
+            return Comparison(Relation.DIFFERENT, got.verdict, got.message)
+    for expected, got in zip(gold, candidate, strict=True):
+        if expected.answer_sets is None or got.answer_sets is None:
+            undecided = undecided or Comparison(Relation.UNDECIDED, got.verdict, got.message)
+        elif expected.answer_sets != got.answer_sets:
+            return Comparison(Relation.DIFFERENT, got.verdict, evidence(expected.answer_sets, got.answer_sets))
+    return undecided or Comparison(Relation.EQUAL, candidate[0].verdict)
+
+
+def evidence(expected: frozenset[AnswerSet], got: frozenset[AnswerSet]) -> str:
+    """The shortest true sentence that tells `got` from `expected`, in the words of the repair prompt."""
+    if not got:
+        return "UNSATISFIABLE, though there should be an answer set"
+    if not expected:
+        return "SATISFIABLE, though there should be no answer set"
+
+    def always(sets: frozenset[AnswerSet]) -> frozenset[str]:
+        return frozenset.intersection(*(frozenset(atoms) for atoms, _ in sets))
+
+    def ever(sets: frozenset[AnswerSet]) -> frozenset[str]:
+        return frozenset().union(*(atoms for atoms, _ in sets))
+
+    for template, atoms in (
+        ("the atom {} is never true, though it should be possible", ever(expected) - ever(got)),
+        ("the atom {} is possible, though it should never be true", ever(got) - ever(expected)),
+        ("the atom {} is not in every answer set, though it should be", always(expected) - always(got)),
+        ("the atom {} is in every answer set, though it should not be", always(got) - always(expected)),
+    ):
+        if atoms:
+            return template.format(min(atoms, key=lambda atom: (len(atom), atom)))
+    costs = [{cost for _, cost in sets} for sets in (expected, got)]
+    if costs[0] != costs[1]:
+        right, wrong = (" ".join(map(str, min(values))) for values in costs)
+        return f"the optimal cost is {wrong}, though it should be {right}"
+    if len(got) != len(expected):
+        return f"there are {len(got)} answer sets, though there should be {len(expected)}"
+    return "the answer sets combine the same atoms in other ways than they should"

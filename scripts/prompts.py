@@ -1,0 +1,59 @@
+"""Every text a model reads, for training and for inference: one builder, so that the two can never differ.
+
+A conversation is [system: persona and description] then, a step, [user: instruction] [assistant: rule]. A repair is
+an independent turn of the same shape: the instruction, the code that failed and the solver's message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+Message = dict[str, str]
+"""`{"role": "system" | "user" | "assistant", "content": text}`"""
+
+PERSONA = (
+    "You are an expert in Answer Set Programming. You write clingo code one step at a time: for each instruction, "
+    "answer with the one statement that implements it and nothing else. Use the predicates of the problem below."
+)
+
+
+def system(description: str) -> Message:
+    """The opening message: who the model is, and the full description of the problem."""
+    return {"role": "system", "content": f"{PERSONA}\n\n{description.strip()}"}
+
+
+def step(instruction: str) -> Message:
+    """The user's turn for one step."""
+    return {"role": "user", "content": instruction.strip()}
+
+
+def answer(code: str) -> Message:
+    """The assistant's turn: the code of one step."""
+    return {"role": "assistant", "content": code.strip()}
+
+
+def conversation(description: str, steps: Sequence[tuple[str, str]]) -> list[Message]:
+    """The messages for `steps`, pairs of instruction and code, with the history in view."""
+    messages = [system(description)]
+    for instruction, code in steps:
+        messages += [step(instruction), answer(code)]
+    return messages
+
+
+def repair(description: str, instruction: str, broken: str, error: str) -> list[Message]:
+    """The prompt of an independent repair turn: broken code and the solver's message, as it stands."""
+    text = (
+        f"{instruction.strip()}\n\nThis code for the step is wrong:\n{broken}\n\n"
+        f"The solver says:\n{error}\n\nAnswer with the corrected code."
+    )
+    return [system(description), {"role": "user", "content": text}]
+
+
+_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+
+
+def code_of(output: str) -> tuple[str, bool]:
+    """The code in a model's output, and whether a Markdown fence had to be stripped for it. Nothing else is mended."""
+    fence = _FENCE.search(output)
+    return (fence[1].strip(), True) if fence else (output.strip(), False)
