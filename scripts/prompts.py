@@ -41,13 +41,20 @@ def conversation(description: str, steps: Sequence[tuple[str, str]]) -> list[Mes
     return messages
 
 
-def repair(description: str, instruction: str, broken: str, error: str) -> list[Message]:
-    """The prompt of an independent repair turn: broken code and the solver's message, as it stands."""
-    text = (
-        f"{instruction.strip()}\n\nThis code for the step is wrong:\n{broken}\n\n"
-        f"The solver says:\n{error}\n\nAnswer with the corrected code."
-    )
-    return [system(description), {"role": "user", "content": text}]
+REPAIR_PERSONA = (
+    "You are an expert in Answer Set Programming. You get one clingo statement that is wrong and what the solver says "
+    "of it. Answer with the corrected statement and nothing else."
+)
+
+
+def repair(instruction: str, broken: str, error: str) -> list[Message]:
+    """The prompt of a repair: an independent turn with the instruction, the broken code and the solver's message.
+
+    It leaves the problem's description out: the instruction says what is meant, and the turn stays short enough to be
+    asked several times a step.
+    """
+    text = f"Instruction: {instruction.strip()}\n\nCode:\n{broken}\n\nSolver:\n{error}"
+    return [{"role": "system", "content": REPAIR_PERSONA}, {"role": "user", "content": text}]
 
 
 _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)

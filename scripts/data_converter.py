@@ -1,0 +1,311 @@
+"""Annotated problems in, proved JSONL out, with a report of what was kept and dropped and why.
+
+    python -m scripts.data_converter --benchmarks data/benchmarks --out data --seed 0
+
+Two kinds of rows: conversations (a problem step by step, in several styles, namings and noise) and independent
+repair turns. Each carries a proof: renamed programs have the answer sets of the original, a repair's message is what
+clingo prints for that code in its context, its fix is accepted. Same input and seed, same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tqdm import tqdm
+
+from scripts import prompts
+from scripts.asp_solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
+from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, same_up_to
+from scripts.benchmarks import Problem, read_problems, split_of
+from scripts.feedback import complaint, context_of
+from scripts.recipe import profile as profile_named
+from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
+
+SPLITS = ("train", "valid", "test")
+NAMINGS = ("original", *POOLS)
+NOISE_SHARE = 0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
+EVIDENCE = "clingo accepts this code, but "  # opens a message that comes from comparing answer sets
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Report:
+    """Counts of what was made, proved and dropped, as the notebook and `report.json` show them."""
+
+    rows: Counter = field(default_factory=Counter)
+    dropped: Counter = field(default_factory=Counter)
+    proofs: Counter = field(default_factory=Counter)
+    findings: list[dict] = field(default_factory=list)
+
+    def as_json(self) -> dict:
+        rows = [dict(zip(("split", "kind", "style", "naming", "noise", "corruption", "rows"), (*k, n), strict=True))
+                for k, n in sorted(self.rows.items(), key=str)]
+        return {"rows": rows, "dropped": dict(sorted(self.dropped.items())), "proofs": dict(sorted(self.proofs.items())),
+                "findings": self.findings}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A problem under one naming: instructions and codes of its steps with an instruction, and the code without."""
+
+    naming: str
+    given: str
+    steps: tuple[tuple[str, str], ...]
+
+    @property
+    def program(self) -> str:
+        return context_of("", self.given, [code for _, code in self.steps])
+
+
+def describe(description: str, given: str) -> str:
+    """The description for the system message; code that came without an instruction is shown with it."""
+    return f"{description}\n\nThe program already contains:\n{given}" if given else description
+
+
+# --- variants ---------------------------------------------------------------------------------------------------
+
+
+def variants(problem: Problem, solver: Solver, gold: list[Outcome], report: Report) -> dict[str, Variant]:
+    """The problem under each naming whose renaming is proved: same trees, nothing merged, same answer sets."""
+    encoding = problem.encoding
+    steps = tuple((step.instruction, step.code) for step in encoding.instructed)
+    result = {"original": Variant("original", encoding.given, steps)}
+    for pool in POOLS:
+        renamed = [rename(instruction, code, pool) for instruction, code in steps]
+        if not all(same_up_to(new.names, code, new.code) for new, (_, code) in zip(renamed, steps, strict=True)):
+            report.dropped[f"renaming {pool}: not the same tree"] += 1
+            continue
+        variant = Variant(pool, encoding.given, tuple((new.instruction, new.code) for new in renamed))
+        relation = compare(gold, solve(problem, variant.program, solver)).relation
+        if relation is not Relation.EQUAL:
+            report.dropped[f"renaming {pool}: answer sets {relation}"] += 1
+            continue
+        report.proofs["renamings with the same trees and answer sets"] += 1
+        result[pool] = variant
+    return result
+
+
+def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
+    """The solved outcome of `program` on each instance of `problem`."""
+    return list(solver.run(Request(f"{facts}\n{program}", solve=True) for facts in problem.instances.values()))
+
+
+# --- conversations ----------------------------------------------------------------------------------------------
+
+
+def conversation_rows(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> Iterator[Row]:
+    """Up to `limit` conversations: the original first, then a draw over styles, namings and noise."""
+    descriptions = problem.descriptions()
+    combinations = list(product(descriptions, named, (False, True)))
+    first, rest = combinations[0], combinations[1:]
+    quiet = [combination for combination in rest if not combination[2]]
+    loud = [combination for combination in rest if combination[2]]
+    rng.shuffle(quiet)
+    rng.shuffle(loud)
+    noisy_rows = min(len(loud), round(limit * NOISE_SHARE))
+    for style, naming, noise in [first, *quiet[: max(0, limit - 1 - noisy_rows)], *loud[:noisy_rows]][:limit]:
+        variant = named[naming]
+        steps = [(noisy(instruction) or instruction if noise else instruction, code) for instruction, code in variant.steps]
+        yield {
+            "messages": prompts.conversation(describe(descriptions[style], variant.given), steps),
+            "meta": {"problem": problem.name, "family": problem.family, "kind": "conversation",
+                     "style": style, "naming": naming, "noise": noise},
+        }
+
+
+# --- repairs ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    corruption: str
+    naming: str
+    step: int
+    instance: str
+    context: str
+    broken: str
+    fixed: str
+
+
+def repair_rows(problem: Problem, named: dict[str, Variant], limit: int, rng: Random, solver: Solver, report: Report) -> list[Row]:
+    """Up to `limit` repair turns, each with the message that the solver really gives."""
+    candidates = _candidates(problem, named, limit, rng)
+    requests = [Request(c.context + code, solve=c.corruption == "wrong meaning") for c in candidates for code in (c.broken, c.fixed)]
+    outcomes = list(solver.run(requests))
+    rows = []
+    for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
+        if len(rows) == limit:
+            break
+        kind, error, why = _judge(candidate, broken, fixed)
+        if why:
+            report.dropped[f"{candidate.corruption}: {why}"] += 1
+            continue
+        report.proofs["messages reproduced by the solver, fixes accepted"] += 1
+        variant = named[candidate.naming]
+        instruction = variant.steps[candidate.step][0]
+        messages = prompts.repair(instruction, candidate.broken, error)
+        rows.append({
+            "messages": [*messages, prompts.answer(candidate.fixed)],
+            "meta": {"problem": problem.name, "family": problem.family, "kind": "repair", "style": "original",
+                     "naming": candidate.naming, "noise": False, "corruption": kind, "broken": candidate.broken,
+                     "error": error, "fixed": candidate.fixed, "context": candidate.context,
+                     "instance": candidate.instance, "step": candidate.step},
+        })
+    return rows
+
+
+def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> list[_Candidate]:
+    """Corrupted steps to try, four for each row wanted, no two the same; classes drawn by their weights."""
+    classes, weights = zip(*((name, weight) for name, (weight, _) in CORRUPTIONS.items()), strict=True)
+    found: dict[tuple, _Candidate] = {}
+    for _ in range(16 * limit):
+        if len(found) == 4 * limit:
+            break
+        corruption = rng.choices(classes, weights)[0]
+        naming, instance = rng.choice(list(named)), rng.choice(list(problem.instances))
+        variant = named[naming]
+        step = rng.randrange(len(variant.steps))
+        code = variant.steps[step][1]
+        broken = CORRUPTIONS[corruption][1](code, rng)
+        if not broken or broken == code:
+            continue
+        context = context_of(problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
+        found.setdefault((naming, step, broken), _Candidate(corruption, naming, step, instance, context, broken, code))
+    return list(found.values())
+
+
+def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:
+    """The corruption class and message of a candidate, or, last, why it is no repair row."""
+    if not fixed.passes or complaint(fixed, candidate.context):
+        return "", "", "the solver has something against the fix"
+    error = complaint(broken, candidate.context)
+    if broken.verdict in (Verdict.TIMEOUT, Verdict.MEMORY, Verdict.REFUSED, Verdict.TOO_MANY):
+        return "", "", f"ends in {broken.verdict}"
+    if candidate.corruption != "wrong meaning":
+        wanted = {"unsafe variable": Verdict.UNSAFE, "wrong arity": Verdict.OK}.get(candidate.corruption)
+        if not error:
+            return "", "", "clingo accepts it"
+        if wanted and broken.verdict is not wanted:
+            return "", "", f"clingo says {broken.verdict} instead"
+        return candidate.corruption, error, ""
+    if broken.answer_sets is None or fixed.answer_sets is None:
+        return "", "", "clingo rejects it"
+    if broken.answer_sets == fixed.answer_sets:
+        return "", "", "the answer sets stay the same"
+    if broken.verdict is Verdict.UNSATISFIABLE:
+        return "unsatisfiable", error, ""
+    return "answer sets differ", EVIDENCE + evidence(fixed.answer_sets, broken.answer_sets), ""
+
+
+# --- the whole --------------------------------------------------------------------------------------------------
+
+
+def convert(
+    problems: list[Problem], splits: dict[str, str], seed: int = 0, conversations: int = 10, repairs: int = 8,
+) -> tuple[dict[str, list[Row]], Report]:
+    """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
+
+    Training data varies styles, namings and noise; validation and test keep the original conversation, and repairs.
+    """
+    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    report = Report()
+    seen: set[str] = set()
+    with Solver() as solver:
+        for problem in tqdm(problems, desc="converting", unit="problem"):
+            split = splits[problem.id]
+            rng = Random(digest(str(seed), problem.id))
+            report.findings += [{"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text} for f in problem.encoding.findings]
+            if not problem.encoding.instructed:
+                report.dropped["problem: no statement has an instruction"] += 1
+                continue
+            gold = solve(problem, problem.encoding.program, solver)
+            if failing := next((o for o in gold if o.answer_sets is None), None):
+                raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
+                                line=None, remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
+            named = variants(problem, solver, gold, report)
+            if split != "train":
+                named = {"original": named["original"]}
+            made = [*conversation_rows(problem, named, conversations if split == "train" else 1, rng),
+                    *repair_rows(problem, named, repairs, rng, solver, report)]
+            for row in made:
+                row["meta"]["split"] = split
+                fingerprint = digest(json.dumps(row["messages"]))
+                if fingerprint in seen:
+                    report.dropped[f"{row['meta']['kind']}: exact duplicate"] += 1
+                    continue
+                seen.add(fingerprint)
+                rows[split].append(row)
+                report.rows[tuple(row["meta"].get(name, "") for name in ("split", "kind", "style", "naming", "noise", "corruption"))] += 1
+    return rows, report
+
+
+def to_jsonl(rows: Iterable[Row]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def convert_folder(
+    benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
+    conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
+) -> dict:
+    """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
+
+    What is not given comes from the profile. Every file appears whole or not at all.
+    """
+    chosen = profile_named(profile)
+    every = read_problems(benchmarks)
+    splits = split_of(every, benchmarks)
+    wanted = _spread(every, splits, problems or chosen.problems)
+    rows, report = convert(
+        wanted, splits, seed,
+        chosen.conversations if conversations is None else conversations, chosen.repairs if repairs is None else repairs,
+    )
+    out = out or chosen.data
+    texts = {split: to_jsonl(rows[split]) for split in SPLITS}
+    summary = report.as_json() | {
+        "seed": seed, "problems": dict(Counter(splits[problem.id] for problem in wanted)),
+        "sha256": {split: digest(text) for split, text in texts.items()},
+    }
+    write_json(out / "report.json", summary)
+    for split, text in texts.items():
+        write_text(out / f"{split}.jsonl", text)
+    return summary
+
+
+def _spread(problems: list[Problem], splits: dict[str, str], limit: int | None) -> list[Problem]:
+    """`limit` problems with each split in it: for the smoke profile, which reads a few only."""
+    if limit is None or limit >= len(problems):
+        return problems
+    by_split = [[problem for problem in problems if splits[problem.id] == split] for split in SPLITS]
+    shares = (limit - 2 * (limit // 6), limit // 6, limit // 6)
+    return [problem for part, share in zip(by_split, shares, strict=True) for problem in part[:share]]
+
+
+def main(
+    benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
+    conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
+) -> None:
+    """Convert annotated problems into proved training rows.
+
+    --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
+    (smoke, demo, full) has the defaults.
+    """
+    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile)
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in summary["rows"]:
+        counts[row["split"], row["kind"]] += row["rows"]
+    for (split, kind), number in sorted(counts.items()):
+        print(f"{split:6} {kind:13} {number:6}")
+    for reason, number in summary["dropped"].items():
+        print(f"dropped {number:5}  {reason}")
+
+
+if __name__ == "__main__":
+    command(main)()

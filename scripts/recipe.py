@@ -1,0 +1,96 @@
+"""The hyperparameters of the mission in one place, and the three profiles that vary them.
+
+Both engines read the same `Recipe`: PyTorch as it stands, MLX through `scale` and micro-batches.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from utils_ft import DATA, UserError
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """LoRA (Hu et al., 2021) on the top layers, over a base in NF4 where `qlora` is on (Dettmers et al., 2023).
+
+    One iteration is one optimiser step over `batch_size` × `accumulation` rows.
+    """
+
+    rank: int = 16
+    alpha: int = 160  # adapters count alpha / rank = 10 times
+    dropout: float = 0.05
+    top_layers: int = 16
+    iterations: int = 550  # about two epochs of a thousand rows
+    batch_size: int = 1
+    accumulation: int = 4
+    max_tokens: int = 4096
+    learning_rate: float = 1e-4
+    warmup: float = 0.03  # share of the iterations; cosine to zero after it
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    neftune_alpha: float = 5.0  # noise on the embeddings (Jain et al., 2023); 0 is off
+    qlora: bool = True
+    save_every: int = 50
+    keep: int = 12  # checkpoints kept on disk
+    seed: int = 0
+
+    @property
+    def scale(self) -> float:
+        """The factor of the adapter, alpha / rank: what mlx-lm calls `scale`."""
+        return self.alpha / self.rank
+
+    @property
+    def rows_per_iteration(self) -> int:
+        return self.batch_size * self.accumulation
+
+    @property
+    def warmup_iterations(self) -> int:
+        return round(self.warmup * self.iterations)
+
+    def with_(self, **changes: object) -> Recipe:
+        """A copy with `changes`; None keeps a value. UserError for a name that is no hyperparameter."""
+        known = {f.name for f in fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise UserError(f"{unknown[0]!r} is no hyperparameter", remedy=f"one of: {', '.join(sorted(known))}")
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a run is for: which model, how much data, how long, and where the data lies."""
+
+    name: str
+    model_type: str
+    recipe: Recipe
+    data: Path = DATA
+    conversations: int = 10  # a problem, at the most
+    repairs: int = 8  # a problem, at the most
+    problems: int | None = None  # that are read, None for all
+    test_problems: int | None = None  # that are scored, None for all
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "smoke", "smoke",
+            Recipe(iterations=4, save_every=2, top_layers=2, learning_rate=1e-3, max_tokens=2048, rank=4, alpha=40),
+            data=DATA / "smoke", conversations=1, repairs=1, problems=12, test_problems=1,
+        ),
+        Profile("demo", "smollm", Recipe(iterations=110, save_every=55, learning_rate=1e-3), test_problems=12),
+        Profile("full", "llama", Recipe()),
+    )
+}
+
+
+def profile(name: str | None = None) -> Profile:
+    """The profile `name`, or the one that `FT_PROFILE` names, or `demo`."""
+    name = name or os.environ.get("FT_PROFILE") or "demo"
+    if name not in PROFILES:
+        raise UserError(f"unknown profile {name!r}", remedy=f"one of: {', '.join(PROFILES)}")
+    return PROFILES[name]
