@@ -1,0 +1,147 @@
+"""Does a paraphrase still say what the original says? The part of that question that can be checked by reading.
+
+Every predicate with its arity, number, quoted string and constant of the original must be there and none may be new;
+the length stays within bounds, and no ASP code may have leaked in. What fails is named, so that it can be asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from clingo import SymbolType
+from clingo.ast import ASTType
+
+from scripts.encoding import Encoding, predicates, walk
+
+LENGTHS = (0.4, 2.5)  # allowed length of a paraphrase, as a share of the original
+SLACK = 80  # characters more or less that are always allowed: an instruction of six words may well become twelve
+
+_NUMBER_WORDS = {
+    "0": "zero", "1": "one single once first sole", "2": "two twice second both pair pairs double half halved doubled",
+    "3": "three thrice third triple thirds", "4": "four fourth quarter quarters", "5": "five fifth", "6": "six sixth", "7": "seven seventh",
+    "8": "eight eighth", "9": "nine ninth", "10": "ten tenth", "11": "eleven eleventh", "12": "twelve twelfth dozen",
+}
+_VALUE = {word: number for number, words in _NUMBER_WORDS.items() for word in words.split()}
+_FREE = {"0", "1"}  # `no`, `exactly one`, `a single`: English says these two in too many ways for them to count as invented
+_PLURALS = {"s", "es"}  # `region(s)` is English
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a text must keep: predicates as `name/arity`, numbers, quoted strings, and constants or bare names."""
+
+    predicates: frozenset[str]
+    numbers: frozenset[str]
+    strings: frozenset[str]
+    names: frozenset[str]
+
+
+def vocabulary(encoding: Encoding) -> frozenset[str]:
+    """The names of a program: its predicates and its constants."""
+    found: set[str] = set()
+    for step in encoding.steps:
+        for statement in step.statements:
+            found |= {name.lstrip("-") for name, _ in predicates(statement)}
+            for node in (node for tree in statement.trees for node in walk(tree)):
+                if node.ast_type == ASTType.Definition or (node.ast_type == ASTType.Function and not node.arguments):
+                    found.add(node.name)
+                elif node.ast_type == ASTType.SymbolicTerm and node.symbol.type == SymbolType.Function and node.symbol.name:
+                    found.add(node.symbol.name)
+    return frozenset(found)
+
+
+def atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
+    """Name, arity and span of each `name(arguments)` in `text`, nested ones included."""
+    for match in re.finditer(r"(?<![\w'])-?[a-z_]\w*\(", text):
+        depth, commas, quoted, index = 1, 0, False, match.end()
+        while index < len(text) and depth and text[index] != "\n":
+            character = text[index]
+            if character == '"':
+                quoted = not quoted
+            elif not quoted:
+                depth += (character in "([{") - (character in ")]}")
+                commas += character == "," and depth == 1
+            index += 1
+        arguments = text[match.end():index - 1].strip()
+        if not depth and arguments not in _PLURALS:
+            yield match[0][:-1].lstrip("-"), commas + bool(arguments), (match.start(), index)
+
+
+def content(text: str, names: frozenset[str] = frozenset()) -> Content:
+    """What `text` says that a paraphrase must keep. `names` of the program count wherever they stand, others in code only."""
+    spans = list(atoms(text))
+    code = re.findall(r"`([^`\n]+)`", text) + [text[begin:end] for _, _, (begin, end) in spans]
+    bare = {word for piece in code for word in re.findall(r"(?<![\w'])[a-z_]\w*(?!\w|\()", re.sub(r'"[^"]*"', "", piece))}
+    bare |= {word for word in re.findall(r"(?<![\w'])[a-z_]\w*", text) if "_" in word or word in names}
+    called = {name for name, _, _ in spans}
+    return Content(
+        frozenset(f"{name}/{arity}" for name, arity, _ in spans),
+        frozenset(_numbers(text)),
+        frozenset(re.findall(r'"([^"\n]+)"', text)),
+        frozenset(word for word in bare - called if word not in ("not", "_")),
+    )
+
+
+def _numbers(text: str) -> Iterator[str]:
+    """The numbers in digits, with a minus where it is a sign; digits inside a name (`n1`, `V0`) are none."""
+    for match in re.finditer(r"(?<![A-Za-z_\d])\d+(?:\.\d+)?|(?<=\d[x×])\d+", text):
+        before = text[: match.start()]
+        signed = re.search(r"(?:^|[\s(`,=<>\[])[-−]$|\b(?:minus|negative) $", before)
+        yield f"-{match[0]}" if signed and not re.search(r"\w (?:minus|negative) $|[\w)`] [-−] ?$", before) else match[0]
+
+
+def _spelled(text: str) -> set[str]:
+    """The numbers that `text` says in words."""
+    return {_VALUE[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _VALUE}
+
+
+def complaints(original: str, paraphrase: str, names: frozenset[str] = frozenset()) -> list[str]:
+    """What is wrong with `paraphrase`, each in words that a model can act on; empty where it is faithful.
+
+    `names` is the vocabulary of the program that both texts describe.
+    """
+    old, new = content(original, names), content(paraphrase, names)
+    found = [f"the predicate {p} is missing" for p in sorted(old.predicates - new.predicates)]
+    found += [f"the predicate {p} is invented" for p in sorted(new.predicates - old.predicates)]
+    said = new.numbers | _spelled(paraphrase)
+    found += [f"the number {n} is missing" for n in sorted(old.numbers - said)]
+    loud = {n for n in _spelled(original) if int(n) > 2}  # `one` and `both` are grammar as often as numbers
+    found += [f"the number {n} is missing" for n in sorted(loud - old.numbers - said)]
+    found += [f"the number {n} is invented" for n in sorted(new.numbers - old.numbers - _spelled(original) - _FREE)]
+    found += [f'the string "{s}" is missing' for s in sorted(old.strings) if s not in paraphrase]
+    found += [f'the string "{s}" is invented' for s in sorted(new.strings) if s not in original]
+    found += [f"the name `{n}` is missing" for n in sorted(old.names) if not _has_word(paraphrase, n)]
+    found += [f"the name `{n}` is invented" for n in sorted(new.names) if not _has_word(original, n)]
+    return found + list(_form(original, paraphrase))
+
+
+def _has_word(text: str, word: str) -> bool:
+    """Whether `word` stands in `text` as a whole word; a sentence may open with it."""
+    return bool(re.search(rf"(?<!\w)[{word[0]}{word[0].upper()}]{re.escape(word[1:])}(?!\w)", text))
+
+
+_CODE = re.compile(r":-|:~|```|#[a-z]+\b|\{\{|&&|^\s*-?[a-z_]\w*\([^)]*\)\.\s*$", re.MULTILINE)
+_CHATTER = re.compile(r"\A\W*(?:sure\b|certainly\b|of course\b|here(?: is|'s|’s| are)\b.*(?:rewrit|paraphras|version|text))", re.IGNORECASE)
+
+
+def _form(original: str, paraphrase: str) -> Iterator[str]:
+    length, (low, high) = len(paraphrase), LENGTHS
+    if not paraphrase.strip():
+        yield "it is empty"
+        return
+    if length < low * len(original) - SLACK:
+        yield "it is much shorter than the original"
+    if length > high * len(original) + SLACK:
+        yield "it is much longer than the original"
+    if leaked := sorted({match[0].strip() for match in _CODE.finditer(paraphrase) if match[0].strip() not in original}):
+        yield f"it contains ASP code ({', '.join(leaked)})"
+    if _CHATTER.search(paraphrase) and not _CHATTER.search(original):
+        yield "it opens with a remark instead of the text"
+    if _plain(paraphrase) == _plain(original):
+        yield "it is the original unchanged"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text).strip().lower()
