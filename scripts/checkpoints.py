@@ -1,0 +1,138 @@
+"""The checkpoints of a run: which are whole, which to keep, and the table from which a person picks one.
+
+PyTorch saves folders (`checkpoint-55/`), MLX files (`0000055_adapters.safetensors`); here they are one list.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils_ft import UserError, show_path, write_json
+
+WHOLE = "complete.json"
+"""Written last into a checkpoint folder, with the sizes of its files: without it, or with other sizes, it is torn."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved step of a run."""
+
+    step: int
+    path: Path
+    eval_loss: float | None = None
+    score: float | None = None  # share of step equivalence on validation problems, where somebody measured it
+
+
+def seal(folder: Path) -> None:
+    """Mark a checkpoint folder as whole."""
+    write_json(folder / WHOLE, {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != WHOLE})
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint was written to its end. MLX's files appear whole or not at all."""
+    if path.is_file():
+        return True
+    try:
+        sizes = json.loads((path / WHOLE).read_text())
+    except (OSError, ValueError):
+        return False
+    return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in sizes.items())
+
+
+def checkpoints(run: Path) -> list[Checkpoint]:
+    """The whole checkpoints of a run folder, by step, with what its log and its scores say of them."""
+    found: dict[int, Path] = {}
+    for path in run.glob("*") if run.is_dir() else ():
+        name = re.fullmatch(r"checkpoint-(\d+)|(\d{7})_adapters\.safetensors", path.name)
+        if name and is_whole(path):
+            found[int(name[1] or name[2])] = path
+    losses = {row["step"]: row["eval_loss"] for row in read_log(run) if row["eval_loss"] is not None}
+    scores = _scores(run)
+    return [Checkpoint(step, path, losses.get(step), scores.get(step)) for step, path in sorted(found.items())]
+
+
+def _scores(run: Path) -> dict[int, float]:
+    """Step → step equivalence, from the `scores-<step>.json` that `evaluate` wrote into the run folder."""
+    found = {}
+    for file in run.glob("scores-*.json"):
+        if name := re.fullmatch(r"scores-(\d+)\.json", file.name):
+            found[int(name[1])] = json.loads(file.read_text())["steps"]["equivalent"]
+    return found
+
+
+def torn(run: Path) -> list[Path]:
+    """Checkpoint folders of a run that were not written to their end."""
+    return [path for path in sorted(run.glob("checkpoint-*")) if not is_whole(path)]
+
+
+def best(found: list[Checkpoint]) -> Checkpoint:
+    """The checkpoint to recommend: highest score on validation problems, else lowest validation loss, else the last."""
+    if scored := [checkpoint for checkpoint in found if checkpoint.score is not None]:
+        return max(scored, key=lambda checkpoint: (checkpoint.score, checkpoint.step))
+    if measured := [checkpoint for checkpoint in found if checkpoint.eval_loss is not None]:
+        return min(measured, key=lambda checkpoint: (checkpoint.eval_loss, -checkpoint.step))
+    return found[-1]
+
+
+def choose(run: Path, which: int | str = "best") -> Checkpoint:
+    """The checkpoint at a step, or `best`, or `last`. UserError names the steps there are."""
+    found = checkpoints(run)
+    if not found:
+        raise UserError("there is no whole checkpoint", where=run, remedy="train first, or run the training again to resume it")
+    if which in ("best", "last"):
+        return best(found) if which == "best" else found[-1]
+    for checkpoint in found:
+        if str(checkpoint.step) == str(which):
+            return checkpoint
+    steps = ", ".join(str(checkpoint.step) for checkpoint in found)
+    raise UserError(f"there is no checkpoint at step {which}", where=run, remedy=f"choose best, last, or one of {steps}")
+
+
+def rotate(run: Path, keep: int) -> None:
+    """Delete the oldest checkpoint folders beyond `keep`; the best one always stays."""
+    found = checkpoints(run)
+    if len(found) <= keep:
+        return
+    safe = best(found)
+    for checkpoint in found[:-keep]:
+        if checkpoint.step != safe.step and checkpoint.path.is_dir():
+            shutil.rmtree(checkpoint.path)
+
+
+# --- the log ----------------------------------------------------------------------------------------------------
+
+COLUMNS = ("step", "loss", "eval_loss", "learning_rate", "tokens_per_second", "seconds")
+
+
+def read_log(run: Path) -> list[dict]:
+    """The rows of `log.csv`: numbers, None where a column is empty. Both engines write the same columns."""
+    file = run / "log.csv"
+    if not file.exists():
+        return []
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    try:
+        return [{name: (int if name == "step" else float)(row[name]) if row[name] else None for name in COLUMNS} for row in rows]
+    except (KeyError, ValueError):
+        raise UserError("the training log is damaged", where=file, remedy=f"move {show_path(run)} aside and train again") from None
+
+
+def table(run: Path):  # noqa: ANN201 - a pandas DataFrame
+    """The checkpoint table of a run: step, train loss, validation loss, score, and which one is recommended."""
+    import pandas as pd
+
+    found = checkpoints(run)
+    log = {row["step"]: row["loss"] for row in read_log(run) if row["loss"] is not None}
+    recommended = best(found).step if found else None
+    return pd.DataFrame(
+        [
+            {"step": c.step, "train loss": log.get(c.step), "validation loss": c.eval_loss, "step equivalence": c.score,
+             "recommended": "←" if c.step == recommended else ""}
+            for c in found
+        ]
+    )
