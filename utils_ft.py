@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import inspect
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parent
 WORKDIR = Path(os.environ.get("FT_WORKDIR") or ROOT).resolve()
@@ -48,7 +49,8 @@ def show_path(path: str | Path) -> str:
 def command(function: Callable[..., Any]) -> Callable[[], None]:
     """The command line of `function`: its signature gives the options, its docstring the help (typer).
 
-    A `UserError` becomes one message on standard error and exit code 2, an interrupt exit code 130.
+    A parameter without a default is a required option. A `UserError` becomes one message on standard error and exit
+    code 2, an interrupt exit code 130.
     """
     import typer
 
@@ -63,6 +65,16 @@ def command(function: Callable[..., Any]) -> Callable[[], None]:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             raise typer.Exit(130) from None
 
+    hints = get_type_hints(function, include_extras=True)
+    parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if parameter.default is inspect.Parameter.empty and get_origin(hint) is not Annotated:
+            hint = Annotated[hint, typer.Option()]
+        hints[parameter.name] = hint
+        parameters.append(parameter.replace(annotation=hint))
+    guarded.__signature__ = inspect.Signature(parameters)
+    guarded.__annotations__ = hints
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(guarded)
     return app

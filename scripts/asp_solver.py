@@ -12,10 +12,12 @@ overruns. Programs that try to reach outside (`#include`, `#script`) never get t
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import queue
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -27,10 +29,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import psutil
+
+from utils_ft import UserError
 
 AnswerSet = tuple[tuple[str, ...], tuple[int, ...]]
 """The shown atoms in order, and the costs by descending priority (empty where nothing is optimised)."""
@@ -61,10 +65,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """One program for the wall: parsed and grounded, and with `solve` also enumerated."""
+    """One program for the wall: parsed and grounded, and with `solve` also enumerated. None: the solver's limit."""
 
     program: str
     solve: bool = False
+    answer_sets: int | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,77 +143,119 @@ def _refused(program: str, index: int, why: str) -> str:
 # --- workers ----------------------------------------------------------------------------------------------------
 
 _WORKER = Path(__file__).with_name("asp_worker.py")
-_GROWTH_KIB = 128 * 1024  # a worker whose peak grew by this much is replaced: clingo never forgets a symbol
+_PIPE = 30_000 if sys.platform == "linux" else 3_000  # bytes that a pipe takes for certain while nobody reads it
+_SIGPROF = getattr(signal, "SIGPROF", 27)
 
 
 class _Worker:
-    """One live process, and the deadline of what it is doing. Used by one thread at a time."""
+    """One live process, and the limits of what it is doing. Used by one thread at a time, watched by another."""
 
     def __init__(self, limits: Limits):
         self.limits = limits
         self.deadline = float("inf")
         self.killed_for: Verdict | None = None
-        self.first_peak: int | None = None
+        self.served = 0
+        self.spent = False  # it died, or may not have the memory that a fresh one has
         self.process = subprocess.Popen(
-            [sys.executable, "-I", str(_WORKER), str(limits.memory_bytes), str(limits.cpu_seconds)],
+            [sys.executable, "-I", str(_WORKER), str(limits.memory_bytes), *filter(None, sys.path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,  # an interrupt typed at the terminal is for the person's own process
             env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH") if name in os.environ},
         )
         self.usage = psutil.Process(self.process.pid)
+        if self._read() is None:  # the first frame says that it is up and has given up its rights
+            self.end()
+            raise UserError("the solver's process does not start", where=_WORKER,
+                            remedy=f"see what this says: {sys.executable} -I -c 'import clingo'")
+        self.first_size = self.usage.memory_info().rss
 
-    def send(self, request: Request) -> None:
-        data = json.dumps({"program": request.program, "solve": request.solve, "cap": self.limits.answer_sets}).encode()
-        self.process.stdin.write(struct.pack(">I", len(data)) + data)
-        self.process.stdin.flush()
+    def frame(self, request: Request) -> bytes:
+        """`request` as it goes over the pipe."""
+        message = {
+            "program": request.program, "solve": request.solve, "cpu_seconds": self._cpu_limit(request),
+            "cap": self.limits.answer_sets if request.answer_sets is None else request.answer_sets,
+        }
+        data = json.dumps(message, ensure_ascii=False).encode()
+        return struct.pack(">I", len(data)) + data
 
-    def receive(self) -> Outcome:
-        """The outcome of the oldest request sent; EOFError when the process died of it."""
+    def send(self, frames: bytes) -> None:
+        """Send requests; where the process has died, `receive` finds out and says of what."""
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(frames)
+            self.process.stdin.flush()
+
+    def receive(self, request: Request) -> Outcome:
+        """The outcome of `request`, the oldest one sent and not yet answered."""
+        self.cpu_at_start, self.cpu_limit = self._cpu(), self._cpu_limit(request)
         self.deadline = time.monotonic() + self.limits.wall_seconds
-        head = self.process.stdout.read(4)
-        if len(head) < 4:
-            raise EOFError
-        data = self.process.stdout.read(struct.unpack(">I", head)[0])
+        data = self._read()
         self.deadline = float("inf")
+        self.served += 1
+        if data is None:
+            self.spent = True
+            return self._cause_of_death()
         reply = json.loads(data)
-        self.first_peak = self.first_peak or reply["peak"]
-        self.grown = reply["peak"] - self.first_peak > _GROWTH_KIB
+        self.spent = reply["verdict"] == Verdict.MEMORY
         sets = reply.get("answer_sets")
         return Outcome(
             Verdict(reply["verdict"]), "\n".join(reply["errors"]), tuple(reply["notes"]),
             None if sets is None else frozenset((tuple(atoms), tuple(costs)) for atoms, costs in sets),
         )
 
+    @property
+    def grown(self) -> bool:
+        """Whether it holds much more memory than when it was fresh: clingo never forgets a symbol."""
+        try:
+            return self.usage.memory_info().rss - self.first_size > self.limits.memory_bytes // 4
+        except psutil.Error:
+            return True
+
     def over(self, now: float) -> Verdict | None:
         """Why the watchdog should end the running request, if it should."""
-        if now > self.deadline:
-            return Verdict.TIMEOUT
-        if self.deadline < float("inf"):
-            try:
-                if self.usage.memory_info().rss > self.limits.memory_bytes * 1.5:
-                    return Verdict.MEMORY
-            except psutil.Error:
+        with contextlib.suppress(psutil.Error):
+            if self.deadline == float("inf"):
                 return None
+            if now > self.deadline or self._cpu() - self.cpu_at_start > self.cpu_limit:
+                return Verdict.TIMEOUT
+            if self.usage.memory_info().rss > self.first_size + self.limits.memory_bytes * 1.2:
+                return Verdict.MEMORY
         return None
-
-    def cause_of_death(self) -> Outcome:
-        """The outcome of the request that ended this process."""
-        code = self.process.wait()
-        verdict = self.killed_for or (Verdict.TIMEOUT if code == -_SIGPROF else Verdict.MEMORY)
-        what = "out of time" if verdict is Verdict.TIMEOUT else "out of memory" if code in (-9, 1) else "the solver crashed"
-        return Outcome(verdict, f"error: {what}")
 
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
         self.process.stdout.close()
+        with contextlib.suppress(OSError):  # what was not sent yet goes nowhere
+            self.process.stdin.close()
 
+    def _read(self) -> bytes | None:
+        """The next frame, or None where the process ended instead."""
+        head = self.process.stdout.read(4)
+        size = struct.unpack(">I", head)[0] if len(head) == 4 else 0
+        data = self.process.stdout.read(size)
+        return data if size and len(data) == size else None
 
-_SIGPROF = 27
+    def _cpu_limit(self, request: Request) -> float:
+        return self.limits.cpu_seconds if request.cpu_seconds is None else request.cpu_seconds
+
+    def _cpu(self) -> float:
+        """Processor seconds so far, where the process has no timer to stop itself by (Windows)."""
+        if hasattr(signal, "setitimer"):
+            return 0.0
+        times = self.usage.cpu_times()
+        return times.user + times.system
+
+    def _cause_of_death(self) -> Outcome:
+        code = self.process.wait()
+        if self.killed_for is Verdict.TIMEOUT or code == -_SIGPROF:
+            return Outcome(Verdict.TIMEOUT, "error: out of time")
+        if self.killed_for is Verdict.MEMORY or code in (-9, 1):
+            return Outcome(Verdict.MEMORY, "error: out of memory")
+        return Outcome(Verdict.MEMORY, "error: the solver crashed, as it does on terms nested too deeply")
 
 
 class Solver:
-    """A pool of live workers behind one lock-free front; use it from any thread, close it when done.
+    """A pool of live workers; use it from any thread, close it when done.
 
     Parameters
     ----------
@@ -236,26 +284,34 @@ class Solver:
         return self._run_batch([Request(program, solve=True)])[0]
 
     def run(self, requests: Iterable[Request], batch: int = 16) -> Iterator[Outcome]:
-        """The outcomes of `requests`, in order, computed by all workers, at most a few batches ahead of the reader."""
+        """The outcomes of `requests`, in order, computed by all workers, at most a few batches ahead of the reader.
+
+        A short list is shared out evenly, so that no worker idles while another has a whole batch.
+        """
         requests = iter(requests)
+        first = list(islice(requests, batch * self.size))
+        batch = min(batch, -(-len(first) // self.size)) or 1
+        requests = chain(first, requests)
         batches = iter(lambda: list(islice(requests, batch)), [])
         with ThreadPoolExecutor(self.size) as pool:
-            pending = [pool.submit(self._run_batch, part) for part in islice(batches, 2 * self.size)]
+            pending = deque(pool.submit(self._run_batch, part) for part in islice(batches, 2 * self.size))
             while pending:
-                yield from pending.pop(0).result()
+                yield from pending.popleft().result()
                 pending.extend(pool.submit(self._run_batch, part) for part in islice(batches, 1))
 
     def close(self) -> None:
-        """End all workers. Requests still running come back as timeouts."""
+        """End all workers. A request that still runs comes back as a timeout, a later one is an error."""
         self._closed.set()
         with self._lock:
-            for worker in list(self._alive):
+            for worker in self._alive:
                 worker.killed_for = worker.killed_for or Verdict.TIMEOUT
                 worker.process.kill()
         self._watchdog.join()
-        for worker in list(self._alive):
-            worker.end()
-        self._alive.clear()
+        for _ in range(self.size):  # each worker comes back to the queue when its thread is done with it
+            if worker := self._idle.get():
+                self._retire(worker)
+        for _ in range(self.size):
+            self._idle.put(None)
 
     def __enter__(self) -> Solver:
         return self
@@ -276,53 +332,56 @@ class Solver:
         reasons = [refusal(request.program) for request in requests]
         outcomes = [Outcome(Verdict.REFUSED, reason) if reason else None for reason in reasons]
         todo = deque(index for index, reason in enumerate(reasons) if not reason)
-        died: int | None = None  # a death that no limit explains counts only when the same program meets it twice
         worker = self._idle.get()
         try:
             while todo:
-                try:
-                    worker = worker or self._start()
-                    for index in (ahead := self._fitting(requests, todo)):
-                        worker.send(requests[index])
-                    for index in ahead:
-                        outcomes[index] = worker.receive()
-                        todo.popleft()
-                    if worker.grown:
-                        worker = self._retire(worker)
-                except (EOFError, OSError):
-                    outcome = worker.cause_of_death()
+                worker = worker or self._start()
+                for index in self._send_ahead(worker, requests, todo):
+                    outcome = worker.receive(requests[index])
+                    if outcome.verdict is Verdict.MEMORY and worker.served > 1:
+                        break  # what earlier programs left behind may be to blame: once more, in a fresh process
+                    outcomes[index] = outcome
+                    todo.popleft()
+                    if worker.spent:
+                        break
+                if worker.spent or worker.grown:
                     worker = self._retire(worker)
-                    if outcome.verdict is Verdict.TIMEOUT or died == todo[0]:
-                        outcomes[todo.popleft()] = outcome
-                    else:
-                        died = todo[0]
             return outcomes
+        except BaseException:  # an interrupt among them: answers may be under way that nobody will read
+            worker = self._retire(worker)
+            raise
         finally:
             self._idle.put(worker)
 
     @staticmethod
-    def _fitting(requests: Sequence[Request], todo: Iterable[int], room: int = 30_000) -> list[int]:
-        """The next of `todo` that fit a pipe together (at least one), so that neither side waits for the other."""
-        fitting: list[int] = []
+    def _send_ahead(worker: _Worker, requests: Sequence[Request], todo: Iterable[int]) -> list[int]:
+        """Send the next of `todo` that fit the pipe together (at least one), so that neither side waits for the other."""
+        sent: list[int] = []
+        frames = b""
         for index in todo:
-            room -= len(requests[index].program.encode()) + 100
-            if fitting and room < 0:
+            frame = worker.frame(requests[index])
+            if sent and len(frames) + len(frame) > _PIPE:
                 break
-            fitting.append(index)
-        return fitting
+            sent.append(index)
+            frames += frame
+        worker.send(frames)
+        return sent
 
     def _start(self) -> _Worker:
-        if self._closed.is_set():
-            raise RuntimeError("this Solver is closed")
         worker = _Worker(self.limits)
         with self._lock:
             self._alive.add(worker)
+            closed = self._closed.is_set()
+        if closed:
+            self._retire(worker)
+            raise RuntimeError("this Solver is closed")
         return worker
 
-    def _retire(self, worker: _Worker) -> None:
-        with self._lock:
-            self._alive.discard(worker)
-        worker.end()
+    def _retire(self, worker: _Worker | None) -> None:
+        if worker:
+            with self._lock:
+                self._alive.discard(worker)
+            worker.end()
 
 
 @cache
@@ -346,7 +405,7 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A relation over all instances, the candidate's worst verdict, and the shortest evidence of a difference."""
+    """A relation over all instances, the candidate's verdict on the instance that decided it, and evidence against it."""
 
     relation: Relation
     verdict: Verdict
@@ -396,7 +455,7 @@ def evidence(expected: frozenset[AnswerSet], got: frozenset[AnswerSet]) -> str:
             return template.format(min(atoms, key=lambda atom: (len(atom), atom)))
     costs = [{cost for _, cost in sets} for sets in (expected, got)]
     if costs[0] != costs[1]:
-        right, wrong = (" ".join(map(str, min(values))) for values in costs)
+        right, wrong = (" ".join(map(str, min(values))) or "none" for values in costs)
         return f"the optimal cost is {wrong}, though it should be {right}"
     if len(got) != len(expected):
         return f"there are {len(got)} answer sets, though there should be {len(expected)}"

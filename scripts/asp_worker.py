@@ -6,13 +6,18 @@ file descriptors is the number it already holds), write no file, dump no core, a
 It runs alone, outside the package, so that starting it costs clingo's import and nothing else.
 """
 
+import itertools
 import json
 import os
 import signal
 import struct
 import sys
 
+if __name__ == "__main__":
+    sys.path += sys.argv[2:]  # wherever the parent finds clingo
+
 import clingo
+import clingo.core
 
 try:
     import resource
@@ -30,8 +35,8 @@ def lock_down(memory: int) -> None:
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
-    highest = max(fd for fd in range(64) if is_open(fd)) + 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+    lowest_free = next(fd for fd in itertools.count() if not is_open(fd))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, lowest_free))
 
 
 def is_open(fd: int) -> bool:
@@ -42,6 +47,19 @@ def is_open(fd: int) -> bool:
     return True
 
 
+def tolerate_stray_bytes() -> None:
+    """Keep clingo's messages about characters outside ASCII from ending the process.
+
+    Its lexer complains of such a character byte by byte, and its Python layer aborts on half a character.
+    """
+    ffi = clingo.core._ffi
+    clingo.core._to_str = lambda text: ffi.string(text).decode(errors="backslashreplace")
+
+
+MESSAGE_LENGTH = 4_000  # characters; more than that is a statement of that length, quoted
+SETS_LENGTH = 8 * 2**20  # characters of all answer sets together
+
+
 def run(program: str, solve: bool, cap: int) -> dict:
     """Parse and ground `program`, and with `solve` enumerate its (optimal) answer sets, `cap` of them at the most.
 
@@ -50,7 +68,10 @@ def run(program: str, solve: bool, cap: int) -> dict:
     messages: list[tuple[bool, str]] = []
 
     def log(code: clingo.MessageCode, text: str) -> None:
-        messages.append((code == clingo.MessageCode.RuntimeError, text.rstrip("\n")))
+        text = text.rstrip("\n")
+        if len(text) > MESSAGE_LENGTH:
+            text = text[:MESSAGE_LENGTH] + " …"
+        messages.append((code == clingo.MessageCode.RuntimeError, text))
 
     reply: dict = {"verdict": "ok"}
     stage = "syntax"
@@ -63,19 +84,20 @@ def run(program: str, solve: bool, cap: int) -> dict:
             stage = "solve"
             sets: dict[tuple, None] = {}
             control.configuration.solve.models = 0
-            seen = 0
+            seen = length = 0
 
             def on_model(model: clingo.Model) -> bool:
-                nonlocal seen
+                nonlocal seen, length
                 if model.cost and not model.optimality_proven:
                     return True
-                seen += 1
                 atoms = tuple(sorted(str(symbol) for symbol in model.symbols(shown=True)))
                 sets[(atoms, tuple(model.cost))] = None
-                return seen <= cap
+                seen += 1
+                length += sum(map(len, atoms))
+                return seen <= cap and length <= SETS_LENGTH
 
             control.solve(on_model=on_model)
-            if seen > cap:
+            if seen > cap or length > SETS_LENGTH:
                 reply["verdict"] = "too many answer sets"
             else:
                 reply["answer_sets"] = list(sets)
@@ -101,24 +123,28 @@ def run(program: str, solve: bool, cap: int) -> dict:
 def main() -> None:
     source, sink = os.fdopen(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing that clingo prints may reach the frames
-    memory, cpu_seconds = int(sys.argv[1]), float(sys.argv[2])
+    has_timer = hasattr(signal, "setitimer")
+
+    def answer(reply: dict) -> None:
+        data = json.dumps(reply).encode()
+        sink.write(struct.pack(">I", len(data)) + data)
+        sink.flush()
+
+    tolerate_stray_bytes()
     run("warm(1..2). {a;b} = 1.", True, 10)  # everything that is loaded lazily, before the doors close
-    lock_down(memory)
+    lock_down(int(sys.argv[1]))
+    answer({"verdict": "ok"})
     while len(head := source.read(4)) == 4:
         request = json.loads(source.read(struct.unpack(">I", head)[0]))
-        if hasattr(signal, "setitimer"):  # processor time, so that a busy machine changes no verdict
-            signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+        if has_timer:  # processor time, so that a busy machine changes no verdict
+            signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
         try:
             reply = run(request["program"], request["solve"], request["cap"])
         except MemoryError:
             reply = {"verdict": "memory", "errors": [], "notes": []}
-        if hasattr(signal, "setitimer"):
+        if has_timer:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        # Symbols stay in clingo's table for the life of the process: the parent replaces one that has grown.
-        reply["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if resource else 0
-        data = json.dumps(reply).encode()
-        sink.write(struct.pack(">I", len(data)) + data)
-        sink.flush()
+        answer(reply)
 
 
 if __name__ == "__main__":

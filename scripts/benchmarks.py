@@ -375,7 +375,7 @@ class Action(StrEnum):
     CONSTRUCTS = "constructs"
 
 
-def main(action: Action, folder: Annotated[Path, typer.Argument()] = BENCHMARKS) -> None:
+def main(action: Annotated[Action, typer.Argument()], folder: Annotated[Path, typer.Argument()] = BENCHMARKS) -> None:
     """Check a folder of problems, or count the constructs that it shows."""
     problems = read_problems(folder)
     if action is Action.CONSTRUCTS:

@@ -65,11 +65,6 @@ class Variant:
         return context_of("", self.given, [code for _, code in self.steps])
 
 
-def describe(description: str, given: str) -> str:
-    """The description for the system message; code that came without an instruction is shown with it."""
-    return f"{description}\n\nThe program already contains:\n{given}" if given else description
-
-
 # --- variants ---------------------------------------------------------------------------------------------------
 
 
@@ -115,7 +110,7 @@ def conversation_rows(problem: Problem, named: dict[str, Variant], limit: int, r
         variant = named[naming]
         steps = [(noisy(instruction) or instruction if noise else instruction, code) for instruction, code in variant.steps]
         yield {
-            "messages": prompts.conversation(describe(descriptions[style], variant.given), steps),
+            "messages": prompts.conversation(prompts.describe(descriptions[style], variant.given), steps),
             "meta": {"problem": problem.name, "family": problem.family, "kind": "conversation",
                      "style": style, "naming": naming, "noise": noise},
         }

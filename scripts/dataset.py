@@ -21,6 +21,8 @@ from utils_ft import UserError, digest, read_jsonl, read_text, write_text
 
 Row = dict[str, Any]
 
+EVAL_ROWS = 24  # of the validation split: enough to see overfitting, cheap enough to do often
+
 
 def load_rows(data_dir: str | Path, split: str) -> list[Row]:
     """The rows of `<data_dir>/<split>.jsonl`. UserError names the line of a row that is no conversation."""
@@ -29,7 +31,8 @@ def load_rows(data_dir: str | Path, split: str) -> list[Row]:
     for index, row in enumerate(rows):
         if problem := _problem(row["messages"]):
             lines = [number for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
-            raise UserError(problem, where=path, line=lines[index], remedy="convert the data again: python -m scripts.data_converter")
+            remedy = "convert the data again: python -m scripts.data_converter"
+            raise UserError(problem, where=path, line=lines[index], remedy=remedy)
     return rows
 
 
@@ -41,6 +44,11 @@ def _problem(messages: list) -> str | None:
     if not messages or messages[-1]["role"] != "assistant":
         return "the conversation does not end with the assistant"
     return None
+
+
+def validation_rows(data_dir: str | Path) -> list[Row]:
+    """The rows on which training measures its validation loss: `EVAL_ROWS` of the validation split, conversations first."""
+    return sorted(load_rows(data_dir, "valid"), key=lambda row: row.get("meta", {}).get("kind", ""))[:EVAL_ROWS]
 
 
 def data_digest(rows: Sequence[Row]) -> str:
@@ -57,8 +65,8 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir:
     path = None
     if cache_dir is not None:
         code = Path(chat.__file__).read_bytes()
-        name = digest(data_digest(rows), tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template), str(max_tokens), code)
-        path = Path(cache_dir) / f"{name}.json"
+        vocabulary, template = tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template)
+        path = Path(cache_dir) / f"{digest(data_digest(rows), vocabulary, template, str(max_tokens), code)}.json"
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
             return [Encoded(ids, [mark == "1" for mark in marks], cut) for ids, marks, cut in kept]

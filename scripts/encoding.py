@@ -8,12 +8,14 @@ as clingo's positions do. Source text goes to the parser only after `asp_solver.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from clingo.ast import AST, ASTSequence, ASTType, Transformer, parse_string
 
-from scripts.asp_solver import refusal
+from scripts.asp_solver import code_only, refusal
+from scripts.asp_worker import tolerate_stray_bytes
 from utils_ft import UserError
 
 
@@ -74,20 +76,43 @@ class Encoding:
         return "\n".join(step.code for step in self.steps)
 
 
+DEEPEST = 200  # levels of a tree; nobody writes them, and recursion over more ends in a crash
+_NESTING = re.compile(r"[-+*/\\^&?~|(]|\.\.")
+
+
 def parse(text: str) -> list[AST]:
     """The syntax trees and comments of `text`, in the order of the text; RuntimeError with clingo's words on a fault."""
     if reason := refusal(text):
         raise RuntimeError(reason)
+    parts = re.split(r"(?<!\.)\.(?!\.)", code_only(text))
+    marks = [len(_NESTING.findall(part)) for part in parts]
+    if (most := max(marks)) > 50 * DEEPEST:  # clingo's own recursion over them is near the end of its stack
+        end = sum(len(part) + 1 for part in parts[: marks.index(most)])
+        line = text.count("\n", 0, len(text) - len(text[end:].lstrip())) + 1
+        raise RuntimeError(f"<string>:{line}:1: error: {most:,} operators and parentheses in one statement")
+    tolerate_stray_bytes()
     trees: list[AST] = []
     messages: list[str] = []
     try:
         parse_string(text, trees.append, logger=lambda _, message: messages.append(message.strip()))
     except RuntimeError as error:
         raise RuntimeError("\n".join(messages) or str(error)) from None
+    if most > DEEPEST and (tree := next((tree for tree in trees if _depth(tree) > DEEPEST), None)):
+        begin = tree.location.begin
+        raise RuntimeError(f"<string>:{begin.line}:{begin.column}: error: nested more than {DEEPEST} levels deep")
     return sorted(
         (tree for tree in trees if not _implicit(tree)),
         key=lambda tree: (tree.location.begin.line, tree.location.begin.column),
     )
+
+
+def _depth(tree: AST) -> int:
+    """The levels of a tree."""
+    level, depth = [tree], 0
+    while level:
+        level = [child for node in level for child in _children(node)]
+        depth += 1
+    return depth
 
 
 def _implicit(tree: AST) -> bool:
@@ -117,45 +142,59 @@ class _Source:
         return self.starts[begin.line - 1] + begin.column - 1, self.starts[end.line - 1] + end.column - 1
 
     def line(self, offset: int) -> int:
-        return self.data.count(b"\n", 0, offset) + 1
+        return bisect_right(self.starts, offset)
+
+
+_STRING = re.compile(rb'"(?:[^"\\\n]|\\[\\n"])*"')
+_CLOSING = re.compile(rb"\}\s*\.")
 
 
 def _statements(source: _Source, trees: list[AST], comments: list[tuple[int, int]]) -> Iterator[tuple[int, int, list[AST]]]:
     """Begin, end and trees of each statement. clingo places the elements of `#minimize`, not the directive."""
     code = bytearray(source.data)
     for begin, end in comments:
-        code[begin:end] = re.sub(rb"[^\n]", b" ", code[begin:end])
-    found: list[list] = []
+        _blank(code, begin, end)
+    for string in _STRING.finditer(bytes(code)):
+        _blank(code, *string.span())
+    found: list[tuple[int, int, list[AST]]] = []
     for tree in trees:
         begin, end = source.span(tree)
-        if tree.ast_type == ASTType.Minimize and not code[begin:end].startswith(b":~"):
-            before = found[-1][1] if found else 0
-            start = max(code.rfind(word, before, begin) for word in (b"#minimi", b"#maximi"))
-            if start < 0:  # a further element of the statement before
-                start = found[-1][0]
-            stop = re.compile(rb"[^.]*?\}\s*\.").match(code, end)
-            begin, end = start, stop.end() if stop else end
-        if found and begin < found[-1][1]:
-            found[-1][1] = max(found[-1][1], end)
+        if found and begin < found[-1][1]:  # a further element of the statement before
             found[-1][2].append(tree)
-        else:
-            found.append([begin, end, [tree]])
+            continue
+        if tree.ast_type == ASTType.Minimize and not code.startswith(b":~", begin):
+            before = found[-1][1] if found else 0
+            begin = max(code.rfind(word, before, begin) for word in (b"#minimi", b"#maximi"))
+            end = _CLOSING.search(code, end).end()
+        found.append((begin, end, [tree]))
     yield from found
 
 
-def _without_comments(source: _Source, begin: int, end: int, comments: list[tuple[int, int]]) -> str:
-    """The text from `begin` to `end` with the comments inside it cut out, and the lines they leave empty."""
-    inside = [(a, b) for a, b in comments if begin <= a and b <= end]
-    if not inside:
-        return source.data[begin:end].decode()
+def _blank(data: bytearray, begin: int, end: int) -> None:
+    """Overwrite a piece of `data` with spaces; lines stay."""
+    data[begin:end] = re.sub(rb"[^\n]", b" ", data[begin:end])
+
+
+def _code(source: _Source, begin: int, end: int, comments: list[tuple[int, int]], trees: list[AST]) -> str:
+    """The text from `begin` to `end` with the `comments` inside it cut out, and the lines they leave empty.
+
+    They stay where the statement means something else without: clingo takes `#show %* a comment *% p/1.` for a term.
+    """
+    whole = source.data[begin:end].decode()
+    first, last = bisect_right(comments, (begin, begin)), bisect_right(comments, (end, end))
+    if first == last:
+        return whole
     pieces, position = [], begin
-    for a, b in inside:
-        pieces.append(source.data[position:a])
-        pieces.append(b" ")
+    for a, b in comments[first:last]:
+        pieces += [source.data[position:a], b" "]
         position = b
     pieces.append(source.data[position:end])
     lines = (line.rstrip() for line in b"".join(pieces).decode().split("\n"))
-    return "\n".join(line for line in lines if line)
+    code = "\n".join(line for line in lines if line)
+    try:
+        return code if trees_of(code) == trees else whole
+    except RuntimeError:
+        return whole
 
 
 # --- steps ------------------------------------------------------------------------------------------------------
@@ -163,7 +202,7 @@ def _without_comments(source: _Source, begin: int, end: int, comments: list[tupl
 
 def _comment_text(raw: str) -> str:
     """What a comment says, without its marks; empty for a banner (`%-----`)."""
-    lines = raw[2:-2].split("\n") if raw.startswith("%*") else [raw]
+    lines = re.sub(r"%\*|\*%", "", raw).split("\n") if raw.startswith("%*") else [raw.removeprefix("#!")]
     text = " ".join(line.strip().lstrip("%*").strip() for line in lines)
     text = re.sub(r"\s+", " ", re.sub(r"[-=*#~_%]{3,}", " ", text)).strip()
     return text if re.search(r"\w", text) else ""
@@ -196,6 +235,7 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     it; statements that follow without a blank line share the instruction above. A block that another block follows
     after a blank line is a heading: it instructs nothing and is reported.
     """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         nodes = parse(text)
     except RuntimeError as error:
@@ -210,7 +250,7 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     spans = list(_statements(source, [node for node in nodes if node.ast_type != ASTType.Comment], comments))
     drafts = [
         _Draft(
-            Statement(_without_comments(source, begin, end, comments), source.line(begin), tuple(trees)),
+            Statement(_code(source, begin, end, comments, trees), source.line(begin), tuple(trees)),
             begin, end, source.line(end),
         )
         for begin, end, trees in spans
@@ -279,7 +319,7 @@ def _unparsed(source: _Source, spans: list, comments: list[tuple[int, int]]) -> 
     """Text that is neither comment nor part of a statement in the tree (`#minimize{}.` leaves no trace there)."""
     rest = bytearray(source.data)
     for begin, end in [*comments, *((span[0], span[1]) for span in spans)]:
-        rest[begin:end] = re.sub(rb"[^\n]", b" ", rest[begin:end])
+        _blank(rest, begin, end)
     for number, line in enumerate(rest.split(b"\n"), 1):
         if line.strip():
             yield Finding(number, "no trace in the syntax tree, left out", line.decode(errors="replace").strip())
@@ -288,14 +328,22 @@ def _unparsed(source: _Source, spans: list, comments: list[tuple[int, int]]) -> 
 # --- looking into trees -----------------------------------------------------------------------------------------
 
 
-def walk(node: AST) -> Iterator[AST]:
-    """`node` and all trees below it, in the order of the text."""
-    yield node
+def _children(node: AST) -> list[AST]:
+    """The trees directly below `node`."""
+    below: list[AST] = []
     for name in node.child_keys:
         child = getattr(node, name)
-        for item in child if isinstance(child, ASTSequence) else [child]:
-            if isinstance(item, AST):
-                yield from walk(item)
+        below += [item for item in (child if isinstance(child, ASTSequence) else [child]) if isinstance(item, AST)]
+    return below
+
+
+def walk(node: AST) -> Iterator[AST]:
+    """`node` and all trees below it, from left to right (both guards of an aggregate before its elements)."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(_children(node)))
 
 
 def predicates(statement: Statement) -> set[tuple[str, int]]:

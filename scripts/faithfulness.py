@@ -75,7 +75,7 @@ def content(text: str, names: frozenset[str] = frozenset()) -> Content:
         frozenset(f"{name}/{arity}" for name, arity, _ in found),
         frozenset(_numbers(text)),
         frozenset(string for piece in code for string in re.findall(r'"([^"\n]+)"', piece)),
-        frozenset(bare - {name for name, _, _ in found} - {"not", "_", "A", "I"}),
+        frozenset(bare - {name.lstrip("-") for name, _, _ in found} - {"not", "_", "A", "I"}),
     )
 
 
@@ -97,7 +97,7 @@ def _atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
         arguments = text[match.end():index - 1].strip()
         prose = arguments in ("s", "es") or re.search(r"[a-z]\s+\w", re.sub(r'"[^"]*"', "", arguments))
         if not depth and (not prose or any(begin < match.start() < end for begin, end in code)):
-            yield match[0][:-1].lstrip("-"), commas + bool(arguments), (match.start(), index)
+            yield match[0][:-1], commas + bool(arguments), (match.start(), index)
 
 
 def _numbers(text: str) -> Iterator[str]:
@@ -130,9 +130,11 @@ def complaints(original: str, paraphrase: str, names: frozenset[str] = frozenset
     old, new = content(original, names), content(paraphrase, names)
     found = [f"the predicate {p} is missing" for p in sorted(old.predicates - new.predicates)]
     found += [f"the predicate {p} is invented" for p in sorted(new.predicates - old.predicates) if not _maths(p, paraphrase)]
-    stated = old.numbers | {n for n in _spelled(_without_sums(original)) if int(n) > 2}  # `one`, `both`: grammar, not numbers
+    spelled = {n for n in _spelled(_without_sums(original)) if int(n) > 2}  # `one` and `both` are grammar, not numbers
     known = {n.lstrip("-") for n in old.numbers} | _spelled(original) | _FREE
-    found += [f"the number {n} is missing" for n in sorted(stated - new.numbers - _spelled(paraphrase))]
+    # A number in digits stays in digits: `one` and `two` stand in every text, and would hide that 1 or 2 is lost.
+    lost = (old.numbers - new.numbers) | (spelled - old.numbers - new.numbers - _spelled(paraphrase))
+    found += [f"the number {n} is missing" for n in sorted(lost)]
     found += [f"the number {n} is invented" for n in sorted(new.numbers) if n.lstrip("-") not in known]
     found += [f'the string "{s}" is missing' for s in sorted(old.strings) if f'"{s}"' not in paraphrase]
     found += [f'the string "{s}" is invented' for s in sorted(new.strings) if f'"{s}"' not in original]
@@ -153,7 +155,9 @@ def _has_word(text: str, word: str) -> bool:
 
 
 _CODE = re.compile(r":-|:~|```|#[a-z]+\b|\{\{|&&|^\s*-?[a-z_]\w*\([^)]*\)\.\s*$", re.MULTILINE)
-_CHATTER = re.compile(r"\A\W*(?:sure\b|certainly\b|of course\b|here(?: is|'s|’s| are)\b.*(?:rewrit|paraphras|version|text))", re.IGNORECASE)
+_CHATTER = re.compile(
+    r"\A\W*(?:sure\b|certainly\b|of course\b|here(?: is|'s|’s| are)\b.*(?:rewrit|paraphras|version|text))", re.IGNORECASE,
+)
 
 
 def _form(original: str, paraphrase: str) -> Iterator[str]:

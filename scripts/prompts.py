@@ -18,6 +18,11 @@ PERSONA = (
 )
 
 
+def describe(description: str, given: str = "") -> str:
+    """The description for the opening message; code that came without an instruction is shown with it."""
+    return f"{description}\n\nThe program already contains:\n{given}" if given else description
+
+
 def system(description: str) -> Message:
     """The opening message: who the model is, and the full description of the problem."""
     return {"role": "system", "content": f"{PERSONA}\n\n{description.strip()}"}

@@ -1,0 +1,159 @@
+"""LoRA adapters from PEFT's format into mlx-lm's and back, bit for bit: train on a GPU, fuse on a Mac, or the reverse.
+
+    python -m scripts.adapter_formats adapters/llama_pytorch/checkpoint-550 adapters/from_gpu
+    python -m scripts.adapter_formats adapters/llama_mlx/0000550_adapters.safetensors adapters/from_mac
+
+The direction follows from what the source is. PEFT keeps A as (rank, in) and B as (out, rank), mlx-lm their transposes;
+PEFT counts an adapter alpha / rank times, mlx-lm `scale` times. Needs no MLX, so it runs on the GPU machine too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from scripts.base_models import base_model
+from utils_ft import UserError, command, new_folder, show_path, write_json
+
+PEFT_FILE = "adapter_model.safetensors"
+MLX_FILE = "adapters.safetensors"
+
+_PEFT_NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
+_MLX_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[ab])")
+_LAYER = re.compile(r"(?:^|.*\.)layers\.(?P<layer>\d+)\.(?P<key>.+)")
+
+
+def to_mlx(source: Path, target: Path, base: Path | None = None) -> Path:
+    """Convert the PEFT adapter in folder `source` into an mlx-lm adapter in the new folder `target`.
+
+    `base` is the folder of the base model (by default the one that the adapter names): mlx-lm counts adapted layers
+    from the top, so their number must be known. UserError for an adapter that mlx-lm cannot express.
+    """
+    config = _read_config(source)
+    _refuse_what_is_not_plain_lora(config, source)
+    arrays = {}
+    for name, tensor in _read(source / PEFT_FILE).items():
+        match = _PEFT_NAME.fullmatch(name)
+        if not match:
+            raise UserError(f"the adapter holds {name}, which mlx-lm has no place for", where=source / PEFT_FILE)
+        arrays[f"{match['module']}.lora_{match['half'].lower()}"] = tensor.T
+    where = _places(arrays, _MLX_NAME, source)
+    base = base or Path(config.get("base_model_name_or_path") or "")
+    rank, alpha = config["r"], config["lora_alpha"]
+    settings = {
+        "fine_tune_type": "lora",
+        "num_layers": _layers_of(base) - min(layer for layer, _ in where),
+        "lora_parameters": {
+            "rank": rank, "scale": alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
+            "dropout": config.get("lora_dropout", 0.0), "keys": sorted({key for _, key in where}),
+        },
+        "model": str(base),
+    }
+    return _write(target, MLX_FILE, arrays, {"format": "mlx"}, settings)
+
+
+def to_peft(source: Path, target: Path, base: Path | None = None) -> Path:
+    """Convert an mlx-lm adapter, its folder or one checkpoint file in it, into a PEFT adapter in the new folder `target`."""
+    file = source / MLX_FILE if source.is_dir() else source
+    config = _read_config(file.parent)
+    if config.get("fine_tune_type", "lora") != "lora":
+        what = f"an adapter of type {config['fine_tune_type']!r} is not converted"
+        raise UserError(what, where=file.parent, remedy="only LoRA is")
+    arrays = {}
+    for name, tensor in _read(file).items():
+        match = _MLX_NAME.fullmatch(name)
+        if not match:
+            raise UserError(f"the adapter holds {name}, which is no LoRA weight", where=file)
+        arrays[f"base_model.model.{match['module']}.lora_{match['half'].upper()}.weight"] = tensor.T
+    where = _places(arrays, _PEFT_NAME, file)
+    lora = config["lora_parameters"]
+    rank, alpha = lora["rank"], lora["scale"] * lora["rank"]
+    settings = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "inference_mode": True, "bias": "none",
+        "base_model_name_or_path": str(base or config.get("model") or ""), "r": rank,
+        "lora_alpha": round(alpha) if math.isclose(round(alpha), alpha, rel_tol=1e-12) else alpha,
+        "lora_dropout": lora.get("dropout", 0.0),
+        "target_modules": sorted({key.rsplit(".", 1)[-1] for _, key in where}),
+        "layers_to_transform": sorted({layer for layer, _ in where}),
+    }
+    return _write(target, PEFT_FILE, arrays, {"format": "pt"}, settings)
+
+
+def _refuse_what_is_not_plain_lora(config: dict, source: Path) -> None:
+    """UserError for PEFT's extensions of LoRA, which mlx-lm would leave out in silence."""
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"an adapter of type {config.get('peft_type')!r} is not converted", where=source, remedy="only LoRA is")
+    extras = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "lora_bias",
+              "trainable_token_indices")
+    found = [name for name in extras if config.get(name)] + ["bias"] * (config.get("bias", "none") != "none")
+    if found:
+        what = f"the adapter uses {', '.join(found)}, which mlx-lm cannot express"
+        raise UserError(what, where=source, remedy="train a plain LoRA adapter")
+
+
+def _places(names: Any, pattern: re.Pattern, source: Path) -> set[tuple[int, str]]:
+    """(layer, path inside the layer) of every adapted projection. UserError for one outside the layers."""
+    places = set()
+    for name in names:
+        module = pattern.fullmatch(name)["module"]
+        match = _LAYER.fullmatch(module)
+        if not match:
+            raise UserError(f"{module} lies outside the layers, and only layers are converted", where=source)
+        places.add((int(match["layer"]), match["key"]))
+    if not places:
+        raise UserError("the adapter is empty", where=source)
+    return places
+
+
+def _layers_of(base: Path) -> int:
+    """The number of layers of a model folder."""
+    file = base / "config.json"
+    if not file.is_file():
+        remedy = "name it: --base, with a model type or a folder"
+        raise UserError("the base model's folder is needed, to count its layers", where=base, remedy=remedy)
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return config.get("text_config", config)["num_hidden_layers"]
+
+
+def _read_config(folder: Path) -> dict:
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        raise UserError("there is no adapter_config.json, so this is no adapter", where=folder)
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _read(file: Path) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError):
+        raise UserError("no whole safetensors file", where=file, remedy="choose another checkpoint") from None
+
+
+def _write(target: Path, name: str, arrays: dict, metadata: dict, settings: dict) -> Path:
+    from safetensors.torch import save_file
+
+    if target.exists():
+        raise UserError("the target exists already", where=target, remedy="name a new folder")
+    with new_folder(target) as draft:
+        save_file({key: value.contiguous() for key, value in arrays.items()}, draft / name, metadata)
+        write_json(draft / "adapter_config.json", settings)
+    return target
+
+
+def main(source: Path, target: Path, base: str | None = None) -> None:
+    """Convert the adapter SOURCE into the new folder TARGET: PEFT's format into mlx-lm's, mlx-lm's into PEFT's.
+
+    --base is the base model, as a type, a folder or a hub id; by default the one that the adapter names.
+    """
+    convert = to_mlx if (source / PEFT_FILE).is_file() else to_peft
+    print(show_path(convert(source, target, base_model(base) if base else None)))
+
+
+if __name__ == "__main__":
+    command(main)()

@@ -1,0 +1,174 @@
+"""Merge an MLX checkpoint into its base, de-quantised where that was 4-bit, as a folder for mlx-lm and transformers.
+
+    python -m scripts.fuse_mlx --model-type llama --step best
+    python -m scripts.fuse_mlx --model-type llama --adapter FOLDER      # one that scripts.adapter_formats converted
+
+The proof that both libraries compute base + adapter from the fused weights stands in `fuse.json` beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scripts import chat
+from scripts.base_models import base_model, fingerprint, model_spec
+from scripts.chat import Encoded
+from scripts.checkpoints import choose
+from scripts.dataset import encode_rows, validation_rows
+from scripts.fuse import PROOF_ROWS, _logits, _proof, _training
+from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx, rope_settings
+from scripts.recipe import profile as profile_named
+from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json
+
+FLOAT32_BELOW = 1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
+LARGEST_DIVERGENCE = 0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
+
+
+def fuse(
+    model_type: str, step: int | str = "best", data: Path | None = None, adapter: Path | None = None,
+    run: Path | None = None, target: Path | None = None,
+) -> Path:
+    """Fuse the checkpoint at `step` (a number, `best` or `last`), or the folder `adapter`; the fused model's folder.
+
+    Says "already done" where the same adapter was fused before. The folder appears whole or not at all: UserError where
+    the fused model does not compute what base + adapter compute. `run` and `target` are the folders of the model's
+    type by default.
+    """
+    require_mlx()
+    name = model_spec(model_type).type
+    run, target = run or ADAPTERS / f"{name}_mlx", target or LOCAL_MODELS / f"ft_{name}_mlx"
+    checkpoint = None if adapter else choose(run, step)
+    file = checkpoint.path if checkpoint else adapter / "adapters.safetensors"
+    config, weights = load_adapter(file)
+    base = base_model(model_type)
+    made_from = {
+        "base": model_spec(model_type).source, "base_fingerprint": fingerprint(base), "adapter_sha256": digest(file.read_bytes()),
+    }
+    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text()).items() >= made_from.items():
+        print(f"already fused: {show_path(file)} is {show_path(target)}", flush=True)
+        return target
+
+    tokenizer = chat.load_tokenizer(file.parent / "tokenizer" if (file.parent / "tokenizer").is_dir() else base)
+    rows = encode_rows(tokenizer, validation_rows(data or profile_named().data), max_tokens=4096)
+    if not rows:
+        raise UserError("no validation row fits into 4,096 tokens, and the proof needs one", where=data)
+    rows = sorted(rows, key=lambda row: len(row.input_ids))[:PROOF_ROWS]
+    quantized = bool(config.get("quantized"))
+    model = load_base(base, config.get("dtype") if quantized else None, quantized)
+    with new_folder(target) as draft:
+        stored, plain, adapted = _merge(model, config, weights, rows, draft)
+        del model
+        _write_settings(base, draft, tokenizer)
+        proved_in = "float32" if _is_small(draft) else stored
+        with_mlx, with_transformers = _logits_of_mlx(draft, rows, proved_in), _logits_of_transformers(draft, rows, proved_in)
+        record = made_from | {
+            "checkpoint": checkpoint.step if checkpoint else None,
+            "dtype": stored, "dequantized": quantized, "proved_in": proved_in,
+            "proof": _proof(adapted, with_mlx), "proof_transformers": _proof(adapted, with_transformers),
+            "mlx_against_transformers": _proof(with_mlx, with_transformers), "adapter_effect": _proof(plain, adapted),
+        }
+        if checkpoint:
+            record["training"] = _training(run)
+        worst = max(record[proof]["mean_kl_divergence"] for proof in ("proof", "proof_transformers"))
+        if not worst <= LARGEST_DIVERGENCE:
+            raise UserError(f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
+                            where=file, remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine")
+        write_json(draft / "fuse.json", record)
+    return target
+
+
+def _merge(model: Any, config: dict, weights: dict, rows: list[Encoded], draft: Path) -> tuple[str, list, list]:
+    """Write base + adapter into `draft`; the dtype of the weights, and the logits of the base without and with it.
+
+    The sum is made in float32 and rounded once. MLX computes it as it writes: one shard at a time is in memory.
+    """
+    import mlx.core as mx
+    from mlx.utils import tree_flatten, tree_unflatten
+    from mlx_lm.tuner.lora import LoRALinear
+    from mlx_lm.utils import dequantize_model, get_total_parameters, save_model
+
+    dtype = next(value.dtype for _, value in tree_flatten(model.parameters()) if mx.issubdtype(value.dtype, mx.floating))
+    if get_total_parameters(model) < FLOAT32_BELOW:
+        model.set_dtype(mx.float32)
+    model.eval()
+    plain = [_logits_of(model, row) for row in rows]
+    add_adapter(model, config, weights)
+    model.eval()
+    adapted = [_logits_of(model, row) for row in rows]
+    model.set_dtype(mx.float32)
+    merged = [(name, layer.fuse(dequantize=True)) for name, layer in model.named_modules() if isinstance(layer, LoRALinear)]
+    model.update_modules(tree_unflatten(merged))
+    dequantize_model(model)
+    model.set_dtype(dtype)
+    save_model(draft, model, donate_model=True)
+    return str(dtype).removeprefix("mlx.core."), plain, adapted
+
+
+def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
+    """Configuration and tokenizer beside the weights: rotary settings where each library looks for them, and an end of
+    generation at the end of the assistant's turn as well as where the base model stopped."""
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
+    write_json(draft / "config.json", config | rope_settings(config))
+    file = base / "generation_config.json"
+    generation = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    ends = generation.get("eos_token_id", config.get("eos_token_id"))
+    ends = [ends] if isinstance(ends, int) else list(ends or [])
+    generation["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
+    write_json(draft / "generation_config.json", generation | {"pad_token_id": tokenizer.pad_token_id})
+    tokenizer.save_pretrained(draft)
+
+
+# --- logits, for the proof --------------------------------------------------------------------------------------
+
+
+def _is_small(folder: Path) -> bool:
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    return index["metadata"]["total_parameters"] < FLOAT32_BELOW
+
+
+def _logits_of(model: Any, row: Encoded) -> Any:
+    """Logits of an MLX model at the supervised positions of a row: a float32 PyTorch tensor, (targets, vocabulary)."""
+    import mlx.core as mx
+    import numpy
+    import torch
+
+    positions = mx.array([index - 1 for index, on in enumerate(row.supervised) if on])
+    return torch.from_numpy(numpy.array(model(mx.array([row.input_ids]))[0][positions].astype(mx.float32)))
+
+
+def _logits_of_mlx(folder: Path, rows: list[Encoded], dtype: str) -> list:
+    """Logits of the folder as mlx-lm loads it, without any help of ours."""
+    import mlx.core as mx
+    from mlx_lm import load
+
+    model, _ = load(str(folder))
+    model.set_dtype(getattr(mx, dtype))
+    return [_logits_of(model, row) for row in rows]
+
+
+def _logits_of_transformers(folder: Path, rows: list[Encoded], dtype: str) -> list:
+    """Logits of the folder as transformers loads it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    return [_logits(model, row) for row in rows]
+
+
+def main(
+    model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None,
+    adapter: Path | None = None,
+) -> None:
+    """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`."""
+    chosen = profile_named(profile)
+    if step not in ("best", "last") and not step.isdigit():
+        raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
+    print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data, adapter)))
+
+
+if __name__ == "__main__":
+    command(main)()

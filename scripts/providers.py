@@ -1,0 +1,207 @@
+"""Who rewrites a text: Gemini through google-generativeai, or any chat model through transformers.
+
+A provider is one function from a prompt to an `Answer`; another SDK would replace `gemini` and nothing else. The key
+comes from `.env` or the environment and leaves it only in the header of a request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from utils_ft import UserError, key, load_env
+
+GEMINI_MODEL = "gemini-3-flash"  # --model or GEMINI_MODEL in the environment names another
+TIMEOUT = 120.0  # seconds without a byte before a request counts as lost
+LOCAL_TOKENS = 2048  # the longest answer of a local model
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: the text, the tokens it cost (prompt, thoughts and answer), and why it is no whole text if so."""
+
+    text: str
+    tokens: int
+    stopped: str = ""  # "", "empty", "cut off", or "blocked (REASON)", which no further try would change
+
+    @property
+    def blocked(self) -> bool:
+        return self.stopped.startswith("blocked")
+
+
+class Unavailable(Exception):
+    """The service did not answer this time: worth another try, after `wait` seconds where it said so."""
+
+    def __init__(self, why: str, wait: float | None = None):
+        super().__init__(why)
+        self.wait = wait
+
+
+class Refused(Exception):
+    """The service will never answer this request."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """`ask` and the name of the model that answers; without `ask`, the paraphrases shipped with the problems."""
+
+    name: str
+    model: str
+    chosen: str  # why this one, for a person
+    ask: Callable[[str], Answer] | None = None
+    parallel: bool = True
+
+
+def choose(name: str, model: str | None = None) -> Provider:
+    """The provider `auto`, `gemini`, `local` or `shipped`. UserError for another, or without the key or model it needs."""
+    load_env()
+    if name == "auto":
+        if key("GOOGLE_API_KEY"):
+            name, why = "gemini", "GOOGLE_API_KEY is set"
+        else:
+            name, why = "shipped", "GOOGLE_API_KEY is not set, so the hand-written paraphrases are used"
+    else:
+        why = "as asked for"
+    if name == "gemini":
+        model = model or os.environ.get("GEMINI_MODEL") or GEMINI_MODEL
+        return Provider(name, model, why, gemini(model))
+    if name == "local":
+        if not model:
+            raise UserError("the provider local needs a model", remedy="--model FOLDER or a hub id of a chat model")
+        identity, ask = local(model)
+        return Provider(name, identity, why, ask, parallel=False)
+    if name == "shipped":
+        return Provider(name, "hand-written", why)
+    raise UserError(f"unknown provider {name!r}", remedy="one of: auto, gemini, local, shipped")
+
+
+# --- Gemini -----------------------------------------------------------------------------------------------------
+
+
+def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
+    """A function that asks the Gemini model named, one request a call; GEMINI_ENDPOINT in the environment moves it.
+
+    It raises Unavailable (try again), Refused (this request never), or UserError (no request: key, model name).
+    """
+    secret = key("GOOGLE_API_KEY", needed_for="the provider gemini")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the package is retired, and says so at each import
+        import google.generativeai as genai
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.protobuf.json_format import ParseError
+    from requests import RequestException
+
+    # At DEBUG this logger writes the headers of a request, and with them the key.
+    logging.getLogger("google.auth.transport.requests").setLevel(logging.INFO)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # more threads than kept connections is no fault
+    endpoint = os.environ.get("GEMINI_ENDPOINT")
+    genai.configure(api_key=secret, transport="rest", client_options={"api_endpoint": endpoint} if endpoint else None)
+    remote = genai.GenerativeModel(model)
+
+    def ask(prompt: str) -> Answer:
+        try:
+            # `retry: None` turns off the library's own retries, which no budget would see.
+            reply = remote.generate_content(prompt, request_options={"retry": None, "timeout": timeout})
+            answer = _answer(reply)
+            return Answer(answer.text.replace(secret, "[key]"), answer.tokens, answer.stopped)
+        except GoogleAPICallError as error:
+            failure: Exception = _failure(error, model, secret)
+        except RequestException as error:
+            failure = Unavailable(f"broken connection ({type(error).__name__})")
+        except (ParseError, AttributeError, TypeError, ValueError) as error:
+            failure = Unavailable(f"unreadable answer ({type(error).__name__})")
+        raise failure  # outside of `except`: the library's exceptions hold the request with the key in its header
+
+    return ask
+
+
+def _answer(reply: Any) -> Answer:
+    """The library's response as an Answer. The total counts the thoughts, which this library does not know by name."""
+    tokens = reply.usage_metadata.total_token_count
+    if reply.prompt_feedback.block_reason:
+        return Answer("", tokens, f"blocked ({_name(reply.prompt_feedback.block_reason)})")
+    if not reply.candidates:
+        return Answer("", tokens, "empty")
+    candidate = reply.candidates[0]
+    text, finish = "".join(part.text for part in candidate.content.parts).strip(), _name(candidate.finish_reason)
+    if finish == "MAX_TOKENS":
+        return Answer(text, tokens, "cut off")
+    if finish not in ("STOP", "FINISH_REASON_UNSPECIFIED", "OTHER"):
+        return Answer(text, tokens, f"blocked ({finish})")
+    return Answer(text, tokens, "" if text else "empty")
+
+
+def _name(value: Any) -> str:
+    """The name of an enum's value, or its number where the library is older than the value."""
+    return getattr(value, "name", str(value))
+
+
+def _failure(error: Any, model: str, secret: str | None) -> Exception:
+    """What an HTTP error means for the run."""
+    said = error.message.replace(secret, "[key]") if secret else error.message
+    said = said.split(": ", 1)[-1].split("\n")[0][:200]  # without the method and the address in front
+    if error.code in (408, 429) or error.code >= 500:
+        return Unavailable(f"HTTP {error.code}", _retry_after(error))
+    if error.code == 404:
+        return UserError(f"Gemini knows no model {model!r}: {said}",
+                         remedy="name another with --model or GEMINI_MODEL, for instance gemini-3-flash-preview")
+    if error.code in (401, 403) or "api key" in said.lower():
+        return UserError(f"Gemini does not accept the key: {said}", remedy="check GOOGLE_API_KEY in .env or the environment")
+    return Refused(f"HTTP {error.code}: {said}")
+
+
+def _retry_after(error: Any) -> float | None:
+    """Seconds to wait, from the header (a number or a date) or from Google's RetryInfo in the body."""
+    header = error.response.headers.get("Retry-After") if error.response is not None else None
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, float(header))
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    for detail in error.details:
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            if detail.get("@type", "").endswith("RetryInfo"):
+                return max(0.0, float(detail["retryDelay"].rstrip("s")))
+    return None
+
+
+# --- a local model ----------------------------------------------------------------------------------------------
+
+
+def local(model: str) -> tuple[str, Callable[[str], Answer]]:
+    """The identity of a chat model (a folder, a hub id, a model type of ours) and a function that asks it, greedily."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from scripts.base_models import base_model, fingerprint
+    from scripts.chat import encode_prompt, end_of_turn, load_tokenizer
+
+    folder = base_model(model)
+    tokenizer = load_tokenizer(folder)
+    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
+    end, context = end_of_turn(tokenizer), network.config.max_position_embeddings
+    one_at_a_time = threading.Lock()
+
+    def ask(prompt: str) -> Answer:
+        tokens = torch.tensor([encode_prompt(tokenizer, [{"role": "user", "content": prompt}])], device=device)
+        room = min(LOCAL_TOKENS, context - tokens.shape[1])
+        if room < 1:
+            raise Refused(f"the prompt has {tokens.shape[1]} tokens, and the model takes {context}")
+        with one_at_a_time, torch.inference_mode():
+            output = network.generate(
+                tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=room, do_sample=False,
+                eos_token_id=end, pad_token_id=tokenizer.pad_token_id,
+            )
+        made = output[0, tokens.shape[1]:].tolist()
+        text = tokenizer.decode(made, skip_special_tokens=True).strip()
+        return Answer(text, output.shape[1], "cut off" if made[-1] != end else "" if text else "empty")
+
+    return f"{model}@{fingerprint(folder)[:12]}", ask

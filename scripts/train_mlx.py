@@ -1,0 +1,197 @@
+"""The MLX engine: the same recipe, tokens and order as the PyTorch engine, on Apple silicon (and on Linux, on the CPU).
+
+    python -m scripts.train_mlx --profile full --model-type llama [--max-steps N] [--no-resume] [--fuse-step 550]
+
+mlx-lm gives the models, the LoRA layers and the file formats; the step is in `scripts/mlx_step.py`. Writes
+`<step>_adapters.safetensors` into `adapters/<type>_mlx/` with its optimiser beside it, `log.csv`, `metrics.json`, and
+fuses the chosen checkpoint into `local_models/ft_<type>_mlx/`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from scripts import chat
+from scripts.base_models import base_model, fingerprint, model_spec
+from scripts.checkpoints import best, checkpoints, read_log
+from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
+from scripts.fuse_mlx import fuse
+from scripts.mlx_model import adapter_config, add_adapter, load_arrays, load_base, on_metal, require_mlx, save_arrays
+from scripts.mlx_step import adamw, evaluate, learning_rate, optimiser_step, seeded_layers, takes_noise
+from scripts.recipe import Recipe
+from scripts.recipe import profile as profile_named
+from scripts.train_pytorch import OnLog, _csv, _prepare_run
+from utils_ft import ADAPTERS, UserError, command, digest, show_path, write_json, write_text
+
+# --- checkpoints ------------------------------------------------------------------------------------------------
+
+
+def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int) -> None:
+    """Write the adapter of `step` and the optimiser beside it, the adapter last: where it is, the step is whole.
+
+    The newest also lies under the one name that mlx-lm reads. Beyond `keep` the oldest go; the best stays.
+    """
+    from mlx.utils import tree_flatten
+
+    save_arrays(_optimizer_file(run, step), dict(tree_flatten(optimizer.state)), step=str(step))
+    file = run / f"{step:07d}_adapters.safetensors"
+    save_arrays(file, dict(tree_flatten(model.trainable_parameters())), step=str(step))
+    draft = run / ".adapters.safetensors"
+    shutil.copyfile(file, draft)
+    os.replace(draft, run / "adapters.safetensors")
+    found = checkpoints(run)
+    for old in found[:-keep]:
+        if old.step != best(found).step:
+            old.path.unlink()
+            _optimizer_file(run, old.step).unlink(missing_ok=True)
+
+
+def _optimizer_file(run: Path, step: int) -> Path:
+    return run / f"{step:07d}_optimizer.safetensors"
+
+
+def restore(run: Path, model: Any, optimizer: Any) -> int:
+    """Load the newest checkpoint that is whole, adapter and optimiser; its step, or 0 where there is none.
+
+    One that is not whole (a full disk, a copy cut short) is renamed and passed over.
+    """
+    from mlx.utils import tree_unflatten
+
+    for found in reversed(checkpoints(run)):
+        try:
+            weights, state = load_arrays(found.path), load_arrays(_optimizer_file(run, found.step))
+        except UserError:
+            print(f"{show_path(found.path)} is not whole: passed over", flush=True)
+            found.path.rename(found.path.with_name(f".torn-{found.path.name}"))
+            continue
+        model.load_weights(list(weights.items()), strict=False)
+        optimizer.state = tree_unflatten(list(state.items()))
+        print(f"resuming {show_path(run)} from step {found.step}", flush=True)
+        return found.step
+    return 0
+
+
+# --- a run ------------------------------------------------------------------------------------------------------
+
+
+def train(
+    model_type: str, recipe: Recipe, data: Path, resume: bool = True, on_log: OnLog | None = None,
+    chat_template: Path | None = None, dtype: str = "bfloat16", quantize: bool | None = None,
+    gradient_checkpointing: bool | None = None, run: Path | None = None,
+) -> dict:
+    """Train LoRA adapters on `data/train.jsonl` and return the metrics, also written to `metrics.json`.
+
+    The same call again says "already done", or goes on exactly from the last whole checkpoint; a run with another
+    recipe, model or data is moved aside, never deleted. `resume=False` starts afresh. `quantize` (None: where the
+    recipe says QLoRA, and on Metal) trains over a 4-bit base; `gradient_checkpointing` (None: on Metal) trades time
+    for memory. `run` is the folder, `adapters/<type>_mlx` by default.
+    """
+    require_mlx()
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+    from mlx_lm.utils import maybe_set_recommended_wired_limit
+
+    rows = load_rows(data, "train")
+    folder = base_model(model_type)
+    run = run or ADAPTERS / f"{model_spec(model_type).type}_mlx"
+    quantize = recipe.qlora and on_metal() if quantize is None else quantize
+    checkpointing = on_metal() if gradient_checkpointing is None else gradient_checkpointing
+    tokenizer = chat.load_tokenizer(folder, chat_template)
+    identity = {
+        "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows), "dtype": dtype,
+        "quantized": quantize, "chat_template_sha256": digest(tokenizer.chat_template),
+    }
+    if (finished := _prepare_run(run, identity, resume)) is not None:
+        return finished
+
+    encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
+    valid = encode_rows(tokenizer, validation_rows(data), recipe.max_tokens)
+    order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    tokens_of = [sum(len(encoded[index].input_ids) for index in step) for step in order]
+
+    maybe_set_recommended_wired_limit()
+    model = load_base(folder, dtype, quantize)
+    config = adapter_config(model, recipe, str(folder), dtype, quantize)
+    add_adapter(model, config, seed=recipe.seed)
+    optimizer = adamw(recipe)
+    optimizer.init(model.trainable_parameters())
+    tokenizer.save_pretrained(run / "tokenizer")
+    write_json(run / "adapter_config.json", config)
+    noise = recipe.neftune_alpha if takes_noise(model) else 0.0
+
+    first = restore(run, model, optimizer)
+    log = [row for row in read_log(run) if row["step"] <= first]
+    before, start = max((row["seconds"] or 0.0 for row in log), default=0.0), time.perf_counter()
+    model.train()
+    bar = tqdm(total=recipe.iterations, initial=first, desc="training", unit="step")
+    with bar, seeded_layers(model, checkpointing) as seed:
+        for step in range(first + 1, recipe.iterations + 1):
+            loss = optimiser_step(model, optimizer, [encoded[i] for i in order[step - 1]], recipe, step - 1, noise, seed)
+            if not math.isfinite(loss):
+                remedy = f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again"
+                raise UserError(f"the loss is {loss} at step {step}: training diverges", where=run, remedy=remedy)
+            save = step % recipe.save_every == 0 or step == recipe.iterations
+            eval_loss = evaluate(model, valid, recipe.batch_size) if save else None
+            spent = time.perf_counter() - start
+            log.append({
+                "step": step, "loss": loss, "eval_loss": eval_loss, "learning_rate": learning_rate(recipe, step - 1),
+                "tokens_per_second": round(sum(tokens_of[first:step]) / spent, 1), "seconds": round(before + spent, 2),
+            })
+            if save:
+                write_text(run / "log.csv", _csv(log))
+                save_checkpoint(run, step, model, optimizer, recipe.keep)
+            if on_log:
+                on_log(log)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+
+    metrics = identity | {
+        "model_type": model_type, "device": mx.default_device().type.name, "gradient_checkpointing": checkpointing,
+        "neftune": noise > 0, "rows": len(encoded), "rows_dropped": len(rows) - len(encoded),
+        "turns_cut": sum(row.cut for row in encoded), "steps": recipe.iterations, "tokens": sum(tokens_of),
+        "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
+        "train_seconds": log[-1]["seconds"],
+        "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],
+        "eval_losses": [[row["step"], row["eval_loss"]] for row in log if row["eval_loss"] is not None],
+        "trainable_parameters": sum(value.size for _, value in tree_flatten(model.trainable_parameters())),
+        "peak_memory_gb": round(mx.get_peak_memory() / 1e9, 3),
+        "versions": {name: version(name) for name in ("mlx", "mlx-lm", "transformers", "clingo")},
+    }
+    metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)
+    write_json(run / "metrics.json", metrics)
+    return metrics
+
+
+def main(
+    profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
+    data: Path | None = None, learning_rate: float | None = None, quantize: bool | None = None, seed: int | None = None,
+    dtype: str = "bfloat16", gradient_checkpointing: bool | None = None, fuse_step: str = "last",
+    chat_template: Path | None = None,
+) -> None:
+    """Fine-tune a model with the recipe of a profile on MLX, then fuse a checkpoint of it.
+
+    --fuse-step is a step, `best` (by score, else validation loss) or `last`. --quantize trains over a 4-bit base; by
+    default where the recipe says QLoRA, and on Metal. --dtype is bfloat16 or float32.
+    """
+    require_mlx()
+    chosen = profile_named(profile)
+    recipe = chosen.recipe.with_(iterations=max_steps, learning_rate=learning_rate, seed=seed)
+    model_type = model_type or chosen.model_type
+    metrics = train(model_type, recipe, data or chosen.data, resume, chat_template=chat_template, dtype=dtype,
+                    quantize=quantize, gradient_checkpointing=gradient_checkpointing)
+    print(f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
+          f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}")
+    print(f"fused model: {show_path(fuse(model_type, fuse_step, data or chosen.data))}")
+
+
+if __name__ == "__main__":
+    command(main)()

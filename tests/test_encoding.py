@@ -1,0 +1,262 @@
+"""Annotated files as people leave them: every statement and every comment has its place, and nothing changes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from clingo.ast import ASTType
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from scripts.benchmarks import read_problems
+from scripts.encoding import parse, predicates, read_encoding, trees_of, walk
+from utils_ft import BENCHMARKS, UserError
+
+# --- tables: text in, (instruction, code) out ---------------------------------------------------------------------
+
+TABLE = [
+    ("one comment a rule", "% A.\na.\n\n% B.\nb :- a.", [("A.", "a."), ("B.", "b :- a.")]),
+    ("no blank lines", "% A.\na.\n% B.\nb.", [("A.", "a."), ("B.", "b.")]),
+    ("several lines of comment", "% First\n%   and second.\na.", [("First and second.", "a.")]),
+    ("a block comment", "%* Over\n   two lines. *%\na.", [("Over two lines.", "a.")]),
+    ("a starred block comment", "%**\n * Starred\n * lines\n **%\na.", [("Starred lines", "a.")]),
+    ("nested block comments", "%* outer %* inner *% still *%\na.", [("outer inner still", "a.")]),
+    ("a comment behind", "a. % A.\nb. % B.", [("A.", "a."), ("B.", "b.")]),
+    ("above and behind", "% A\na. % and more", [("A and more", "a.")]),
+    ("inside", "% A.\na :- % when\n  b, %* and *%\n  c.\nb.", [("A. when and", "a :-\n  b,\n  c.\nb.")]),
+    ("a shared instruction", "% Both.\na.\nb.\n\nc.", [("Both.", "a.\nb."), ("", "c.")]),
+    ("two on a line", "% Both.\na. b.", [("Both.", "a.\nb.")]),
+    ("code before the first comment", "a.\nb.\n\n% C.\nc.", [("", "a."), ("", "b."), ("C.", "c.")]),
+    ("a rule over several lines", "% A.\na(X) :-\n    b(X),\n    c(X).", [("A.", "a(X) :-\n    b(X),\n    c(X).")]),
+    ("percent and period in a string", '% A.\na("50 % of a.b, %* no comment *%").',
+     [("A.", 'a("50 % of a.b, %* no comment *%").')]),
+    ("an escaped quote", '% A.\na("\\"%"). % B', [("A. B", 'a("\\"%").')]),
+    ("intervals and decimals in prose", "% From 1.5 to 2.\na(1..2).", [("From 1.5 to 2.", "a(1..2).")]),
+    ("a weak constraint", "% W.\n:~ a(X). [X@2, X]\n% V.\nb.", [("W.", ":~ a(X). [X@2, X]"), ("V.", "b.")]),
+    ("minimize with several elements", "% M.\n#minimize { 1@2,x : a; % inner\n  2 : b }. % behind\n% B.\nb.",
+     [("M. inner behind", "#minimize { 1@2,x : a;\n  2 : b }."), ("B.", "b.")]),
+    ("minimize with a trap in a string", '% M.\n#minimise{ 1,"#minimize" : a; 2,"}." : b }.\n% B.\nb.',
+     [("M.", '#minimise{ 1,"#minimize" : a; 2,"}." : b }.'), ("B.", "b.")]),
+    ("two optimisations on a line", "#minimize{1 : a}. #maximize{2 : b; 3 : c}.",
+     [("", "#minimize{1 : a}."), ("", "#maximize{2 : b; 3 : c}.")]),
+    ("directives", "% C.\n#const n = 3.\n% S.\n#show a/1.\n% T.\n#show X : a(X).\n% E.\n#external e.\n% P.\n#program p(t).\n"
+     "% D.\n#defined d/0.", [("C.", "#const n = 3."), ("S.", "#show a/1."), ("T.", "#show X : a(X)."), ("E.", "#external e."),
+                             ("P.", "#program p(t)."), ("D.", "#defined d/0.")]),
+    ("edges and heuristics", "% E.\n#edge (1,2;3,4) : a.\n% H.\n#heuristic a. [1@2,true]",
+     [("E.", "#edge (1,2;3,4) : a."), ("H.", "#heuristic a. [1@2,true]")]),
+    ("a theory", "% T.\n#theory t { u { - : 1, unary }; &d/0 : u, body }.\n% A.\na :- &d { x - y } .",
+     [("T.", "#theory t { u { - : 1, unary }; &d/0 : u, body }."), ("A.", "a :- &d { x - y } .")]),
+    ("letters outside ASCII", "% Größe ≥ 1 für „x“.\na(\"größe\"). b. % naïve", [("Größe ≥ 1 für „x“.", 'a("größe").'), ("naïve", "b.")]),
+    ("a byte order mark and Windows lines", "\ufeff% A.\r\na :-\r\n  b.\r\n% B.\r\nb.", [("A.", "a :-\n  b."), ("B.", "b.")]),
+    ("an interpreter line", "#!/usr/bin/clingo\n\n% A.\na.", [("A.", "a.")]),
+    ("no end of line", "% A.\na.", [("A.", "a.")]),
+    ("a comment that makes clingo read a term", "% S.\n#show % p by one\np/1.", [("S. p by one", "#show % p by one\np/1.")]),
+    ("nothing", "", []),
+    ("comments only", "% A.\n\n%* B *%", []),
+]
+
+
+@pytest.mark.parametrize(("text", "steps"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_every_statement_finds_its_instruction(text, steps):
+    encoding = read_encoding(text)
+    assert [(step.instruction, step.code) for step in encoding.steps] == steps
+    assert_faithful(text, encoding)
+
+
+FINDINGS = [
+    ("% A.\na.\n", []),
+    ("% ------\n% A.\na.", [(1, "banner")]),
+    ("% Section\n\n% A.\na.", [(1, "heading, instructs no statement")]),
+    ("% A.\na.\n% tail", [(3, "comment without a statement")]),
+    ("a.", [(1, "statement without an instruction")]),
+    ("% A.\na.\nb.", [(2, "2 statements share one instruction")]),
+    ("% b :- a.\n\n% A.\na.", [(1, "commented-out code")]),
+    ("% A.\na. % B", [(2, "comment behind a statement, joined to its instruction")]),
+    ("% A.\na :- % B\n b.", [(2, "comment inside a statement, joined to its instruction")]),
+    ("% A.\na.\n#minimize{}.", [(3, "no trace in the syntax tree, left out")]),
+]
+
+
+@pytest.mark.parametrize(("text", "findings"), FINDINGS)
+def test_what_needs_a_persons_eye_is_reported_with_its_line(text, findings):
+    assert [(finding.line, finding.kind) for finding in read_encoding(text).findings] == findings
+
+
+def test_lines_are_those_of_the_file():
+    encoding = read_encoding("%* x\ny *%\na.\n\n\n% B.\nb :-\n c.\n#minimize{\n 1 : a }.")
+    assert [statement.line for step in encoding.steps for statement in step.statements] == [3, 7, 9]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a.\nb :- c d.\n", 2, "syntax error, unexpected <IDENTIFIER>"),
+        ("a.\n\n#include \"x.lp\".", 3, "#include is not allowed"),
+        ("a.\nb \u2260 c.", 2, "lexer error"),
+        ("a.\n%* open", 3, "lexer error"),
+        ("a.\n\0", 2, "NUL byte"),
+        ("a. \udcff", 1, "not valid UTF-8"),
+        ("a.\nb(" + "f(" * 300 + "1" + ")" * 300 + ").", 2, "levels deep"),
+        ("a.\nb(" + "-" * 300_000 + "1).", 2, "operators and parentheses in one statement"),
+        ("```\na.\n```", 1, "lexer error"),
+    ],
+)
+def test_a_broken_file_is_one_message_with_file_line_and_clingos_words(text, line, words):
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        read_encoding(text, "family/problem/encoding.lp")
+    assert f"family/problem/encoding.lp:{line}: " in str(error.value)
+    assert "remedy:" in str(error.value)
+
+
+def test_the_predicates_of_a_statement_have_name_arity_and_strong_negation():
+    statement = read_encoding("-p(X) ; q :- r(1;2,3), not s(X) : t(X); #count{Y : u(X,Y)} > 1, X = f(1). #show w/2.").steps[0].statements
+    assert predicates(statement[0]) == {
+        ("-p", 1), ("q", 0), ("r", 1), ("r", 2), ("s", 1), ("t", 1), ("u", 2),
+    }
+    assert predicates(read_encoding("#show -w/2.").steps[0].statements[0]) == {("-w", 2)}
+
+
+def test_walking_meets_every_variable():
+    (tree,) = trees_of("p(A,B) : q(C) :- r(D;E), #sum{F,G : s(H)} < I, not t(J,_) : u(|K|), (L+M,) = N.")
+    assert "".join(node.name for node in walk(tree) if node.ast_type == ASTType.Variable) == "ABCDEIFGHJ_KLMN"
+
+
+def test_all_shipped_encodings_come_back_as_they_were():
+    for problem in read_problems(BENCHMARKS):
+        text = problem.encoding_file.read_text(encoding="utf-8")
+        assert_faithful(text, problem.encoding)
+
+
+# --- properties ---------------------------------------------------------------------------------------------------
+
+
+def assert_faithful(text: str, encoding) -> None:
+    """The steps are the program of the text, tree for tree, and every comment is in an instruction or reported."""
+    text = text.removeprefix("\ufeff")
+    whole = trees_of(text)
+    statements = [statement for step in encoding.steps for statement in step.statements]
+    assert [tree for statement in statements for tree in statement.trees] == whole
+    assert trees_of(encoding.program) == whole
+    for statement in statements:
+        assert tuple(trees_of(statement.code)) == statement.trees
+    said = "\n".join([*(step.instruction for step in encoding.steps), *(finding.text for finding in encoding.findings)])
+    for node in parse(text):
+        if node.ast_type == ASTType.Comment:
+            for word in re.findall(r"[^\W_]{3,}", node.value):
+                assert word in said, (word, said)
+
+
+def seq(*parts) -> st.SearchStrategy[list[str]]:
+    """Tokens of parts that are tokens, or strategies of lists of tokens."""
+    lists = [st.just([part]) if isinstance(part, str) else part for part in parts]
+    return st.tuples(*lists).map(lambda found: [token for tokens in found for token in tokens])
+
+
+def joined(element, separator: str, least: int = 1, most: int = 3):
+    return st.lists(element, min_size=least, max_size=most).map(
+        lambda found: [token for index, tokens in enumerate(found) for token in ([separator] if index else []) + tokens]
+    )
+
+
+def token(*words: str):
+    return st.sampled_from(words).map(lambda word: [word])
+
+
+VARIABLE = token("X", "Y", "Zed", "_Q", "_", "V1", "X'")
+CONSTANT = token("a", "b", "n", "1", "0", "23", '"s"', '"a.b % c"', '"%* \\" *%"', '"Größe"', "#sup", "#inf")
+TERM = st.recursive(
+    VARIABLE | CONSTANT,
+    lambda term: st.one_of(
+        seq("f", "(", joined(term, ","), ")"), seq("(", term, ",", ")"), seq("(", term, ",", term, ")"),
+        seq(term, token("+", "-", "*", "/", "\\", "**", "&", "?", "^", ".."), term), seq("-", term), seq("|", term, "|"),
+        seq("(", joined(term, ";", 2), ")"), seq("@", "g", "(", term, ")"),
+    ),
+    max_leaves=4,
+)
+ATOM = st.one_of(
+    seq(token("p", "q", "-r"), "(", joined(joined(TERM, ",", 1, 2), ";", 1, 2), ")"), token("a", "b", "-c", "#true", "#false"),
+)
+COMPARISON = seq(TERM, token("<", "<=", "=", "!=", ">", ">="), TERM) | seq(TERM, "<", TERM, "<=", TERM)
+LITERAL = st.one_of(ATOM, seq("not ", ATOM), seq("not ", "not ", ATOM), COMPARISON)
+CONDITION = seq(LITERAL, ":", joined(LITERAL, ",", 0, 2))
+GUARD = st.one_of(st.just([]), seq(TERM, token("<", "<=", "=", "!=", ">")))
+AGGREGATE = seq(
+    st.one_of(st.just([]), token("not ")), GUARD, token("#count", "#sum", "#sum+", "#min", "#max"), "{",
+    joined(seq(joined(TERM, ",", 1, 2), ":", joined(LITERAL, ",", 0, 2)), ";", 0, 2), "}",
+    st.one_of(st.just([]), seq(token("<", ">=", "!="), TERM)),
+)
+THEORY = seq("&", token("diff", "sum"), "{", joined(token("x", "y-z", "1+2"), ";", 0, 2), "}", st.one_of(st.just([]), seq("<= ", token("3", "x"))))
+BODY = joined(st.one_of(LITERAL, LITERAL, CONDITION, AGGREGATE, THEORY), ";", 1, 3)
+CHOICE = seq(GUARD, "{", joined(st.one_of(ATOM, CONDITION), ";", 0, 3), "}", st.one_of(st.just([]), seq("=", TERM)))
+HEAD = st.one_of(LITERAL, CHOICE, joined(LITERAL, ";", 2), joined(CONDITION, ";", 1, 2), AGGREGATE, THEORY)
+WEIGHT = seq(TERM, st.one_of(st.just([]), seq("@", TERM)), st.one_of(st.just([]), seq(",", TERM)))
+STATEMENT = st.one_of(
+    seq(HEAD, "."), seq(HEAD, ":-", BODY, "."), seq(":-", BODY, "."), seq(":~", BODY, ".", "[", WEIGHT, "]"),
+    seq(token("#minimize", "#maximise"), "{", joined(seq(WEIGHT, ":", joined(LITERAL, ",")), ";", 0, 3), "}", "."),
+    seq("#show ", token("p/1", "-q/2", "a/0"), "."), seq("#show ", TERM, ":", BODY, "."), token("#show."),
+    seq("#const ", "n", "=", CONSTANT, "."), seq("#external ", ATOM, ":", joined(ATOM, ","), ".", "[", "true", "]"),
+    seq("#edge", "(", "1", ",", "X", ";", "Y", ",", "2", ")", ":", "p", "(", "X", ",", "Y", ")", "."),
+    seq("#heuristic ", ATOM, ".", "[", "1", ",", "true", "]"), token("#defined p/3.", "#program base.", "#project a/0.", "#project b."),
+)
+NOTE = st.sampled_from([
+    "% note one\n", "%* note two *%", "%* over\n % half *% of\n lines *%", "% a :- b.\n", "%-----\n", '% 50 "percent\n', "%%\n",
+    "\n", "\n\n", " ", " ", "  ", "\n  ", "% größer ≥ klein\n",
+])
+
+
+@st.composite
+def programs(draw) -> str:
+    """A program whose tokens stand apart by anything that may stand between tokens."""
+    pieces: list[str] = []
+    for tokens in draw(st.lists(STATEMENT, min_size=1, max_size=4)):
+        pieces.append(draw(NOTE))
+        inside = draw(st.dictionaries(st.integers(1, max(1, len(tokens) - 1)), NOTE, max_size=2))
+        pieces += [inside.get(index, "") + word for index, word in enumerate(tokens)]
+        pieces += [draw(NOTE), draw(NOTE)]
+    return "".join(pieces)
+
+
+def accepted(text: str) -> bool:
+    try:
+        return bool(parse(text)) or True
+    except RuntimeError:
+        return False
+
+
+SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=SLOW)
+@given(programs())
+def test_any_program_that_clingo_parses_comes_back_tree_for_tree(text):
+    assume(accepted(text))
+    assert_faithful(text, read_encoding(text))
+
+
+CHARACTERS = st.sampled_from([*"abXY_01 \n\t.,;:-~{}()[]|<>=!+*/\\@&#\"'%`?^$é≠\r\0\ud800", ":-", "%*", "*%", "#minimize{", "..", "not ",
+                              "#show ", "#!", "asp 1 0 0\n", "#script(lua)", ":~ ", "#count{", "}.", "). ", "\ufeff"])
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
+@given(st.one_of(st.lists(CHARACTERS, max_size=60).map("".join), st.text(max_size=60)))
+def test_no_text_ends_in_anything_but_an_encoding_or_one_message(text):
+    try:
+        assert_faithful(text.replace("\r\n", "\n"), read_encoding(text))
+    except UserError as error:
+        assert "remedy" in str(error)
+
+
+SHIPPED = [problem.encoding_file.read_text(encoding="utf-8") for problem in read_problems(BENCHMARKS)[::9]]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+@given(st.sampled_from(SHIPPED), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), CHARACTERS), max_size=4))
+def test_no_damage_to_a_real_file_ends_in_a_traceback(text, damages):
+    for place, length, insert in damages:
+        position = int(place * len(text))
+        text = text[:position] + insert + text[position + length:]
+    try:
+        assert_faithful(text.replace("\r\n", "\n"), read_encoding(text))
+    except UserError as error:
+        assert "remedy" in str(error)
