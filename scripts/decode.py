@@ -134,14 +134,14 @@ def _best(branches: Sequence[Branch], tokens: Sequence[int]) -> int:
 def packed(prompts: Sequence[Sequence[int]], budget: int = 1536) -> Iterator[list[int]]:
     """Groups of prompt numbers whose distinct tokens, shared beginnings counted once, stay within `budget`.
 
-    Groups are filled in the order of the tokens, so that prompts with the same beginning meet. One long prompt may
-    exceed the budget alone.
+    Groups are filled in the order of the tokens, so that prompts with the same beginning meet; a prompt that shares
+    most of its tokens with the group joins it over the budget.
     """
     group: list[int] = []
     used = 0
     for index in sorted(range(len(prompts)), key=lambda i: list(prompts[i])):
         new = len(prompts[index]) - (_common(prompts[group[-1]], prompts[index]) if group else 0)
-        if group and used + new > budget:
+        if group and used + new > budget and 2 * new > len(prompts[index]):  # sharing is cheaper than starting anew
             yield group
             group, used, new = [], 0, len(prompts[index])
         group.append(index)

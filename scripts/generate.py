@@ -24,20 +24,21 @@ MAX_NEW_TOKENS = 160  # the longest gold statement of the shipped problems has 1
 
 @dataclass(frozen=True)
 class Writer:
-    """A model that writes: the causal language model, its tokenizer, and the tokens that end a turn."""
+    """A model that writes: the causal language model, its tokenizer, the tokens that end a turn, the most it may say."""
 
     model: Any
     tokenizer: Any
     ends: frozenset[int]
+    max_new_tokens: int = MAX_NEW_TOKENS
 
     def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
         """What the model says next in each conversation, greedily."""
         tokens = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
-        written = write(self.model, tokens, set(self.ends), MAX_NEW_TOKENS, on_done=on_done)
+        written = write(self.model, tokens, set(self.ends), self.max_new_tokens, on_done=on_done)
         return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
 
 
-def load_writer(model: str | Path, adapter: str | Path | None = None) -> Writer:
+def load_writer(model: str | Path, adapter: str | Path | None = None, max_new_tokens: int = MAX_NEW_TOKENS) -> Writer:
     """Load a model folder, and with `adapter` a LoRA checkpoint over it, for generation on this machine's device."""
     from transformers import AutoModelForCausalLM
 
@@ -56,7 +57,7 @@ def load_writer(model: str | Path, adapter: str | Path | None = None) -> Writer:
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
-    return Writer(loaded, tokenizer, frozenset({chat.end_of_turn(tokenizer)}))
+    return Writer(loaded, tokenizer, frozenset({chat.end_of_turn(tokenizer)}), max_new_tokens)
 
 
 @dataclass(frozen=True)
