@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -133,12 +133,19 @@ class _Candidate:
 def repair_rows(problem: Problem, named: dict[str, Variant], limit: int, rng: Random, solver: Solver, report: Report) -> list[Row]:
     """Up to `limit` repair turns, each with the message that the solver really gives."""
     candidates = _candidates(problem, named, limit, rng)
+    rows: list[Row] = []
+    while len(rows) < limit and (part := list(islice(candidates, limit - len(rows)))):
+        rows += _proved(part, problem, named, solver, report)
+    return rows
+
+
+def _proved(
+    candidates: list[_Candidate], problem: Problem, named: dict[str, Variant], solver: Solver, report: Report,
+) -> Iterator[Row]:
+    """The rows of those candidates that the solver confirms, in order."""
     requests = [Request(c.context + code, solve=c.corruption == "wrong meaning") for c in candidates for code in (c.broken, c.fixed)]
     outcomes = list(solver.run(requests))
-    rows = []
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
-        if len(rows) == limit:
-            break
         kind, error, why = _judge(candidate, broken, fixed)
         if why:
             report.dropped[f"{candidate.corruption}: {why}"] += 1
@@ -147,22 +154,21 @@ def repair_rows(problem: Problem, named: dict[str, Variant], limit: int, rng: Ra
         variant = named[candidate.naming]
         instruction = variant.steps[candidate.step][0]
         messages = prompts.repair(instruction, candidate.broken, error)
-        rows.append({
+        yield {
             "messages": [*messages, prompts.answer(candidate.fixed)],
             "meta": {"problem": problem.name, "family": problem.family, "kind": "repair", "style": "original",
                      "naming": candidate.naming, "noise": False, "corruption": kind, "broken": candidate.broken,
                      "error": error, "fixed": candidate.fixed, "context": candidate.context,
                      "instance": candidate.instance, "step": candidate.step},
-        })
-    return rows
+        }
 
 
-def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> list[_Candidate]:
+def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> Iterator[_Candidate]:
     """Corrupted steps to try, four for each row wanted, no two the same; classes drawn by their weights."""
     classes, weights = zip(*((name, weight) for name, (weight, _) in CORRUPTIONS.items()), strict=True)
-    found: dict[tuple, _Candidate] = {}
+    seen: set[tuple[str, int, str]] = set()
     for _ in range(16 * limit):
-        if len(found) == 4 * limit:
+        if len(seen) == 4 * limit:
             break
         corruption = rng.choices(classes, weights)[0]
         naming, instance = rng.choice(list(named)), rng.choice(list(problem.instances))
@@ -170,11 +176,11 @@ def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Ra
         step = rng.randrange(len(variant.steps))
         code = variant.steps[step][1]
         broken = CORRUPTIONS[corruption][1](code, rng)
-        if not broken or broken == code:
+        if not broken or broken == code or (naming, step, broken) in seen:
             continue
+        seen.add((naming, step, broken))
         context = context_of(problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
-        found.setdefault((naming, step, broken), _Candidate(corruption, naming, step, instance, context, broken, code))
-    return list(found.values())
+        yield _Candidate(corruption, naming, step, instance, context, broken, code)
 
 
 def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:

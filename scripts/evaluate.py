@@ -9,6 +9,7 @@ history, without the loop (k0) and with it (k3). A program that meets a limit ha
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,10 +22,10 @@ from tqdm.auto import tqdm
 
 from scripts import prompts
 from scripts.asp_solver import Comparison, Outcome, Relation, Request, Solver, Verdict, compare
-from scripts.benchmarks import Problem, constructs, read_problems, split_of
+from scripts.benchmarks import Problem, canonical, constructs, read_problems, split_of
 from scripts.data_converter import Report, Variant, repair_rows
 from scripts.feedback import complaint, context_of
-from scripts.generate import Task, Writer, load_writer, program_text, write_programs
+from scripts.generate import MAX_NEW_TOKENS, Task, Writer, load_writer, program_text, write_programs
 from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json
 
 PARTS = ("steps", "repair", "programs")
@@ -233,6 +234,27 @@ def evaluate(writer: Writer, problems: Sequence[Problem], parts: Sequence[str] =
     return summary(items)
 
 
+def evaluate_once(
+    out: Path, model: Path, problems: Sequence[Problem], parts: Sequence[str] = PARTS, adapter: Path | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS, ks: Sequence[int] = (0, 3), seed: int = 0,
+) -> dict:
+    """Like `evaluate`, kept in `out`: the same model, problems and parts are not scored a second time."""
+    identity = digest(_weights(model), _weights(adapter) if adapter else "", *(problem.id for problem in problems), *parts,
+                      *(canonical(problem.encoding) for problem in problems), str((max_new_tokens, ks, seed)))
+    if out.exists() and (kept := json.loads(out.read_text())).get("identity") == identity:
+        print(f"already scored: {show_path(out)}", flush=True)
+        return kept
+    result = evaluate(load_writer(model, adapter, max_new_tokens), problems, parts, ks, seed)
+    result = {"identity": identity, "model": show_path(model), "adapter": show_path(adapter) if adapter else None} | result
+    write_json(out, result)
+    return result
+
+
+def _weights(folder: Path) -> str:
+    """A hash of the weights in a folder."""
+    return digest(*(file.read_bytes() for file in sorted(folder.glob("*.safetensors"))))
+
+
 def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None) -> list[Problem]:
     """The problems of a split; `limit` of them, spread evenly over the families."""
     problems = read_problems(benchmarks)
@@ -259,8 +281,7 @@ def main(
     chosen = read_problems(benchmarks)[:problems] if split == "all" else held_out(benchmarks, split, problems)
     if not chosen:
         raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks, remedy="use --split all")
-    result = evaluate(load_writer(model, adapter), chosen, wanted, seed=seed)
-    write_json(out, {"model": show_path(model), "adapter": show_path(adapter) if adapter else None, "split": split} | result)
+    result = evaluate_once(out, model, chosen, wanted, adapter, seed=seed)
     for name in ("steps", "repair"):
         if name in wanted:
             print(f"{name:12} " + "  ".join(f"{key} {value:.1%}" if isinstance(value, float) else f"n {value}"

@@ -88,7 +88,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run of four steps, with dropout and noise."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    train(str(base), RECIPE, data, run=run)
+    train(str(base), RECIPE, data, run=run, dtype="bfloat16")
     return run
 
 
@@ -309,7 +309,7 @@ def test_a_run_leaves_checkpoints_log_and_metrics_and_is_not_done_twice(finished
     assert metrics["tokens"] == sum(len(row.input_ids) for row in seen)
     assert metrics["supervised_tokens"] == sum(sum(row.supervised) for row in seen)
     assert metrics["data_sha256"] == data_digest(load_rows(data, "train")) and metrics["neftune"] and metrics["train_seconds"] > 0
-    assert train(str(base), RECIPE, data, run=finished) == metrics
+    assert train(str(base), RECIPE, data, run=finished, dtype="bfloat16") == metrics
     assert "already done" in capsys.readouterr().out
 
 
@@ -332,11 +332,11 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(finished: Path, b
 
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(str(base), RECIPE, data, on_log=interrupt, run=run)
+        train(str(base), RECIPE, data, on_log=interrupt, run=run, dtype="bfloat16")
     whole = (run / "0000002_adapters.safetensors").read_bytes()
     (run / "0000003_adapters.safetensors").write_bytes(whole[: len(whole) // 2])
     shutil.copy(run / "0000002_optimizer.safetensors", run / "0000003_optimizer.safetensors")
-    train(str(base), RECIPE, data, run=run)
+    train(str(base), RECIPE, data, run=run, dtype="bfloat16")
     assert "from step 2" in capsys.readouterr().out
     for name in ("0000004_adapters.safetensors", "0000004_optimizer.safetensors"):
         ours, theirs = load_arrays(run / name), load_arrays(finished / name)
@@ -397,7 +397,7 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_for_both_librarie
 
 def test_an_adapter_over_a_4_bit_base_fuses_into_the_dequantised_base(base: Path, data: Path, tmp_path: Path):
     recipe = replace(RECIPE, iterations=2)
-    metrics = train(str(base), recipe, data, quantize=True, run=tmp_path / "run")
+    metrics = train(str(base), recipe, data, quantize=True, dtype="bfloat16", run=tmp_path / "run")
     assert metrics["quantized"] and all(loss < 7 for _, loss in metrics["losses"])
     folder = fuse(str(base), "best", data, run=tmp_path / "run", target=tmp_path / "fused")
     record = json.loads((folder / "fuse.json").read_text())
