@@ -7,7 +7,7 @@ comes out before it becomes a row.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -59,14 +59,16 @@ def variables(code: str) -> dict[tuple[int, int], str]:
 def rename(instruction: str, code: str, pool: str) -> Renaming:
     """Rename the variables of a step at once, in the order of their first occurrence, to those of a pool.
 
-    Only the names change, the layout stays. Variables that the instruction names are renamed with the code.
+    Only the names change, the layout stays. Variables that the instruction names are renamed with the code; a name
+    of the pool that the instruction uses for something else is passed over.
     """
     occurrences = variables(code)
-    fresh = POOLS[pool]()
-    names: dict[str, str] = {}
-    for name in occurrences.values():
-        if name not in names:
-            names[name] = next(fresh)
+    old = dict.fromkeys(occurrences.values())
+    mentioned = mentions(instruction, old)
+    elsewhere = _NAME.sub(lambda match: "" if match.start() in mentioned else match[0], instruction)
+    taken = {match[0].removesuffix("'s") for match in _NAME.finditer(elsewhere)}
+    fresh = (name for name in POOLS[pool]() if name not in taken)
+    names = dict(zip(old, fresh, strict=False))
     data, position, pieces = code.encode(), 0, []
     for (begin, end), name in occurrences.items():
         pieces += [data[position:begin], names[name].encode()]
@@ -75,24 +77,49 @@ def rename(instruction: str, code: str, pool: str) -> Renaming:
     return Renaming(rename_in_text(instruction, names), renamed, names)
 
 
-_CODE_SIDE = re.compile(r"[=<>!+*/|(,:`]\s*$|[-]\s*$"), re.compile(r"^\s*(?:[=<>+*/|),:`]|!=|\.\.)")
+_NAME = re.compile(r"(?<![\w'])_*[A-Z][\w']*")
+_OPERATOR_BEFORE = re.compile(r"[=<>!+*/|^\\`-]\s*$")
+_CODE_AFTER = re.compile(r"\s*(?:[=<>+*/|^\\),:`]|!=|\.\.|-(?![a-z])|-(?=th\b))")
+_NO_ARTICLE = re.compile(r"\s+(?:is|are|and|or|has|have|does|must|may|can|cannot|comes|lies|to|in|on|at|of|with|before|after)\b")
+_PRONOUN = re.compile(r"\s+(?:am|was|have|had|do|did|don't|will|would|can|could|must|want|need|like|ask|mean|visit|go|take)\b")
+
+
+def mentions(instruction: str, names: Iterable[str]) -> dict[int, str]:
+    """Where a sentence speaks of a variable: position → name.
+
+    A capital letter or word is a variable of the code unless the sentence says otherwise: an article or a word that
+    opens it, the pronoun, a quoted constant, a compound like `T-shirt`.
+    """
+    names = set(names)
+    found = {}
+    for match in _NAME.finditer(instruction):
+        name = match[0] if match[0] in names else match[0].removesuffix("'s")
+        if name not in names:
+            continue
+        before, after = instruction[: match.start()], instruction[match.start() + len(name) :]
+        opens = not before.strip() or before.rstrip()[-1] in ".:;!?(" and not _CODE_AFTER.match(after)
+        if before.endswith('"') and after.startswith('"') or re.match(r"-(?!th\b)[a-z]", after):
+            is_word = True
+        elif _OPERATOR_BEFORE.search(before) or _CODE_AFTER.match(after):
+            is_word = False
+        elif name == "A":
+            is_word = opens and not _NO_ARTICLE.match(after)
+        elif name == "I":
+            is_word = bool(_PRONOUN.match(after))
+        else:
+            is_word = opens and len(name) > 1 and name.isalpha()
+        if not is_word:
+            found[match.start()] = name
+    return found
 
 
 def rename_in_text(instruction: str, names: dict[str, str]) -> str:
-    """Rename the variables in a sentence. `A` and `I` are words, and so is a capitalised word that opens a sentence,
-    unless they stand in code: beside an operator, a parenthesis or a backquote."""
-
-    def replace(match: re.Match) -> str:
-        name = match[0]
-        if name not in names:
-            return name
-        before, after = instruction[: match.start()], instruction[match.end():]
-        in_code = bool(_CODE_SIDE[0].search(before) or _CODE_SIDE[1].search(after))
-        opens = not before.strip() or before.rstrip()[-1] in ".:;!?"
-        is_word = name in ("A", "I") or (opens and len(name) > 1 and name.isalpha())
-        return names[name] if in_code or not is_word else name
-
-    return re.sub(r"(?<![\w'])_*[A-Z][\w']*", replace, instruction)
+    """The sentence with the variables it mentions renamed."""
+    pieces, position = [], 0
+    for begin, name in mentions(instruction, names).items():
+        pieces += [instruction[position:begin], names[name]]
+        position = begin + len(name)
+    return "".join([*pieces, instruction[position:]])
 
 
 def same_up_to(names: dict[str, str], old: str, new: str) -> bool:
@@ -131,10 +158,11 @@ def _edit(code: str, rng: Random, *edits: tuple[str, str]) -> str | None:
     if not places:
         return None
     match, replacement = rng.choice(places)
-    # Groups are read from the masked text, so put the original characters of the span back first.
-    original = re.compile(match.re.pattern).match(code, match.start())
-    source = original if original and original.end() == match.end() else match
-    return code[: match.start()] + source.expand(replacement) + code[match.end():]
+
+    def expand(reference: re.Match) -> str:  # groups come from the code itself, where strings are not blanked
+        return code[slice(*match.span(int(reference[1])))] if reference[1].isdigit() else reference[1]
+
+    return code[: match.start()] + re.sub(r"\\(.)", expand, replacement) + code[match.end():]
 
 
 def _fence(code: str, rng: Random) -> str:
@@ -262,7 +290,7 @@ CORRUPTIONS: dict[str, tuple[float, Corruption]] = {
     "aggregate or comma": (7, _aggregate_or_comma),
     "illegal place": (3, _illegal_place),
     "colon or set": (5, _colon_or_set),
-    "period or neck": (4, _period_or_neck),
+    "period or neck": (1, _period_or_neck),
     "unsafe variable": (20, _unsafe_variable),
     "wrong arity": (10, _wrong_arity),
     "wrong meaning": (20, _wrong_meaning),

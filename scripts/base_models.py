@@ -154,10 +154,15 @@ def _smoke_model(folder: Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of a model's configuration and of the sizes of its weights: enough to notice another base."""
+    """SHA-256 of a model's configuration and of the size, the first and the last megabyte of its weights."""
     state = hashlib.sha256((folder / "config.json").read_bytes())
     for file in sorted(folder.glob("*.safetensors")):
-        state.update(json.dumps([file.name, file.stat().st_size]).encode())
+        size = file.stat().st_size
+        state.update(json.dumps([file.name, size]).encode())
+        with file.open("rb") as weights:
+            state.update(weights.read(2**20))
+            weights.seek(max(0, size - 2**20))
+            state.update(weights.read())
     return state.hexdigest()
 
 

@@ -34,7 +34,7 @@ class Failed(Exception):
 
 
 class Calls:
-    """Asks a provider within limits; `spent` counts the requests, the tokens and the repetitions."""
+    """Asks a provider within limits; `spent` counts the requests (`calls`) and their `tokens`."""
 
     def __init__(
         self, provider: Provider, store: Path, *, max_calls: int | None = None, max_tokens: int | None = None,
@@ -142,8 +142,6 @@ class Calls:
 
     def _put_off(self, number: int, wait: float | None, why: str) -> None:
         """Delay the repetition: every request where the service named a time, otherwise this thread's own."""
-        with self._lock:
-            self.spent["repeated"] += 1
         if wait is None:
             self._stop.wait(BACKOFF * 2 ** (number - 1) * random.uniform(0.5, 1.0))
         elif wait > LONGEST_WAIT:

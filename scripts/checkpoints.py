@@ -6,13 +6,16 @@ PyTorch saves folders (`checkpoint-55/`), MLX files (`0000055_adapters.safetenso
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils_ft import UserError, show_path, write_json
+from utils_ft import UserError, digest, show_path, write_json, write_text
 
 WHOLE = "complete.json"
 """Written last into a checkpoint folder, with the sizes of its files: without it, or with other sizes, it is torn."""
@@ -106,6 +109,9 @@ def rotate(run: Path, keep: int) -> None:
 
 # --- the log ----------------------------------------------------------------------------------------------------
 
+OnLog = Callable[[list[dict]], None]
+"""Called with the log so far after every step that was logged: a notebook draws its live curve from it."""
+
 COLUMNS = ("step", "loss", "eval_loss", "learning_rate", "tokens_per_second", "seconds")
 
 
@@ -120,6 +126,40 @@ def read_log(run: Path) -> list[dict]:
         return [{name: (int if name == "step" else float)(row[name]) if row[name] else None for name in COLUMNS} for row in rows]
     except (KeyError, ValueError):
         raise UserError("the training log is damaged", where=file, remedy=f"move {show_path(run)} aside and train again") from None
+
+
+def write_log(run: Path, rows: list[dict]) -> None:
+    """Write `log.csv`, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(run / "log.csv", text.getvalue())
+
+
+def prepare_run(run: Path, identity: dict, resume: bool) -> dict | None:
+    """Make the run folder fit `identity` (recipe, base, data); the metrics where that very run is finished already.
+
+    A run with another identity, or any where `resume` is off, is moved aside, never deleted; a torn checkpoint too.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    file = run / "run.json"
+    known = json.loads(file.read_text()) if file.exists() else None
+    if known is not None and (known != identity or not resume):
+        aside = run.with_name(f"{run.name}.{digest(file.read_text())[:8]}-{int(time.time())}")
+        run.rename(aside)
+        print(f"another run lay in {show_path(run)}: moved to {show_path(aside)}", flush=True)
+        run.mkdir()
+        known = None
+    if known is None:
+        write_json(file, identity)
+    for path in torn(run):
+        print(f"{show_path(path)} was not written to its end: passed over", flush=True)
+        path.rename(path.with_name(f".torn-{path.name}-{int(time.time())}"))
+    if (run / "metrics.json").exists():
+        print(f"already done: {show_path(run / 'metrics.json')}", flush=True)
+        return json.loads((run / "metrics.json").read_text())
+    return None
 
 
 def table(run: Path):  # noqa: ANN201 - a pandas DataFrame

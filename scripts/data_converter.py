@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from scripts import prompts
 from scripts.asp_solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
-from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, same_up_to
+from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
 from scripts.benchmarks import Problem, read_problems, split_of
 from scripts.feedback import complaint, context_of
+from scripts.paraphrases import load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
 from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
 
@@ -54,11 +55,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Variant:
-    """A problem under one naming: instructions and codes of its steps with an instruction, and the code without."""
+    """A problem under one naming: instructions and codes of its steps with an instruction, and the code without.
+
+    `names` maps the variables of each step from old to new.
+    """
 
     naming: str
     given: str
     steps: tuple[tuple[str, str], ...]
+    names: tuple[dict[str, str], ...] = ()
 
     @property
     def program(self) -> str:
@@ -78,7 +83,7 @@ def variants(problem: Problem, solver: Solver, gold: list[Outcome], report: Repo
         if not all(same_up_to(new.names, code, new.code) for new, (_, code) in zip(renamed, steps, strict=True)):
             report.dropped[f"renaming {pool}: not the same tree"] += 1
             continue
-        variant = Variant(pool, encoding.given, tuple((new.instruction, new.code) for new in renamed))
+        variant = Variant(pool, encoding.given, tuple((new.instruction, new.code) for new in renamed), tuple(new.names for new in renamed))
         relation = compare(gold, solve(problem, variant.program, solver)).relation
         if relation is not Relation.EQUAL:
             report.dropped[f"renaming {pool}: answer sets {relation}"] += 1
@@ -96,8 +101,13 @@ def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
 # --- conversations ----------------------------------------------------------------------------------------------
 
 
-def conversation_rows(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> Iterator[Row]:
-    """Up to `limit` conversations: the original first, then a draw over styles, namings and noise."""
+def conversation_rows(
+    problem: Problem, named: dict[str, Variant], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
+) -> Iterator[Row]:
+    """Up to `limit` conversations: the original first, then a draw over styles, namings and noise.
+
+    `wordings` has, by style, paraphrases of instructions where somebody made them.
+    """
     descriptions = problem.descriptions()
     combinations = list(product(descriptions, named, (False, True)))
     first, rest = combinations[0], combinations[1:]
@@ -108,12 +118,24 @@ def conversation_rows(problem: Problem, named: dict[str, Variant], limit: int, r
     noisy_rows = min(len(loud), round(limit * NOISE_SHARE))
     for style, naming, noise in [first, *quiet[: max(0, limit - 1 - noisy_rows)], *loud[:noisy_rows]][:limit]:
         variant = named[naming]
-        steps = [(noisy(instruction) or instruction if noise else instruction, code) for instruction, code in variant.steps]
+        told = _told(named["original"], variant, (wordings or {}).get(style, {}))
+        steps = [(noisy(instruction) or instruction if noise else instruction, code)
+                 for instruction, (_, code) in zip(told, variant.steps, strict=True)]
         yield {
             "messages": prompts.conversation(prompts.describe(descriptions[style], variant.given), steps),
             "meta": {"problem": problem.name, "family": problem.family, "kind": "conversation",
                      "style": style, "naming": naming, "noise": noise},
         }
+
+
+def _told(original: Variant, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
+    """The instructions of a variant, each in another wording where there is one, its variables renamed along."""
+    for index, (instruction, _) in enumerate(original.steps):
+        other = wording.get(instruction)
+        if other is None:
+            yield variant.steps[index][0]
+        else:
+            yield rename_in_text(other, variant.names[index]) if variant.names else other
 
 
 # --- repairs ----------------------------------------------------------------------------------------------------
@@ -143,7 +165,11 @@ def _proved(
     candidates: list[_Candidate], problem: Problem, named: dict[str, Variant], solver: Solver, report: Report,
 ) -> Iterator[Row]:
     """The rows of those candidates that the solver confirms, in order."""
-    requests = [Request(c.context + code, solve=c.corruption == "wrong meaning") for c in candidates for code in (c.broken, c.fixed)]
+    requests = [
+        # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
+        Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
+        for c in candidates for solve in [c.corruption == "wrong meaning"] for code in (c.broken, c.fixed)
+    ]
     outcomes = list(solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
         kind, error, why = _judge(candidate, broken, fixed)
@@ -211,6 +237,7 @@ def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str,
 
 def convert(
     problems: list[Problem], splits: dict[str, str], seed: int = 0, conversations: int = 10, repairs: int = 8,
+    wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None,
 ) -> tuple[dict[str, list[Row]], Report]:
     """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
 
@@ -220,7 +247,7 @@ def convert(
     report = Report()
     seen: set[str] = set()
     with Solver() as solver:
-        for problem in tqdm(problems, desc="converting", unit="problem"):
+        for problem in tqdm(problems, desc="converting", unit="problem", disable=None):
             split = splits[problem.id]
             rng = Random(digest(str(seed), problem.id))
             report.findings += [{"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text} for f in problem.encoding.findings]
@@ -234,7 +261,7 @@ def convert(
             named = variants(problem, solver, gold, report)
             if split != "train":
                 named = {"original": named["original"]}
-            made = [*conversation_rows(problem, named, conversations if split == "train" else 1, rng),
+            made = [*conversation_rows(problem, named, conversations if split == "train" else 1, rng, wordings and wordings(problem)),
                     *repair_rows(problem, named, repairs, rng, solver, report)]
             for row in made:
                 row["meta"]["split"] = split
@@ -255,18 +282,23 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 def convert_folder(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
+    paraphrases: Path | None = None,
 ) -> dict:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
 
-    What is not given comes from the profile. Every file appears whole or not at all.
+    What is not given comes from the profile. With `paraphrases`, the folder that `data_augmentor` wrote, its texts stand in
+    for the hand-written ones. Every file appears whole or not at all.
     """
     chosen = profile_named(profile)
     every = read_problems(benchmarks)
     splits = split_of(every, benchmarks)
+    if paraphrases:
+        every = with_paraphrases(every, paraphrases)
     wanted = _spread(every, splits, problems or chosen.problems)
     rows, report = convert(
         wanted, splits, seed,
         chosen.conversations if conversations is None else conversations, chosen.repairs if repairs is None else repairs,
+        (lambda problem: load_instructions(problem, paraphrases)) if paraphrases else None,
     )
     out = out or chosen.data
     texts = {split: to_jsonl(rows[split]) for split in SPLITS}
@@ -292,13 +324,14 @@ def _spread(problems: list[Problem], splits: dict[str, str], limit: int | None) 
 def main(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
+    paraphrases: Path | None = None,
 ) -> None:
     """Convert annotated problems into proved training rows.
 
     --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
     (smoke, demo, full) has the defaults.
     """
-    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile)
+    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases)
     counts: Counter[tuple[str, str]] = Counter()
     for row in summary["rows"]:
         counts[row["split"], row["kind"]] += row["rows"]

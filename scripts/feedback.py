@@ -6,12 +6,15 @@ a message's line counts from the start of that text, and anyone can feed `contex
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 
-from scripts.asp_solver import Outcome, Verdict
+from scripts.asp_solver import Outcome, Verdict, code_only
+from scripts.encoding import predicates, read_encoding
+from utils_ft import UserError
 
-_UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)")
+_UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)(\(.*\))?$", re.DOTALL)
 
 
 def context_of(facts: str, given: str, history: Sequence[str]) -> str:
@@ -23,14 +26,29 @@ def context_of(facts: str, given: str, history: Sequence[str]) -> str:
 def complaint(outcome: Outcome, context: str = "") -> str:
     """The message to answer, or "" where the solver has nothing against the step.
 
-    That is clingo's errors as printed; or its note that an atom occurs in no head, where `context` does use that
-    predicate (with another arity); or, of a solved outcome, that there is no answer set.
+    That is clingo's errors as printed; or its note that an atom occurs in no head, where `context` knows the predicate
+    with another number of arguments only; or, of a solved outcome, that there is no answer set.
     """
     if outcome.verdict is Verdict.UNSATISFIABLE:
         return "UNSATISFIABLE"
     if not outcome.passes:
         return outcome.message
-    return "\n".join(
-        note for note in outcome.notes
-        if (found := _UNDEFINED.search(note)) and re.search(rf"(?<![\w]){found[1]}\(", context)
-    )
+    undefined = [(note, found[1], _arity(found[2] or "")) for note in outcome.notes if (found := _UNDEFINED.search(note))]
+    if not undefined:
+        return ""
+    known: dict[str, set[int]] = {}
+    with contextlib.suppress(UserError):  # a context that clingo takes with the step, but not alone
+        for step in read_encoding(context).steps:
+            for statement in step.statements:
+                for name, arity in predicates(statement):
+                    known.setdefault(name.lstrip("-"), set()).add(arity)
+    return "\n".join(note for note, name, arity in undefined if name in known and arity not in known[name])
+
+
+def _arity(arguments: str) -> int:
+    """How many arguments stand in `(…)`, which is no term that clingo could parse again (`#Anon0`)."""
+    depth, commas = 0, 0
+    for character in code_only(arguments):
+        depth += (character == "(") - (character == ")")
+        commas += character == "," and depth == 1
+    return commas + 1 if arguments else 0

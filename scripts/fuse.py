@@ -15,7 +15,7 @@ from typing import Any
 from scripts import chat
 from scripts.base_models import base_model, model_spec
 from scripts.checkpoints import choose
-from scripts.dataset import encode_rows, load_rows
+from scripts.dataset import encode_rows, validation_rows
 from scripts.device import compute_dtype, device
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
@@ -42,37 +42,45 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
 
     folder = base_model(model_type)
     tokenizer = chat.load_tokenizer(checkpoint.path)
-    rows = encode_rows(tokenizer, load_rows(data or profile_named().data, "valid")[:PROOF_ROWS], max_tokens=1024)
+    rows = proof_rows(tokenizer, data or profile_named().data)
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(device()).eval()
     model = PeftModel.from_pretrained(base, checkpoint.path).eval()
     with torch.inference_mode():
-        before = [_logits(model, row) for row in rows]
+        before = [logits(model, row) for row in rows]
     fused = model.merge_and_unload().to(torch.bfloat16)
     _end_with_turn(fused, tokenizer)
     with new_folder(target) as draft:
         fused.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype()).to(device()).eval()
-        proof = _proof(before, [_logits(reloaded, row) for row in rows])
+        exactness = proof(before, [logits(reloaded, row) for row in rows])
         record = {
             "base": model_spec(model_type).source, "checkpoint": checkpoint.step, "adapter_sha256": adapter,
-            "proof": proof, "training": _training(run),
+            "proof": exactness, "training": training_figures(run),
         }
         write_json(draft / "fuse.json", record)
         write_text(draft / "README.md", _card(name, record))
     return target
 
 
-def _logits(model: Any, row: chat.Encoded) -> Any:
+def proof_rows(tokenizer: Any, data: Path) -> list[chat.Encoded]:
+    """The shortest validation rows: what a fused model is proved on."""
+    rows = encode_rows(tokenizer, validation_rows(data), max_tokens=4096)
+    if not rows:
+        raise UserError("no validation row fits into 4,096 tokens, and the proof needs one", where=data, remedy="convert more problems")
+    return sorted(rows, key=lambda row: len(row.input_ids))[:PROOF_ROWS]
+
+
+def logits(model: Any, row: chat.Encoded) -> Any:
     """Logits at the supervised positions of a row: float32, (targets, vocabulary), on the CPU."""
     import torch
 
     with torch.inference_mode():
-        logits = model(input_ids=torch.tensor([row.input_ids], device=model.device)).logits[0, :-1]
-    return logits[torch.tensor(row.supervised[1:], device=logits.device)].float().cpu()
+        every = model(input_ids=torch.tensor([row.input_ids], device=model.device)).logits[0, :-1]
+    return every[torch.tensor(row.supervised[1:], device=every.device)].float().cpu()
 
 
-def _proof(before: list, after: list) -> dict:
+def proof(before: list, after: list) -> dict:
     """How far the fused model is from base + adapter: largest logit difference, mean KL divergence, greedy agreement."""
     import torch
 
@@ -95,7 +103,7 @@ def _end_with_turn(model: Any, tokenizer: Any) -> None:
     model.config.use_cache = True
 
 
-def _training(run: Path) -> dict:
+def training_figures(run: Path) -> dict:
     """The figures of the run, without its curves."""
     file = run / "metrics.json"
     if not file.exists():  # a person may fuse a checkpoint of a run that goes on

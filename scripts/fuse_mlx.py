@@ -16,8 +16,7 @@ from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec
 from scripts.chat import Encoded
 from scripts.checkpoints import choose
-from scripts.dataset import encode_rows, validation_rows
-from scripts.fuse import PROOF_ROWS, _logits, _proof, _training
+from scripts.fuse import logits, proof, proof_rows, training_figures
 from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx, rope_settings
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json
@@ -51,10 +50,7 @@ def fuse(
         return target
 
     tokenizer = chat.load_tokenizer(file.parent / "tokenizer" if (file.parent / "tokenizer").is_dir() else base)
-    rows = encode_rows(tokenizer, validation_rows(data or profile_named().data), max_tokens=4096)
-    if not rows:
-        raise UserError("no validation row fits into 4,096 tokens, and the proof needs one", where=data)
-    rows = sorted(rows, key=lambda row: len(row.input_ids))[:PROOF_ROWS]
+    rows = proof_rows(tokenizer, data or profile_named().data)
     quantized = bool(config.get("quantized"))
     model = load_base(base, config.get("dtype") if quantized else None, quantized)
     with new_folder(target) as draft:
@@ -66,11 +62,11 @@ def fuse(
         record = made_from | {
             "checkpoint": checkpoint.step if checkpoint else None,
             "dtype": stored, "dequantized": quantized, "proved_in": proved_in,
-            "proof": _proof(adapted, with_mlx), "proof_transformers": _proof(adapted, with_transformers),
-            "mlx_against_transformers": _proof(with_mlx, with_transformers), "adapter_effect": _proof(plain, adapted),
+            "proof": proof(adapted, with_mlx), "proof_transformers": proof(adapted, with_transformers),
+            "mlx_against_transformers": proof(with_mlx, with_transformers), "adapter_effect": proof(plain, adapted),
         }
         if checkpoint:
-            record["training"] = _training(run)
+            record["training"] = training_figures(run)
         worst = max(record[proof]["mean_kl_divergence"] for proof in ("proof", "proof_transformers"))
         if not worst <= LARGEST_DIVERGENCE:
             raise UserError(f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
@@ -156,7 +152,7 @@ def _logits_of_transformers(folder: Path, rows: list[Encoded], dtype: str) -> li
 
     AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
-    return [_logits(model, row) for row in rows]
+    return [logits(model, row) for row in rows]
 
 
 def main(

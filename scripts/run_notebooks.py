@@ -58,7 +58,7 @@ def run_notebooks(profile: str, only: tuple[str, ...] = (), parameters: dict[str
         try:
             papermill.execute_notebook(
                 str(ROOT / "notebooks" / f"{name}.ipynb"), str(draft), parameters=chosen[name], cwd=str(ROOT / "notebooks"),
-                kernel_name="python3", progress_bar=True, log_output=False,
+                kernel_name="python3", progress_bar=True, log_output=False, extra_arguments=["--log-level=40"],
             )
         except papermill.PapermillExecutionError as error:
             write_json(folder / "run.json", state)

@@ -22,15 +22,14 @@ from tqdm import tqdm
 
 from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec
-from scripts.checkpoints import best, checkpoints, read_log
+from scripts.checkpoints import OnLog, best, checkpoints, prepare_run, read_log, write_log
 from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
 from scripts.fuse_mlx import fuse
 from scripts.mlx_model import adapter_config, add_adapter, load_arrays, load_base, on_metal, require_mlx, save_arrays
 from scripts.mlx_step import adamw, evaluate, learning_rate, optimiser_step, seeded_layers, takes_noise
 from scripts.recipe import Recipe
 from scripts.recipe import profile as profile_named
-from scripts.train_pytorch import OnLog, _csv, _prepare_run
-from utils_ft import ADAPTERS, UserError, command, digest, show_path, write_json, write_text
+from utils_ft import ADAPTERS, UserError, command, digest, show_path, write_json
 
 # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -113,7 +112,7 @@ def train(
         "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows), "dtype": dtype,
         "quantized": quantize, "chat_template_sha256": digest(tokenizer.chat_template),
     }
-    if (finished := _prepare_run(run, identity, resume)) is not None:
+    if (finished := prepare_run(run, identity, resume)) is not None:
         return finished
 
     encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
@@ -150,7 +149,7 @@ def train(
                 "tokens_per_second": round(sum(tokens_of[first:step]) / spent, 1), "seconds": round(before + spent, 2),
             })
             if save:
-                write_text(run / "log.csv", _csv(log))
+                write_log(run, log)
                 save_checkpoint(run, step, model, optimizer, recipe.keep)
             if on_log:
                 on_log(log)

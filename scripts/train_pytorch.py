@@ -8,12 +8,8 @@ checkpoint into `local_models/ft_<type>_pytorch/`.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,18 +19,13 @@ from typing import Any
 
 from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec
-from scripts.checkpoints import COLUMNS, checkpoints, read_log, rotate, seal, torn
-from scripts.dataset import batches, data_digest, encode_rows, load_rows
+from scripts.checkpoints import COLUMNS, OnLog, checkpoints, prepare_run, read_log, rotate, seal, write_log
+from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
 from scripts.device import compute_dtype, device
 from scripts.fuse import fuse
 from scripts.recipe import PROJECTIONS, Recipe
 from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, UserError, command, digest, seed_everything, show_path, write_json, write_text
-
-EVAL_ROWS = 24  # of the validation split, conversations first: enough to see overfitting, cheap enough to do often
-
-OnLog = Callable[[list[dict]], None]
-"""Called with the log so far after every step that was logged: the notebook draws its live curve from it."""
+from utils_ft import ADAPTERS, UserError, command, digest, seed_everything, show_path, write_json
 
 
 # --- model ------------------------------------------------------------------------------------------------------
@@ -185,23 +176,15 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.is_world_process_zero:
-                write_text(run / "log.csv", _csv(self.rows))
+                write_log(run, self.rows)
                 seal(run / f"checkpoint-{state.global_step}")
                 rotate(run, recipe.keep)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.is_world_process_zero:
-                write_text(run / "log.csv", _csv(self.rows))
+                write_log(run, self.rows)
 
     return Watcher()
-
-
-def _csv(rows: list[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 # --- a run ------------------------------------------------------------------------------------------------------
@@ -223,15 +206,17 @@ def train(
     rows = load_rows(data, "train")
     folder = base_model(model_type)
     run = ADAPTERS / f"{model_spec(model_type).type}_pytorch"
-    identity = {"recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows)}
-    if (finished := _prepare_run(run, identity, resume)) is not None:
+    tokenizer = chat.load_tokenizer(folder, chat_template)
+    identity = {
+        "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows),
+        "chat_template_sha256": digest(tokenizer.chat_template),
+    }
+    if (finished := prepare_run(run, identity, resume)) is not None:
         return finished
 
     seed_everything(recipe.seed)
-    tokenizer = chat.load_tokenizer(folder, chat_template)
     encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
-    held_out = sorted(load_rows(data, "valid"), key=lambda row: row["meta"]["kind"])[:EVAL_ROWS]
-    valid = encode_rows(tokenizer, held_out, recipe.max_tokens)
+    valid = encode_rows(tokenizer, validation_rows(data), recipe.max_tokens)
     order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
     tokens_of = [sum(len(encoded[index].input_ids) for index in step) for step in order]
 
@@ -262,9 +247,10 @@ def train(
     if last is not None:
         print(f"resuming {show_path(run)} from step {last}", flush=True)
     try:
-        trainer.train(resume_from_checkpoint=str(run / f"checkpoint-{last}") if last is not None else None)
+        trainer.train(resume_from_checkpoint=None if last is None else str(run / f"checkpoint-{last}"))
     except torch.OutOfMemoryError:
-        raise UserError("out of memory", where=run, remedy="lower max_tokens or batch_size (raise accumulation to match), or turn qlora on") from None
+        remedy = "lower max_tokens or batch_size (raise accumulation to match), or turn qlora on"
+        raise UserError("out of memory", where=run, remedy=remedy) from None
     _save_last(trainer, run, recipe.iterations)
     log = watch.rows
     metrics = identity | {
@@ -281,28 +267,6 @@ def train(
     if trainer.is_world_process_zero():
         write_json(run / "metrics.json", metrics)
     return metrics
-
-
-def _prepare_run(run: Path, identity: dict, resume: bool) -> dict | None:
-    """Make the run folder fit `identity`; the metrics where the run is finished already."""
-    run.mkdir(parents=True, exist_ok=True)
-    file = run / "run.json"
-    known = json.loads(file.read_text()) if file.exists() else None
-    if known is not None and (known != identity or not resume):
-        aside = run.with_name(f"{run.name}.{digest(file.read_text())[:8]}-{int(time.time())}")
-        run.rename(aside)
-        print(f"another run lay in {show_path(run)}: moved to {show_path(aside)}", flush=True)
-        run.mkdir()
-        known = None
-    if known is None:
-        write_json(file, identity)
-    for path in torn(run):
-        print(f"{show_path(path)} was not written to its end: passed over", flush=True)
-        path.rename(path.with_name(f".torn-{path.name}-{int(time.time())}"))
-    if (run / "metrics.json").exists():
-        print(f"already done: {show_path(run / 'metrics.json')}", flush=True)
-        return json.loads((run / "metrics.json").read_text())
-    return None
 
 
 def _save_last(trainer: Any, run: Path, step: int) -> None:
