@@ -78,7 +78,7 @@ def rename(instruction: str, code: str, pool: str) -> Renaming:
 
 
 _NAME = re.compile(r"(?<![\w'])_*[A-Z][\w']*")
-_OPERATOR_BEFORE = re.compile(r"[=<>!+*/|^\\`-]\s*$")
+_OPERATOR_BEFORE = re.compile(r"(?:[=<>!+*/|^\\`-]|\.\.)\s*$")
 _CODE_AFTER = re.compile(r"\s*(?:[=<>+*/|^\\),:`]|!=|\.\.|-(?![a-z])|-(?=th\b))")
 _NO_ARTICLE = re.compile(r"\s+(?:is|are|and|or|has|have|does|must|may|can|cannot|comes|lies|to|in|on|at|of|with|before|after)\b")
 _PRONOUN = re.compile(r"\s+(?:am|was|have|had|do|did|don't|will|would|can|could|must|want|need|like|ask|mean|visit|go|take)\b")
@@ -135,7 +135,7 @@ def same_up_to(names: dict[str, str], old: str, new: str) -> bool:
 
 def noisy(instruction: str) -> str:
     """The instruction in lower case without punctuation; underscores inside names stay."""
-    text = re.sub(r"[^\w\s]|(?<!\w)_|_(?!\w)", " ", instruction.lower())
+    text = re.sub(r"[^\w\s]|(?<![^\W_])_+|_+(?![^\W_])", " ", instruction.lower())
     return re.sub(r"\s+", " ", text).strip()
 
 
