@@ -174,17 +174,28 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder that appears at `path` only when the block ends well, replacing what was there before."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _remove_drafts_of_the_dead(path)
+    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     try:
         yield draft
         draft.chmod(0o755)
-        old = path.with_name(f".{path.name}.old-{os.getpid()}")
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
         if path.exists():
             path.rename(old)
         draft.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove_drafts_of_the_dead(path: Path) -> None:
+    """Remove what a killed process left of a folder it was writing: its number stands in the draft's name."""
+    import psutil
+
+    for draft in path.parent.glob(f".{path.name}.*"):
+        number = draft.name.removeprefix(f".{path.name}.").split(".")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def digest(*parts: str | bytes) -> str:

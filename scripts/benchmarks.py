@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,9 +16,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from clingo.ast import AggregateFunction, ASTType, ComparisonOperator, Sign
+from clingo import SymbolType
+from clingo.ast import ASTType
 
 from scripts.asp_solver import Outcome, Request, Solver, Verdict
+from scripts.constructs import construct_table, constructs
 from scripts.encoding import Encoding, Statement, predicates, read_encoding, walk
 from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path
 
@@ -97,25 +98,28 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
 def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict[str, str]:
     """`train`, `valid` or `test` for each problem's id.
 
-    `split.json` beside the families fixes it: {"test_families": […], "test": [ids], "valid": [ids]}. Without one, and
-    for problems that it does not know, a hash of the id decides (one in ten valid, one in ten test).
+    `split.json` beside the families fixes it: {"test_families": […], "test": [ids], "valid": [ids]}. What it does not
+    name is train. Without one a hash of the id decides (one in ten valid, one in ten test).
     """
     file = Path(root) / "split.json"
-    fixed = json.loads(read_text(file)) if file.exists() else {}
-    families, test, valid = (set(fixed.get(name, ())) for name in ("test_families", "test", "valid"))
-    known = {problem.id for problem in problems}
-    if unknown := sorted((test | valid) - known):
-        raise UserError(f"{unknown[0]} is not a problem of this folder", where=file, remedy="mend the name or remove it")
-    result = {}
-    for problem in problems:
-        if problem.family in families or problem.id in test:
-            result[problem.id] = "test"
-        elif problem.id in valid:
-            result[problem.id] = "valid"
-        else:
-            draw = 9 if fixed else int(digest(problem.id)[:8], 16) % 10
-            result[problem.id] = {0: "valid", 1: "test"}.get(draw, "train")
-    return result
+    if not file.exists():
+        draws = {problem.id: int(digest(problem.id)[:8], 16) % 10 for problem in problems}
+        return {name: {0: "valid", 1: "test"}.get(draw, "train") for name, draw in draws.items()}
+    try:
+        fixed = json.loads(read_text(file))
+        families, test, valid = ({str(name) for name in fixed.get(part, ())} for part in ("test_families", "test", "valid"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"not a split ({error})", where=file, line=getattr(error, "lineno", None),
+                        remedy='write {"test_families": [names], "test": [family/problem, …], "valid": [family/problem, …]}') from None
+    known = {problem.id for problem in problems} | {problem.family for problem in problems}
+    if unknown := sorted((families | test | valid) - known):
+        raise UserError(f"{unknown[0]} is not in this folder", where=file, remedy="mend the name or remove it")
+    if both := sorted(problem.id for problem in problems if problem.id in valid and (problem.id in test or problem.family in families)):
+        raise UserError(f"{both[0]} is both valid and test", where=file, remedy="name it once")
+    return {
+        problem.id: "test" if problem.id in test or problem.family in families else "valid" if problem.id in valid else "train"
+        for problem in problems
+    }
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------
@@ -148,38 +152,53 @@ class Checked:
 def check_problem(problem: Problem, solver: Solver) -> Checked:
     """Everything the gate asks of one problem.
 
-    It parses, each statement has its own instruction, the text names each predicate, every instance is satisfiable
-    (unless its name says `unsat`) and enumerates completely, and every statement is load-bearing: without it the
-    projected answer sets, or the optimal costs, of at least one instance change. Definitions are tested through the
-    shown atoms that need them, symmetry breakers through the answer sets that come back without them.
+    It parses, each statement has its own instruction, the text names each predicate and constant, every instance is
+    satisfiable (unless its name says `unsat`) and enumerates completely, and every statement is load-bearing: without
+    it the projected answer sets, or the optimal costs, of at least one instance change. Definitions are tested through
+    the shown atoms that need them, symmetry breakers through the answer sets that come back without them.
     """
     try:
         encoding = problem.encoding
     except UserError as error:
-        fault = Fault(problem.encoding_file, None, str(error), "mend the encoding, then check again")
+        what, _, remedy = str(error).partition("\n  remedy: ")
+        position = re.search(r":(\d+): (.*)", what, re.DOTALL)
+        fault = Fault(problem.encoding_file, int(position[1]) if position else None, position[2] if position else what, remedy)
         return Checked(problem, (fault,), 0, 0, ())
     statements = [statement for step in encoding.steps for statement in step.statements]
-    faults = [*_annotation_faults(problem), *_naming_faults(problem, statements)]
-    if "" in problem.instances and len(problem.instances) == 1:
+    faults = [*_annotation_faults(problem), *_naming_faults(problem)]
+    if not (problem.folder / "instances").is_dir():
         faults.append(Fault(problem.folder / "instances", None, "the problem has no instances",
                             "add two to four small files of facts, instances/NAME.lp"))
     outcomes = list(solver.run(Request(f"{facts}\n{encoding.program}", solve=True) for facts in problem.instances.values()))
     faults += _instance_faults(problem, outcomes)
-    load_bearing = 0
-    if all(outcome.answer_sets is not None for outcome in outcomes):
-        for index, statement in enumerate(statements):
-            rest = "\n".join(other.code for number, other in enumerate(statements) if number != index)
-            changed = any(
-                solver.answer_sets(f"{facts}\n{rest}").answer_sets != gold.answer_sets
-                for facts, gold in zip(problem.instances.values(), outcomes, strict=True)
-            )
-            load_bearing += changed
-            if not changed:
-                faults.append(Fault(problem.encoding_file, statement.line,
-                                    f"no instance tests this statement: {statement.code}",
-                                    "add an instance whose answer sets change without it, or remove it"))
-    counts = tuple(len(outcome.answer_sets or ()) for outcome in outcomes)
-    return Checked(problem, tuple(faults), len(statements), load_bearing, counts)
+    if any(outcome.answer_sets is None for outcome in outcomes):
+        return Checked(problem, tuple(faults), len(statements), 0, tuple(len(outcome.answer_sets or ()) for outcome in outcomes))
+    idle = untested(problem, statements, outcomes, solver)
+    faults += [
+        Fault(problem.encoding_file, statement.line, f"no instance tests this statement: {statement.code}",
+              "add an instance whose answer sets change without it, or remove it")
+        for statement in idle
+    ]
+    counts = tuple(len(outcome.answer_sets) for outcome in outcomes)
+    return Checked(problem, tuple(faults), len(statements), len(statements) - len(idle), counts)
+
+
+def untested(
+    problem: Problem, statements: Sequence[Statement], outcomes: Sequence[Outcome], solver: Solver,
+) -> list[Statement]:
+    """The statements without which no instance's answer sets or costs change.
+
+    A program that no longer ends without a statement, a constant that bounds a recursion, say, is changed as well.
+    """
+    idle = list(range(len(statements)))
+    for facts, gold in zip(problem.instances.values(), outcomes, strict=True):
+        without = solver.run(
+            Request("\n".join([facts, *(other.code for other in statements if other is not statements[index])]), True, cpu_seconds=1.0)
+            for index in idle
+        )
+        same = [outcome.answer_sets == gold.answer_sets for outcome in without]
+        idle = [index for index, is_same in zip(idle, same, strict=True) if is_same]
+    return [statements[index] for index in idle]
 
 
 def _annotation_faults(problem: Problem) -> Iterator[Fault]:
@@ -193,30 +212,49 @@ def _annotation_faults(problem: Problem) -> Iterator[Fault]:
         yield Fault(problem.encoding_file, finding.line, f"{finding.kind}: {finding.text}", remedy)
 
 
-def _naming_faults(problem: Problem, statements: Sequence[Statement]) -> Iterator[Fault]:
-    named: set[str] = set()
-    for statement in statements:
-        for name, _ in sorted(predicates(statement) - {("", 0)}):
-            plain = name.lstrip("-")
-            if plain not in named and not re.search(rf"(?<![\w]){re.escape(plain)}(?![\w])", problem.description):
-                yield Fault(problem.encoding_file, statement.line, f"the text never names the predicate {plain}",
-                            f"name it with its arguments in {problem.description_file.name}")
-            named.add(plain)
+def _naming_faults(problem: Problem) -> Iterator[Fault]:
+    """Predicates that the text never names, and constants that neither it nor what came before does: nobody can guess them."""
+    said, reported = problem.description, set()
+    for step in problem.encoding.steps:
+        said += "\n" + step.instruction
+        for statement in step.statements:
+            names = {name.lstrip("-"): problem.description for name, _ in predicates(statement)}
+            names |= {name: said for name in _constants(statement) - names.keys()}
+            for name, text in sorted(names.items()):
+                if name and name not in reported and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+                    reported.add(name)
+                    kind = "predicate" if text is problem.description else "constant"
+                    yield Fault(problem.encoding_file, statement.line, f"the text never names the {kind} {name}",
+                                f"name it{' with its arguments' * (kind == 'predicate')} in {problem.description_file.name}")
+        said += "\n" + step.code
+
+
+def _constants(statement: Statement) -> set[str]:
+    """The symbolic constants and strings of a statement."""
+    symbols = [node.symbol for tree in statement.trees for node in walk(tree) if node.ast_type == ASTType.SymbolicTerm]
+    return {
+        symbol.name if symbol.type == SymbolType.Function else symbol.string
+        for symbol in symbols if symbol.type in (SymbolType.Function, SymbolType.String)
+    }
 
 
 def _instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[Fault]:
-    for (name, _), outcome in zip(problem.instances.items(), outcomes, strict=True):
+    """One fault an instance, and a fault of the encoding once only."""
+    reported: set[tuple[Path, int | None]] = set()
+    for (name, facts), outcome in zip(problem.instances.items(), outcomes, strict=True):
         file = problem.folder / "instances" / f"{name}.lp" if name else problem.encoding_file
         if outcome.verdict is Verdict.UNSATISFIABLE and "unsat" not in name:
-            yield Fault(file, None, "the instance has no answer set", "mend it, or put `unsat` into its name")
+            yield Fault(file, 1, "the instance has no answer set", "mend it, or put `unsat` into its name")
         elif outcome.verdict is Verdict.TOO_MANY:
-            yield Fault(file, None, "the instance has too many answer sets to enumerate", "make it smaller (2,000 at the most)")
-        elif not outcome.passes or outcome.answer_sets is None:
-            line = outcome.position[0] - len(problem.instances[name].split("\n")) if outcome.position else None
-            in_facts = line is not None and line < 1
-            yield Fault(file if in_facts else problem.encoding_file, _encoding_line(problem, line) if not in_facts else outcome.position[0],
-                        f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}",
-                        "mend the statement at that position")
+            yield Fault(file, 1, "the instance has too many answer sets to enumerate", "make it smaller (2,000 at the most)")
+        elif outcome.answer_sets is None:
+            place, line = file, outcome.position[0] if outcome.position else None
+            if line and line > (height := facts.count("\n") + 1):
+                place, line = problem.encoding_file, _encoding_line(problem, line - height)
+            if (place, line) not in reported:
+                reported.add((place, line))
+                yield Fault(place, line, f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}",
+                            "mend the statement at that position" if line else "make the instance smaller")
 
 
 def _encoding_line(problem: Problem, program_line: int | None) -> int | None:
@@ -232,26 +270,33 @@ def _encoding_line(problem: Problem, program_line: int | None) -> int | None:
     return None
 
 
-_WORD = re.compile(r'"(?:\\.|[^"\\])*"|#?[A-Za-z_]\w*')
+_WORD = re.compile(r'"(?:[^"\\\n]|\\[\\n"])*"|#?[A-Za-z_][\w\']*')
 
 
 def canonical(encoding: Encoding) -> str:
-    """The program with every name replaced by its first occurrence: equal texts are renamed twins."""
+    """The program in one layout and order, each name replaced by its first occurrence: equal texts are renamed twins."""
+    shapes = [
+        ("\n".join(map(str, statement.trees)), {node.name for tree in statement.trees for node in walk(tree) if node.ast_type == ASTType.Variable})
+        for step in encoding.steps for statement in step.statements
+    ]
+    shapes.sort(key=lambda shape: _with_numbered_names(shape[0], {}))
     names: dict[str, str] = {}
+    statements = []
+    for text, variables in shapes:
+        for variable in variables:
+            names.pop(variable, None)
+        statements.append(_with_numbered_names(text, names))
+    return "\n".join(statements)
+
+
+def _with_numbered_names(text: str, names: dict[str, str]) -> str:
+    """`text` with its names numbered in the order of their first occurrence; `names` holds the numbers so far."""
 
     def rename(match: re.Match) -> str:
         word = match[0]
-        if word[0] == "#" or word in ("not", "_"):
-            return word
-        return names.setdefault(word, f"n{len(names)}")
+        return word if word[0] == "#" or word in ("not", "_") else names.setdefault(word, f"n{len(names)}")
 
-    statements = []
-    for step in encoding.steps:
-        for statement in step.statements:
-            for variable in {node.name for tree in statement.trees for node in walk(tree) if node.ast_type == ASTType.Variable}:
-                names.pop(variable, None)
-            statements.append(re.sub(r"\s+", "", _WORD.sub(rename, statement.code)))
-    return "\n".join(statements)
+    return _WORD.sub(rename, text)
 
 
 def twins(problems: Sequence[Problem]) -> list[tuple[Problem, Problem]]:
@@ -259,112 +304,12 @@ def twins(problems: Sequence[Problem]) -> list[tuple[Problem, Problem]]:
     seen: dict[str, Problem] = {}
     pairs = []
     for problem in problems:
-        for text in (canonical(problem.encoding), re.sub(r"\W+", " ", problem.description).lower()):
-            if text in seen and seen[text] is not problem:
+        texts = {re.sub(r"\W+", " ", text).lower().strip() for text in problem.descriptions().values()}
+        for text in sorted({canonical(problem.encoding), *texts} - {""}):
+            if text in seen and (seen[text], problem) not in pairs:
                 pairs.append((seen[text], problem))
-            seen[text] = problem
+            seen.setdefault(text, problem)
     return pairs
-
-
-# --- constructs -------------------------------------------------------------------------------------------------
-
-_AGGREGATES = {
-    AggregateFunction.Count: "#count", AggregateFunction.Sum: "#sum", AggregateFunction.SumPlus: "#sum",
-    AggregateFunction.Min: "#min", AggregateFunction.Max: "#max",
-}
-
-
-def constructs(statement: Statement) -> set[str]:
-    """The constructs of the language that a statement shows, in the terms of clingo's guide."""
-    found: set[str] = set()
-    for tree in statement.trees:
-        kind = tree.ast_type
-        if kind == ASTType.Minimize:
-            weak = statement.code.lstrip().startswith(":~")
-            found.add("weak constraint" if weak else "#minimize / #maximize")
-            if "@" in statement.code:
-                found.add("priority level")
-        elif kind in (ASTType.ShowSignature, ASTType.ShowTerm):
-            found.add("#show")
-        elif kind == ASTType.Definition:
-            found.add("#const")
-        elif kind == ASTType.Rule:
-            found |= _rule_constructs(tree)
-        for node in walk(tree):
-            found |= _node_constructs(node)
-    return found
-
-
-def _rule_constructs(rule) -> set[str]:  # noqa: ANN001 - clingo's AST
-    found = set()
-    head = rule.head
-    if head.ast_type == ASTType.Aggregate:
-        found.add("choice rule with bounds" if head.left_guard or head.right_guard else "choice rule")
-    elif head.ast_type == ASTType.HeadAggregate:
-        found.add("aggregate in the head")
-    elif head.ast_type == ASTType.Disjunction:
-        found.add("disjunction")
-    elif head.ast_type == ASTType.Literal and head.atom.ast_type == ASTType.BooleanConstant:
-        found.add("integrity constraint")
-    elif head.ast_type == ASTType.Literal and head.atom.ast_type == ASTType.Comparison:
-        found.add("comparison in the head")
-    elif not rule.body:
-        found.add("fact")
-    for literal in rule.body:
-        if literal.ast_type == ASTType.ConditionalLiteral:
-            found.add("conditional literal")
-        elif getattr(literal, "atom", None) is not None and literal.atom.ast_type == ASTType.BodyAggregate:
-            if literal.atom.left_guard and literal.atom.left_guard.comparison == ComparisonOperator.Equal \
-                    and literal.atom.left_guard.term.ast_type == ASTType.Variable:
-                found.add("aggregate assigned to a variable")
-    return found
-
-
-def _node_constructs(node) -> set[str]:  # noqa: ANN001 - clingo's AST
-    kind = node.ast_type
-    if kind == ASTType.Literal and node.sign != Sign.NoSign:
-        return {"default negation"}
-    if kind == ASTType.SymbolicAtom and node.symbol.ast_type == ASTType.UnaryOperation:
-        return {"strong negation"}
-    if kind == ASTType.Interval:
-        return {"interval"}
-    if kind == ASTType.Pool:
-        return {"pool"}
-    if kind in (ASTType.BinaryOperation,) or (kind == ASTType.UnaryOperation and node.argument.ast_type != ASTType.Function):
-        return {"arithmetic"}
-    if kind == ASTType.Comparison:
-        return {"comparison chain"} if len(node.guards) > 1 else {"comparison"}
-    if kind in (ASTType.BodyAggregate, ASTType.HeadAggregate):
-        return {_AGGREGATES[AggregateFunction(node.function)]}
-    return set()
-
-
-def recursive(encoding: Encoding) -> bool:
-    """Whether a predicate depends on itself through the rules of the program."""
-    edges: dict[tuple, set] = defaultdict(set)
-    for step in encoding.steps:
-        for statement in step.statements:
-            for tree in statement.trees:
-                if tree.ast_type == ASTType.Rule:
-                    heads = predicates(Statement("", 0, (tree.head,)))
-                    for head in heads:
-                        for literal in tree.body:
-                            edges[head] |= predicates(Statement("", 0, (literal,)))
-    reached = {node: set(targets) for node, targets in edges.items()}
-    for middle in list(reached):
-        for node in reached:
-            if middle in reached[node]:
-                reached[node] |= reached[middle]
-    return any(node in targets for node, targets in reached.items())
-
-
-def construct_table(problems: Sequence[Problem]) -> Counter[str]:
-    """In how many problems each construct appears."""
-    table: Counter[str] = Counter()
-    for problem in problems:
-        shown = set().union(*(constructs(statement) for step in problem.encoding.steps for statement in step.statements))
-        table.update(shown | ({"recursion"} if recursive(problem.encoding) else set()))
-    return table
 
 
 # --- command ----------------------------------------------------------------------------------------------------
@@ -379,7 +324,7 @@ def main(action: Annotated[Action, typer.Argument()], folder: Annotated[Path, ty
     """Check a folder of problems, or count the constructs that it shows."""
     problems = read_problems(folder)
     if action is Action.CONSTRUCTS:
-        for name, count in construct_table(problems).most_common():
+        for name, count in construct_table(problem.encoding for problem in problems).most_common():
             print(f"{count:5}  {name}")
         return
     faults: list[Fault] = []

@@ -43,10 +43,11 @@ def run_notebooks(profile: str, only: tuple[str, ...] = (), parameters: dict[str
         if not (ROOT / "notebooks" / f"{name}.ipynb").exists():
             raise UserError(f"there is no notebook {name!r}", where=ROOT / "notebooks", remedy=f"one of {', '.join(NOTEBOOKS)}")
     chosen = {name: _parameters(name, names, profile, parameters or {}) for name in names}
-    folder = _run_folder(profile, resume)
+    folder = _run_folder(profile, names, resume)
     state = json.loads((folder / "run.json").read_text()) if (folder / "run.json").exists() else {}
     state |= {"profile": profile, "revision": _revision(), "parameters": parameters or {}}
     done = state.setdefault("done", {})
+    write_json(folder / "run.json", state)
     os.environ["FT_PROFILE"] = profile
     for name in names:
         if name in done:
@@ -84,9 +85,10 @@ def _parameters(name: str, names: tuple[str, ...], profile: str, parameters: dic
     return {"PROFILE": profile} | {key: value for key, value in parameters.items() if key in known[name]}
 
 
-def _run_folder(profile: str, resume: bool) -> Path:
+def _run_folder(profile: str, names: tuple[str, ...], resume: bool) -> Path:
+    """A new run folder, or with `resume` that of the last run of this profile where it did not come to its end."""
     earlier = sorted(path for path in RUNS.glob(f"{profile}-*") if (path / "run.json").exists())
-    if resume and earlier:
+    if resume and earlier and set(names) - set(json.loads((earlier[-1] / "run.json").read_text())["done"]):
         return earlier[-1]
     folder = RUNS / f"{profile}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder.mkdir(parents=True, exist_ok=True)
