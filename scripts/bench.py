@@ -1,6 +1,7 @@
 """What this machine does in a second. Each measure is a subcommand that prints a small table.
 
     python -m scripts.bench solver        checks per second, live workers against one process per check
+    python -m scripts.bench generate      answers per second, side by side against one after another
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from pathlib import Path
 import typer
 
 from scripts.asp_solver import Outcome, Request, Solver
+from scripts.base_models import base_model
 from scripts.benchmarks import read_problems
+from scripts.chat import encode_prompt
+from scripts.judge import Judge
+from scripts.writer import MAX_NEW_TOKENS, load_writer
 from utils_ft import BENCHMARKS, UserError, command
 
 COLOURING = """
@@ -72,11 +77,50 @@ def _one_process_each(requests: Iterator[Request], workers: int) -> Iterator[Out
             yield from pool.map(alone, part)
 
 
+def generate(
+    model: Path | None = None, benchmarks: Path = BENCHMARKS, problems: int = 4, items: int = 8,
+    max_new_tokens: int = MAX_NEW_TOKENS, grammar: bool = False,
+) -> None:
+    """Answers per second to the steps of some problems: `decode.write` on all of them, transformers' `generate` on a few.
+
+    --items is how many are also answered one by one, spread evenly; the answers must be the same. Without --model it is
+    SmolLM2. --grammar measures what the grammar costs; then the answers differ.
+    """
+    import torch
+
+    writer = load_writer(model or base_model("smollm"), max_new_tokens=max_new_tokens, grammar=grammar)
+    found = read_problems(benchmarks)
+    chosen = [found[index * len(found) // problems] for index in range(min(problems, len(found)))]
+    with Solver() as idle:
+        conversations = [ask.messages for problem in chosen for ask in Judge(problem, idle).asks()]
+    some = [index * len(conversations) // items for index in range(min(items, len(conversations)))]
+    prompts = [encode_prompt(writer.tokenizer, messages) for messages in conversations]
+    end, network = sorted(writer.ends), writer.model
+
+    def alone(ids: list[int]) -> str:
+        tokens = torch.tensor([ids], device=network.device)
+        written = network.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=max_new_tokens, do_sample=False,
+                                   eos_token_id=end, pad_token_id=end[0])
+        return writer.tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True)
+
+    print(f"{len(chosen)} problems, {len(prompts)} steps, {sum(map(len, prompts)) / len(prompts):.0f} tokens a prompt, "
+          f"{network.dtype}, {torch.get_num_threads()} threads", flush=True)
+    start = time.perf_counter()
+    together = writer.answers(conversations)
+    fast = len(prompts) / (time.perf_counter() - start)
+    print(f"side by side        {fast:7.2f} answers/s", flush=True)
+    start = time.perf_counter()
+    singly = [alone(prompts[index]) for index in some]
+    slow = len(some) / (time.perf_counter() - start)
+    same = sum(text == together[index] for text, index in zip(singly, some, strict=True))
+    print(f"one after another   {slow:7.2f} answers/s, {same} of {len(some)} the same\ntimes as fast       {fast / slow:7.1f}")
+
+
 def main() -> None:
     """The command line: one subcommand a measure, made from its signature."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
     app.callback()(lambda: None)
-    for measure in (solver,):
+    for measure in (solver, generate):
         app.registered_commands += command(measure).registered_commands
     app()
 

@@ -20,7 +20,7 @@ from clingo import SymbolType
 from clingo.ast import ASTType
 
 from scripts.asp_solver import Outcome, Request, Solver, Verdict
-from scripts.constructs import construct_table, constructs
+from scripts.constructs import construct_table, constructs  # noqa: F401 - read from here as well
 from scripts.encoding import Encoding, Statement, predicates, read_encoding, walk
 from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path
 
@@ -110,15 +110,15 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
         families, test, valid = ({str(name) for name in fixed.get(part, ())} for part in ("test_families", "test", "valid"))
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"not a split ({error})", where=file, line=getattr(error, "lineno", None),
-                        remedy='write {"test_families": [names], "test": [family/problem, …], "valid": [family/problem, …]}') from None
+                        remedy='write {"test_families": [names], "test": [family/problem, …], "valid": […]}') from None
     known = {problem.id for problem in problems} | {problem.family for problem in problems}
     if unknown := sorted((families | test | valid) - known):
         raise UserError(f"{unknown[0]} is not in this folder", where=file, remedy="mend the name or remove it")
-    if both := sorted(problem.id for problem in problems if problem.id in valid and (problem.id in test or problem.family in families)):
+    test |= {problem.id for problem in problems if problem.family in families}
+    if both := sorted(valid & test):
         raise UserError(f"{both[0]} is both valid and test", where=file, remedy="name it once")
     return {
-        problem.id: "test" if problem.id in test or problem.family in families else "valid" if problem.id in valid else "train"
-        for problem in problems
+        problem.id: "test" if problem.id in test else "valid" if problem.id in valid else "train" for problem in problems
     }
 
 
@@ -192,10 +192,8 @@ def untested(
     """
     idle = list(range(len(statements)))
     for facts, gold in zip(problem.instances.values(), outcomes, strict=True):
-        without = solver.run(
-            Request("\n".join([facts, *(other.code for other in statements if other is not statements[index])]), True, cpu_seconds=1.0)
-            for index in idle
-        )
+        rests = ("\n".join(other.code for other in statements if other is not statements[index]) for index in idle)
+        without = solver.run(Request(f"{facts}\n{rest}", solve=True, cpu_seconds=1.0) for rest in rests)
         same = [outcome.answer_sets == gold.answer_sets for outcome in without]
         idle = [index for index, is_same in zip(idle, same, strict=True) if is_same]
     return [statements[index] for index in idle]
@@ -245,6 +243,8 @@ def _instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[
         file = problem.folder / "instances" / f"{name}.lp" if name else problem.encoding_file
         if outcome.verdict is Verdict.UNSATISFIABLE and "unsat" not in name:
             yield Fault(file, 1, "the instance has no answer set", "mend it, or put `unsat` into its name")
+        elif outcome.answer_sets and "unsat" in name:
+            yield Fault(file, 1, "the instance has an answer set, though its name says `unsat`", "mend it, or rename it")
         elif outcome.verdict is Verdict.TOO_MANY:
             yield Fault(file, 1, "the instance has too many answer sets to enumerate", "make it smaller (2,000 at the most)")
         elif outcome.answer_sets is None:
@@ -253,8 +253,8 @@ def _instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[
                 place, line = problem.encoding_file, _encoding_line(problem, line - height)
             if (place, line) not in reported:
                 reported.add((place, line))
-                yield Fault(place, line, f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}",
-                            "mend the statement at that position" if line else "make the instance smaller")
+                what = f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}"
+                yield Fault(place, line, what, "mend the statement at that position" if line else "make the instance smaller")
 
 
 def _encoding_line(problem: Problem, program_line: int | None) -> int | None:
@@ -275,26 +275,26 @@ _WORD = re.compile(r'"(?:[^"\\\n]|\\[\\n"])*"|#?[A-Za-z_][\w\']*')
 
 def canonical(encoding: Encoding) -> str:
     """The program in one layout and order, each name replaced by its first occurrence: equal texts are renamed twins."""
-    shapes = [
-        ("\n".join(map(str, statement.trees)), {node.name for tree in statement.trees for node in walk(tree) if node.ast_type == ASTType.Variable})
-        for step in encoding.steps for statement in step.statements
-    ]
-    shapes.sort(key=lambda shape: _with_numbered_names(shape[0], {}))
+    shapes = []
+    for step in encoding.steps:
+        for statement in step.statements:
+            nodes = (node for tree in statement.trees for node in walk(tree))
+            variables = {node.name for node in nodes if node.ast_type == ASTType.Variable}
+            shapes.append(("\n".join(map(str, statement.trees)), variables))
+    shapes.sort(key=lambda shape: _with_numbered_names(*shape, {}))
     names: dict[str, str] = {}
-    statements = []
-    for text, variables in shapes:
-        for variable in variables:
-            names.pop(variable, None)
-        statements.append(_with_numbered_names(text, names))
-    return "\n".join(statements)
+    return "\n".join(_with_numbered_names(*shape, names) for shape in shapes)
 
 
-def _with_numbered_names(text: str, names: dict[str, str]) -> str:
-    """`text` with its names numbered in the order of their first occurrence; `names` holds the numbers so far."""
+def _with_numbered_names(text: str, variables: set[str], names: dict[str, str]) -> str:
+    """A statement with its names numbered in the order of their first occurrence; `names` goes on from one to the next."""
+    local: dict[str, str] = {}
 
     def rename(match: re.Match) -> str:
         word = match[0]
-        return word if word[0] == "#" or word in ("not", "_") else names.setdefault(word, f"n{len(names)}")
+        if word[0] == "#" or word in ("not", "_"):
+            return word
+        return local.setdefault(word, f"V{len(local)}") if word in variables else names.setdefault(word, f"n{len(names)}")
 
     return _WORD.sub(rename, text)
 
@@ -328,21 +328,22 @@ def main(action: Annotated[Action, typer.Argument()], folder: Annotated[Path, ty
             print(f"{count:5}  {name}")
         return
     faults: list[Fault] = []
+    parsed: list[Problem] = []
     statements = load_bearing = 0
     with Solver() as solver:
         print(f"{'problem':44} {'rules':>5} {'tested':>6}  answer sets by instance")
         for problem in problems:
             checked = check_problem(problem, solver)
-            counts = " ".join(map(str, checked.answer_sets))
-            print(f"{problem.id:44} {checked.statements:5} {checked.load_bearing:6}  {counts}{'  FAULT' if checked.faults else ''}", flush=True)
+            counts = " ".join(map(str, checked.answer_sets)) + "  FAULT" * bool(checked.faults)
+            print(f"{problem.id:44} {checked.statements:5} {checked.load_bearing:6}  {counts}", flush=True)
             faults += checked.faults
+            parsed += [problem] if checked.statements else []
             statements += checked.statements
             load_bearing += checked.load_bearing
-    if not any(fault.what.startswith("clingo") or "parse" in fault.what for fault in faults):
-        faults += [
-            Fault(second.encoding_file, None, f"the same problem as {first.id}, up to renaming", "remove one of the two")
-            for first, second in twins(problems)
-        ]
+    faults += [
+        Fault(second.encoding_file, None, f"the same problem as {first.id}, up to renaming", "remove one of the two")
+        for first, second in twins(parsed)
+    ]
     print(f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
           f"({load_bearing / max(statements, 1):.1%}), {len(faults)} faults")
     for fault in faults:

@@ -58,9 +58,9 @@ def _rule_constructs(rule: AST) -> set[str]:
     for literal in rule.body:
         if literal.ast_type == ASTType.ConditionalLiteral:
             found.add("conditional literal")
-        elif getattr(literal, "atom", None) is not None and literal.atom.ast_type == ASTType.BodyAggregate:
-            if literal.atom.left_guard and literal.atom.left_guard.comparison == ComparisonOperator.Equal \
-                    and literal.atom.left_guard.term.ast_type == ASTType.Variable:
+        elif literal.ast_type == ASTType.Literal and literal.atom.ast_type == ASTType.BodyAggregate:
+            guard = literal.atom.left_guard
+            if guard and guard.comparison == ComparisonOperator.Equal and guard.term.ast_type == ASTType.Variable:
                 found.add("aggregate assigned to a variable")
     return found
 

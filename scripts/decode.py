@@ -1,137 +1,154 @@
-"""Generation for many prompts at once over one key-value cache, where what prompts share is computed once.
+"""Generation for many prompts at once, where what prompts share is computed once and kept once.
 
-All texts of a `Forest` lie in one cache; a token attends to the tokens of its own branch only, so that branches grow
-side by side without padding, fork wherever they part, and drop out the moment they are finished. Scoring the steps of
-a problem needs one pass over its conversation and then a few tokens a step.
+Prompts that begin alike make a `Tree`. All branches of all trees take part in one pass of the model a token, without
+padding, and drop out the moment they are finished. So the steps of a problem, or many samples of one step, cost one
+pass over the conversation and then a few tokens each.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
+from scripts.forest import Tree, common
+from utils_ft import UserError
+
 Pick = Callable[[int, Any], int]
-"""Number of a prompt and its logits (vocabulary,) in, the next token out."""
+"""Number of a prompt and its logits (vocabulary,), float32, in; the next token out."""
+
+CHUNK = 256  # tokens of a prompt in one pass: what is ahead of a chunk is never multiplied
+BRANCHES = 64  # that grow side by side; more of them gain nothing
+
+_WORK: ContextVar[list[tuple[int, Callable]]] = ContextVar("work")
+"""During a pass: for each strip of its rows how many there are, and the attention to compute for them."""
 
 
-@dataclass
-class Branch:
-    """One text of a forest: its tokens, and the column of the cache that holds each."""
+def _attention(
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **kwargs: Any,
+) -> tuple[Any, None]:
+    """The attention that takes the place of the model's own: strip by strip, each among the keys of its own tree."""
+    import torch
 
-    tokens: list[int] = field(default_factory=list)
-    columns: list[int] = field(default_factory=list)
+    if kwargs.get("s_aux") is not None:
+        raise UserError("the model has attention sinks, which this generator does not know", remedy="use another base model")
+    options = {"scaling": scaling or query.shape[-1] ** -0.5, "softcap": kwargs.get("softcap"),
+               "window": kwargs.get("sliding_window"), "dtype": query.dtype}
+    out, row = [], 0
+    for size, attend in _WORK.get():
+        strip = slice(row, row + size)
+        out.append(attend(module.layer_idx, query[0, :, strip], key[0, :, strip], value[0, :, strip], options))
+        row += size
+    return torch.cat(out, 1).transpose(0, 1)[None], None
 
 
-class Forest:
-    """Branches of text over one cache of `model`, a causal language model in evaluation mode."""
+@contextmanager
+def _attending(model: Any) -> Iterator[None]:
+    """The model with `_attention` in place of its own."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    def __init__(self, model: Any):
-        from transformers import DynamicCache
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        raise UserError(f"{type(model).__name__} lets nobody replace its attention",
+                        remedy="use a Llama, Qwen, Mistral or Gemma model")
+    ALL_ATTENTION_FUNCTIONS.register("forest", _attention)
+    own, config._attn_implementation = config._attn_implementation, "forest"
+    try:
+        yield
+    finally:
+        config._attn_implementation = own
 
-        self.model = model
-        self.cache = DynamicCache(config=model.config)
-        self.branches: list[Branch] = []
-        self.width = 0  # columns of the cache in use
 
-    def open(self, tokens: Sequence[int]) -> tuple[Branch, list[int]]:
-        """A branch for `tokens` that starts with what another branch has already; and the tokens still to compute.
+def _logits(model: Any, ids: list[int], positions: list[int], rows: list[int], work: list[tuple[int, Callable]]) -> Any:
+    """One pass: the logits of `rows`, (rows, vocabulary), float32."""
+    import torch
 
-        At least the last token is left, because its logits are wanted.
-        """
-        best, shared = None, 0
-        for branch in self.branches:
-            length = _common(branch.tokens, tokens)
-            if length > shared:
-                best, shared = branch, length
-        shared = min(shared, len(tokens) - 1)
-        branch = Branch(best.tokens[:shared], best.columns[:shared]) if best else Branch()
-        self.branches.append(branch)
-        return branch, list(tokens[shared:])
-
-    def extend(self, growth: Sequence[tuple[Branch, Sequence[int]]]) -> Any:
-        """Append tokens to branches in one pass; the logits behind the last token of each, (branches, vocabulary), float32."""
-        import torch
-
-        model = self.model
-        count = sum(len(tokens) for _, tokens in growth)
-        allowed = torch.zeros(count, self.width + count, dtype=torch.bool)
-        ids, positions, last, row = [], [], [], 0
-        for branch, tokens in growth:
-            size, column = len(tokens), self.width + row
-            allowed[row : row + size, torch.tensor(branch.columns, dtype=torch.long)] = True
-            allowed[row : row + size, column : column + size] = torch.ones(size, size, dtype=torch.bool).tril()
-            positions += range(len(branch.tokens), len(branch.tokens) + size)
-            ids += tokens
-            branch.tokens += tokens
-            branch.columns += range(column, column + size)
-            row += size
-            last.append(row - 1)
-        self.width += count
-        mask = torch.zeros(allowed.shape, dtype=model.dtype).masked_fill_(~allowed, torch.finfo(model.dtype).min)
+    token = _WORK.set(work)
+    try:
         with torch.inference_mode():
-            hidden = _backbone(model)(
+            return model(
                 input_ids=torch.tensor([ids], device=model.device), position_ids=torch.tensor([positions], device=model.device),
-                attention_mask=mask[None, None].to(model.device), past_key_values=self.cache, use_cache=True,
-            ).last_hidden_state[0]
-            return model.get_output_embeddings()(hidden[last]).float()
-
-    def write(self, prompts: Sequence[Sequence[int]], ends: set[int], max_new_tokens: int, pick: Pick | None = None) -> list[list[int]]:
-        """What the model writes after each prompt, greedily or by `pick`, up to an end token (not returned) or the limit.
-
-        Prompts that start alike are computed once: the longest first, the others fork from it.
-        """
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-        written: list[list[int]] = [[] for _ in prompts]
-        live: dict[int, Branch] = {}
-        logits: dict[int, Any] = {}
-        while order:  # prompts that fork from one that is still to be computed wait for the next pass
-            ready, waiting, fresh = [], [], []
-            for index in order:
-                if any(_common(prompts[index], prompts[other]) > _best(self.branches, prompts[index]) for other in fresh):
-                    waiting.append(index)
-                else:
-                    ready.append(index)
-                    fresh.append(index)
-            opened = [self.open(prompts[index]) for index in ready]
-            for index, (branch, _), row in zip(ready, opened, self.extend(opened), strict=True):
-                live[index], logits[index] = branch, row
-            order = waiting
-        for _ in range(max_new_tokens):
-            growth = []
-            for index in list(live):
-                token = pick(index, logits[index]) if pick else int(logits[index].argmax())
-                if token in ends:
-                    del live[index]
-                else:
-                    written[index].append(token)
-                    growth.append((index, live[index], [token]))
-            if not growth:
-                break
-            rows = self.extend([(branch, tokens) for _, branch, tokens in growth])
-            logits = {index: row for (index, _, _), row in zip(growth, rows, strict=True)}
-        return written
+                use_cache=False, logits_to_keep=torch.tensor(rows, dtype=torch.long, device=model.device),
+            ).logits[0].float()
+    finally:
+        _WORK.reset(token)
 
 
-def _backbone(model: Any) -> Any:
-    """The model below its language head (under an adapter, the model that the adapter is in)."""
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    return inner.base_model
+def plant(model: Any, tree: Tree) -> Any:
+    """Compute a tree's prompts; the logits behind each, (prompts, vocabulary)."""
+    import torch
+
+    found = {}
+    for begin in range(0, len(tree.ids), CHUNK):
+        end = min(begin + CHUNK, len(tree.ids))
+        columns = sorted({column for column in tree.last if begin <= column < end})
+        work = [(end - begin, partial(tree.attend_stem, begin=begin, masks={}))]
+        rows = _logits(model, tree.ids[begin:end], tree.positions[begin:end], [column - begin for column in columns], work)
+        found |= dict(zip(columns, rows, strict=True))
+    return torch.stack([found[column] for column in tree.last])
 
 
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    """The length of the common beginning."""
-    size = min(len(left), len(right))
-    if left[:size] == right[:size]:
-        return size
-    return next(index for index in range(size) if left[index] != right[index])
+def grow(model: Any, trees: Sequence[Tree], tokens: Sequence[Sequence[int]]) -> Any:
+    """Append one token to each living branch of each tree, in one pass; the logits behind them, tree after tree."""
+    positions = [tree.lengths[branch] + tree.grown for tree in trees for branch in tree.living]
+    work = [(len(tree.living), partial(tree.attend_twigs, masks={})) for tree in trees]
+    ids = [token for row in tokens for token in row]
+    logits = _logits(model, ids, positions, list(range(len(ids))), work)
+    for tree in trees:
+        tree.grown += 1
+    return logits
 
 
-def _best(branches: Sequence[Branch], tokens: Sequence[int]) -> int:
-    return max((_common(branch.tokens, tokens) for branch in branches), default=0)
+# --- many prompts -----------------------------------------------------------------------------------------------
 
 
-def packed(prompts: Sequence[Sequence[int]], budget: int = 1536) -> Iterator[list[int]]:
+def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_tokens: int = 160,
+          pick: Pick | None = None, on_done: Callable[[int], None] | None = None) -> list[list[int]]:
+    """What `model` writes after each prompt, greedily or by `pick`, up to an end token (not returned) or the limit.
+
+    Trees are planted as branches finish, so that the passes stay full. `on_done` hears how many more prompts are finished.
+    """
+    written: list[list[int]] = [[] for _ in prompts]
+    waiting = deque(packed(prompts))
+    growing: list[tuple[Tree, list[int]]] = []  # a tree and the numbers of its prompts
+    fresh: list[list[int]] = []  # the token that comes next on each living branch of each growing tree
+
+    def advance(tree: Tree, group: list[int], logits: Any) -> list[int]:
+        """Choose the next tokens, drop the branches that end; the tokens of those that live on."""
+        numbers = [group[branch] for branch in tree.living]
+        chosen = [pick(number, row) for number, row in zip(numbers, logits, strict=True)] if pick else logits.argmax(-1).tolist()
+        living, tokens = [], []
+        for branch, number, token in zip(tree.living, numbers, chosen, strict=True):
+            if token not in ends:
+                written[number].append(token)
+            if token in ends or len(written[number]) == max_new_tokens:
+                if on_done:
+                    on_done(1)
+            else:
+                living.append(branch)
+                tokens.append(token)
+        tree.living = living
+        return tokens
+
+    with _attending(model):
+        while waiting or growing:
+            while waiting and sum(map(len, fresh)) < BRANCHES:
+                group = waiting.popleft()
+                tree = Tree([prompts[index] for index in group], max_new_tokens)
+                growing.append((tree, group))
+                fresh.append(advance(tree, group, plant(model, tree)))
+            alive = [(pair, tokens) for pair, tokens in zip(growing, fresh, strict=True) if tokens]
+            growing, fresh = [pair for pair, _ in alive], [tokens for _, tokens in alive]
+            if growing:
+                parts = grow(model, [tree for tree, _ in growing], fresh).split([len(tokens) for tokens in fresh])
+                fresh = [advance(*pair, part) for pair, part in zip(growing, parts, strict=True)]
+    return written
+
+
+def packed(prompts: Sequence[Sequence[int]], budget: int = 512) -> Iterator[list[int]]:
     """Groups of prompt numbers whose distinct tokens, shared beginnings counted once, stay within `budget`.
 
     Groups are filled in the order of the tokens, so that prompts with the same beginning meet; a prompt that shares
@@ -140,7 +157,7 @@ def packed(prompts: Sequence[Sequence[int]], budget: int = 1536) -> Iterator[lis
     group: list[int] = []
     used = 0
     for index in sorted(range(len(prompts)), key=lambda i: list(prompts[i])):
-        new = len(prompts[index]) - (_common(prompts[group[-1]], prompts[index]) if group else 0)
+        new = len(prompts[index]) - (common(prompts[group[-1]], prompts[index]) if group else 0)
         if group and used + new > budget and 2 * new > len(prompts[index]):  # sharing is cheaper than starting anew
             yield group
             group, used, new = [], 0, len(prompts[index])
@@ -148,16 +165,3 @@ def packed(prompts: Sequence[Sequence[int]], budget: int = 1536) -> Iterator[lis
         used += new
     if group:
         yield group
-
-
-def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_tokens: int = 160,
-          pick: Pick | None = None, on_done: Callable[[int], None] | None = None) -> list[list[int]]:
-    """What `model` writes after each of any number of prompts; `on_done` hears how many more are finished."""
-    written: list[list[int]] = [[] for _ in prompts]
-    for group in packed(prompts):
-        choose = (lambda row, logits, group=group: pick(group[row], logits)) if pick else None
-        for index, tokens in zip(group, Forest(model).write([list(prompts[i]) for i in group], ends, max_new_tokens, choose), strict=True):
-            written[index] = tokens
-        if on_done:
-            on_done(len(group))
-    return written

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 COLOURS = {"base": "#8a8f98", "fine-tuned": "#2563eb", "with the loop": "#0d9488", "train": "#2563eb", "valid": "#d97706", "test": "#9333ea"}
-PARTS = ("steps", "repair", "programs")
 
 
 def _figure(width: float = 6.4, height: float = 3.2, columns: int = 1) -> tuple[Any, Any]:
@@ -66,33 +65,54 @@ def loss_curve(log: Sequence[dict]) -> Any:
 
 
 def checkpoint_scores(table: Any) -> Any:
-    """Losses of the saved steps, from the checkpoint table."""
-    figure, axes = _figure(height=2.8)
+    """Losses of the saved steps, from the checkpoint table; and the scores on validation problems where they were measured.
+
+    Whiskers are the 95 % intervals in the columns `low` and `high`.
+    """
+    scored = table[table["step equivalence"].notna()]
+    figure, axes = _figure(height=2.8, columns=2 if len(scored) else 1)
+    losses = axes[0] if len(scored) else axes
     for name, colour in (("train loss", COLOURS["train"]), ("validation loss", COLOURS["valid"])):
-        axes.plot(table["step"], table[name], marker="o", color=colour, label=name)
-    axes.set(xlabel="checkpoint (optimiser step)", ylabel="loss (nats a token)", title="Which checkpoint?")
-    axes.legend(frameon=False)
+        losses.plot(table["step"], table[name], marker="o", color=colour, label=name)
+    losses.set(xlabel="checkpoint (optimiser step)", ylabel="loss (nats a token)", title="Which checkpoint?")
+    losses.legend(frameon=False)
+    if len(scored):
+        values = 100 * scored["step equivalence"].astype(float)
+        errors = None
+        if {"low", "high"} <= set(table.columns):
+            errors = [(values - 100 * scored["low"]).clip(0), (100 * scored["high"] - values).clip(0)]
+        axes[1].errorbar(scored["step"], values, yerr=errors, marker="o", color=COLOURS["fine-tuned"], capsize=2, elinewidth=1)
+        axes[1].set(xlabel="checkpoint (optimiser step)", ylabel="% with the gold answer sets", ylim=(0, 102),
+                    title="Steps of validation problems")
     return figure
 
 
 def before_after(results: dict[str, dict]) -> Any:
-    """Rates of single steps for each model (`base`, `fine-tuned`), with 95 % intervals."""
+    """Rates of single steps for each model (`base`, `fine-tuned`), with 95 % intervals.
+
+    Where the last one was scored with the solver in the loop, its steps with the most repairs stand beside it.
+    """
     figure, axes = _figure()
     names = ("parse", "ground", "equivalent")
-    width = 0.8 / len(results)
-    for number, (label, result) in enumerate(results.items()):
-        steps = result["steps"]
-        positions = [index + (number - (len(results) - 1) / 2) * width for index in range(len(names))]
-        values = [100 * steps[name] for name in names]
-        errors = [[max(0.0, 100 * (steps[name] - steps[f"{name}_ci"][0])) for name in names],
-                  [max(0.0, 100 * (steps[f"{name}_ci"][1] - steps[name])) for name in names]]
-        bars = axes.bar(positions, values, width * 0.92, yerr=errors, color=COLOURS.get(label, "#111827"), label=label, error_kw={"alpha": 0.5})
+    rates = {label: result["steps"] for label, result in results.items()}
+    if loop := list(results.values())[-1].get("loop"):
+        rates["with the loop"] = list(loop.values())[-1]
+    width = 0.8 / len(rates)
+    for number, (label, steps) in enumerate(rates.items()):
+        positions = [index + (number - (len(rates) - 1) / 2) * width for index in range(len(names))]
+        bars = axes.bar(positions, [100 * steps[name] for name in names], width * 0.92, yerr=_errors(steps, names),
+                        color=COLOURS.get(label, "#111827"), label=label, error_kw={"alpha": 0.5})
         axes.bar_label(bars, fmt="%.0f", padding=2)
-    n = next(iter(results.values()))["steps"]["n"]
     axes.set(xticks=range(len(names)), xticklabels=["parses", "grounds", "same answer sets"], ylabel="% of steps", ylim=(0, 105),
-             title=f"Single steps of test problems, n = {n}")
+             title=f"Single steps of test problems, n = {next(iter(rates.values()))['n']}")
     axes.legend(frameon=False)
     return figure
+
+
+def _errors(rates: dict, names: Sequence[str]) -> list[list[float]]:
+    """How far the interval of each rate reaches below and above it, in per cent."""
+    return [[max(0.0, 100 * (rates[name] - rates[f"{name}_ci"][0])) for name in names],
+            [max(0.0, 100 * (rates[f"{name}_ci"][1] - rates[name])) for name in names]]
 
 
 def by_family(results: dict[str, dict]) -> Any:
@@ -102,11 +122,10 @@ def by_family(results: dict[str, dict]) -> Any:
     for number, (label, result) in enumerate(results.items()):
         offset = 0.22 * (number - (len(results) - 1) / 2)
         rates = [result["per_family"][family] for family in families]
-        values = [100 * rate["equivalent"] for rate in rates]
-        errors = [[max(0.0, v - 100 * rate["equivalent_ci"][0]) for v, rate in zip(values, rates, strict=True)],
-                  [max(0.0, 100 * rate["equivalent_ci"][1] - v) for v, rate in zip(values, rates, strict=True)]]
-        axes.errorbar(values, [index + offset for index in range(len(families))], xerr=errors, fmt="o", color=COLOURS.get(label, "#111827"),
-                      label=label, capsize=2, elinewidth=1)
+        errors = list(zip(*(_errors(rate, ["equivalent"]) for rate in rates), strict=True))
+        errors = [[reach for [reach] in side] for side in errors]
+        axes.errorbar([100 * rate["equivalent"] for rate in rates], [index + offset for index in range(len(families))],
+                      xerr=errors, fmt="o", color=COLOURS.get(label, "#111827"), label=label, capsize=2, elinewidth=1)
     axes.set(yticks=range(len(families)), yticklabels=families, xlabel="% of steps with the gold answer sets", xlim=(-2, 102),
              title="By family")
     axes.legend(frameon=False)
@@ -125,7 +144,8 @@ def verdicts(results: dict[str, dict]) -> Any:
             share = 100 * counts.get(name, 0) / total
             axes.barh(row, share, left=left, color=shade, label=name if row == 0 else None)
             left += share
-    axes.set(yticks=range(len(results)), yticklabels=list(results), xlabel="% of steps", xlim=(0, 100), title="What became of each step")
+    axes.set(yticks=range(len(results)), yticklabels=list(results), xlabel="% of steps", xlim=(0, 100),
+             title="What became of each step")
     axes.legend(frameon=False, ncol=5, loc="upper center", bbox_to_anchor=(0.5, -0.35))
     axes.invert_yaxis()
     return figure

@@ -13,8 +13,8 @@ _PATTERN = re.compile(
     r'(?P<comment>%.*)|(?P<string>"(?:\\.|[^"\\])*")|(?P<directive>#\w+)|(?P<keyword>\bnot\b|:-|:~)|(?P<variable>\b_*[A-Z]\w*)|(?P<number>\b\d+\b)'
 )
 _INK = {"comment": "#6b7280", "string": "#15803d", "directive": "#9333ea", "keyword": "#dc2626", "variable": "#1d4ed8", "number": "#b45309"}
-_BOX = "background:#ffffff;color:#111827;border:1px solid #d1d5db;border-radius:6px;padding:8px 10px;margin:4px 0;"
-_CODE = "margin:0;white-space:pre-wrap;font-family:monospace;font-size:12px;color:#111827;background:transparent;"
+BOX = "background:#ffffff;color:#111827;border:1px solid #d1d5db;border-radius:6px;padding:8px 10px;margin:4px 0;"
+CODE = "margin:0;white-space:pre-wrap;font-family:monospace;font-size:12px;color:#111827;background:transparent;"
 
 
 def highlight(code: str) -> str:
@@ -40,7 +40,7 @@ def conversation(messages: Sequence[Message], turns: int | None = None) -> Any:
         role, text = message["role"], message["content"]
         body = highlight(text) if role == "assistant" else html.escape(text)
         indent = "margin-left:40px;border-left:4px solid #2563eb;" if role == "assistant" else ""
-        boxes.append(f'<div style="{_BOX}{indent}"><small style="color:#6b7280">{role}</small><pre style="{_CODE}">{body}</pre></div>')
+        boxes.append(f'<div style="{BOX}{indent}"><small style="color:#6b7280">{role}</small><pre style="{CODE}">{body}</pre></div>')
     if turns is not None and len(messages) > turns:
         boxes.append(f"<small>… and {len(messages) - turns} more turns</small>")
     return _html("".join(boxes))
@@ -49,8 +49,8 @@ def conversation(messages: Sequence[Message], turns: int | None = None) -> Any:
 def side_by_side(texts: dict[str, str], code: bool = True) -> Any:
     """Titled texts in columns; ASP highlighted where `code`."""
     cells = "".join(
-        f'<td style="vertical-align:top;text-align:left;{_BOX}"><b>{html.escape(title)}</b>'
-        f'<pre style="{_CODE}">{highlight(text) if code else html.escape(text)}</pre></td>'
+        f'<td style="vertical-align:top;text-align:left;{BOX}"><b>{html.escape(title)}</b>'
+        f'<pre style="{CODE}">{highlight(text) if code else html.escape(text)}</pre></td>'
         for title, text in texts.items()
     )
     return _html(f'<table style="width:100%;table-layout:fixed"><tr>{cells}</tr></table>')
@@ -58,7 +58,7 @@ def side_by_side(texts: dict[str, str], code: bool = True) -> Any:
 
 def program(code: str) -> Any:
     """One program, highlighted."""
-    return _html(f'<div style="{_BOX}"><pre style="{_CODE}">{highlight(code)}</pre></div>')
+    return _html(f'<div style="{BOX}"><pre style="{CODE}">{highlight(code)}</pre></div>')
 
 
 def steps(problem: Any) -> Any:
@@ -77,10 +77,13 @@ def scores(results: dict[str, dict]) -> Any:
 
 
 def _rows(result: dict) -> list[dict]:
+    parts = [("steps", result["steps"]), *((f"steps, loop {k}", rates) for k, rates in result.get("loop", {}).items()),
+             ("repair", result["repair"]), *((f"programs {k}", rates) for k, rates in result["programs"].items())]
     found = []
-    for part, rates in [("steps", result["steps"]), ("repair", result["repair"]), *((f"programs {k}", v) for k, v in result["programs"].items())]:
+    for part, rates in parts:
         if rates["n"]:
-            found.append({"part": part, "n": rates["n"], **{name: _percent(rates, name) for name in ("parse", "ground", "fixed", "equivalent")}})
+            shown = {name: _percent(rates, name) for name in ("parse", "ground", "fixed", "equivalent")}
+            found.append({"part": part, "n": rates["n"], **shown})
     return found
 
 

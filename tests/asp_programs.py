@@ -49,7 +49,10 @@ AGGREGATE = seq(
     joined(seq(joined(TERM, ",", 1, 2), ":", joined(LITERAL, ",", 0, 2)), ";", 0, 2), "}",
     st.one_of(st.just([]), seq(token("<", ">=", "!="), TERM)),
 )
-THEORY = seq("&", token("diff", "sum"), "{", joined(token("x", "y-z", "1+2"), ";", 0, 2), "}", st.one_of(st.just([]), seq("<= ", token("3", "x"))))
+THEORY = seq(
+    "&", token("diff", "sum"), "{", joined(token("x", "y-z", "1+2"), ";", 0, 2), "}",
+    st.one_of(st.just([]), seq("<= ", token("3", "x"))),
+)
 BODY = joined(st.one_of(LITERAL, LITERAL, CONDITION, AGGREGATE, THEORY), ";", 1, 3)
 CHOICE = seq(GUARD, "{", joined(st.one_of(ATOM, CONDITION), ";", 0, 3), "}", st.one_of(st.just([]), seq("=", TERM)))
 HEAD = st.one_of(LITERAL, CHOICE, joined(LITERAL, ";", 2), joined(CONDITION, ";", 1, 2), AGGREGATE, THEORY)

@@ -7,13 +7,22 @@ from collections import Counter
 from random import Random
 
 import pytest
+from asp_programs import SLOW, STATEMENT, accepted
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from asp_programs import SLOW, STATEMENT, accepted
 from scripts.asp_solver import Limits, Request, Solver, Verdict
 from scripts.augmentations import (
-    CORRUPTIONS, POOLS, abstract_names, canonical_names, mentions, noisy, rename, rename_in_text, same_up_to, variables,
+    CORRUPTIONS,
+    POOLS,
+    abstract_names,
+    canonical_names,
+    mentions,
+    noisy,
+    rename,
+    rename_in_text,
+    same_up_to,
+    variables,
 )
 from scripts.benchmarks import read_problems
 from scripts.encoding import transform_variables, trees_of

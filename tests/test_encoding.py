@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from asp_programs import SLOW, accepted, programs
 from clingo.ast import ASTType
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from asp_programs import SLOW, accepted, programs
 from scripts.benchmarks import read_problems
 from scripts.encoding import parse, predicates, read_encoding, trees_of, walk
 from utils_ft import BENCHMARKS, UserError
@@ -48,7 +48,8 @@ TABLE = [
      [("E.", "#edge (1,2;3,4) : a."), ("H.", "#heuristic a. [1@2,true]")]),
     ("a theory", "% T.\n#theory t { u { - : 1, unary }; &d/0 : u, body }.\n% A.\na :- &d { x - y } .",
      [("T.", "#theory t { u { - : 1, unary }; &d/0 : u, body }."), ("A.", "a :- &d { x - y } .")]),
-    ("letters outside ASCII", "% Größe ≥ 1 für „x“.\na(\"größe\"). b. % naïve", [("Größe ≥ 1 für „x“.", 'a("größe").'), ("naïve", "b.")]),
+    ("letters outside ASCII",
+     "% Größe ≥ 1 für „x“.\na(\"größe\"). b. % naïve", [("Größe ≥ 1 für „x“.", 'a("größe").'), ("naïve", "b.")]),
     ("a byte order mark and Windows lines", "\ufeff% A.\r\na :-\r\n  b.\r\n% B.\r\nb.", [("A.", "a :-\n  b."), ("B.", "b.")]),
     ("an interpreter line", "#!/usr/bin/clingo\n\n% A.\na.", [("A.", "a.")]),
     ("no end of line", "% A.\na.", [("A.", "a.")]),

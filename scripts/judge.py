@@ -1,0 +1,146 @@
+"""The solver as judge: what a model wrote, compared with the gold program of a problem on all its instances.
+
+A step is judged in the place of the gold step: does it parse, does it ground, are ALL answer sets (projected, with
+costs) of ALL instances those of the gold program? A limit that is met is a verdict of its own and never equality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from scripts import prompts
+from scripts.asp_solver import Comparison, Outcome, Relation, Request, Solver, Verdict, compare
+from scripts.benchmarks import Problem, constructs
+from scripts.data_converter import Variant
+from scripts.feedback import context_of
+from scripts.loop import NO_CODE, Ask, has_code
+from utils_ft import UserError, show_path
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that was asked of the model and what became of it; `verdict` is `equal` or why not.
+
+    `fenced`: a Markdown fence was stripped from the output, the one thing that is cleaned. `tries` counts the answers.
+    """
+
+    part: str
+    problem: str
+    family: str
+    prompt: str
+    output: str
+    code: str
+    gold: str
+    verdict: str
+    evidence: str
+    parse: bool
+    ground: bool
+    equivalent: bool
+    index: int = 0
+    fenced: bool = False
+    constructs: tuple[str, ...] = ()
+    tries: int = 1
+
+
+class Judge:
+    """Compares code with the gold program of one problem, on all its instances."""
+
+    def __init__(self, problem: Problem, solver: Solver):
+        self.problem, self.solver = problem, solver
+        self.steps = problem.encoding.instructed
+        self.variant = Variant("original", problem.encoding.given, tuple((s.instruction, s.code) for s in self.steps))
+        self.instances = list(problem.instances.values())
+        # A person gives an instance that has a solution, so the loop gets one that is not named `unsat`.
+        self.facts = next((facts for name, facts in problem.instances.items() if "unsat" not in name), self.instances[0])
+
+    @cached_property
+    def gold(self) -> list[Outcome]:
+        """The gold program's answer sets, one outcome an instance. UserError where the solver does not find them all."""
+        outcomes = self._solve(self.variant.program)
+        if failing := next((outcome for outcome in outcomes if outcome.answer_sets is None), None):
+            raise UserError(f"the gold program has no complete answer: {failing.verdict} {failing.message}",
+                            where=self.problem.encoding_file,
+                            remedy=f"python -m scripts.benchmarks check {show_path(self.problem.folder)}")
+        return outcomes
+
+    def _solve(self, program: str) -> list[Outcome]:
+        return list(self.solver.run(Request(f"{facts}\n{program}", solve=True) for facts in self.instances))
+
+    def asks(self) -> Iterator[Ask]:
+        """Each step to be written, with the gold history before it."""
+        description = prompts.describe(self.problem.description, self.variant.given)
+        codes = [step.code for step in self.steps]
+        for index, step in enumerate(self.steps):
+            messages = [*prompts.conversation(description, self.variant.steps[:index]), prompts.step(step.instruction)]
+            yield Ask(messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index]))
+
+    def step(self, index: int, code: str) -> tuple[Outcome, Comparison]:
+        """What clingo says of `code` after the gold steps before `index`, and how the whole program with it compares."""
+        if not has_code(code):
+            return _nothing()
+        codes = [step.code for step in self.steps]
+        outcome = self.solver.check(context_of(self.facts, self.variant.given, codes[:index]) + code)
+        if not outcome.passes:
+            return outcome, Comparison(Relation.DIFFERENT, outcome.verdict, outcome.message)
+        program = context_of("", self.variant.given, [*codes[:index], code, *codes[index + 1 :]])
+        return outcome, compare(self.gold, self._solve(program))
+
+    def program(self, program: str) -> tuple[Outcome, Comparison]:
+        """What clingo says of a whole program on one instance, and how it compares on all."""
+        if not has_code(program):
+            return _nothing()
+        return self.solver.check(f"{self.facts}\n{program}"), compare(self.gold, self._solve(program))
+
+    def step_item(self, part: str, index: int, prompt: str, output: str, tries: int = 1) -> Item:
+        """The item for an answer to step `index`."""
+        step = self.steps[index]
+        code, fenced = prompts.code_of(output)
+        shown = set().union(*(constructs(statement) for statement in step.statements))
+        item = self._item(part, prompt, output, code, step.code, *self.step(index, code))
+        return replace(item, index=index, fenced=fenced, constructs=tuple(sorted(shown)), tries=tries)
+
+    def program_item(self, part: str, text: str, tries: int) -> Item:
+        """The item for a whole program."""
+        item = self._item(part, self.problem.description, text, text, self.variant.program, *self.program(text))
+        return replace(item, tries=tries)
+
+    def _item(self, part: str, prompt: str, output: str, code: str, gold: str, outcome: Outcome, comparison: Comparison) -> Item:
+        return Item(
+            part=part, problem=self.problem.id, family=self.problem.family, prompt=prompt, output=output, code=code, gold=gold,
+            verdict=verdict(outcome, comparison), evidence=comparison.evidence or outcome.message,
+            parse=outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED), ground=outcome.passes,
+            equivalent=comparison.relation is Relation.EQUAL,
+        )
+
+
+def judges_of(problems: Sequence[Problem], solver: Solver) -> list[Judge]:
+    """A judge for each problem that has a step to ask for. UserError for a gold program that cannot be compared with."""
+    judges = [Judge(problem, solver) for problem in problems]
+    for judge in judges:
+        if not judge.steps:
+            print(f"left out, no statement has an instruction: {show_path(judge.problem.encoding_file)}", flush=True)
+    judges = [judge for judge in judges if judge.steps and judge.gold]
+    if not judges:
+        raise UserError("there is no step to ask for in these problems",
+                        remedy="write a comment above each rule that says what it does")
+    return judges
+
+
+def _nothing() -> tuple[Outcome, Comparison]:
+    """The judgement of an empty answer, or one that is only comments: no code is no statement, so it does not parse."""
+    return Outcome(Verdict.SYNTAX, NO_CODE), Comparison(Relation.DIFFERENT, Verdict.SYNTAX, NO_CODE)
+
+
+def verdict(outcome: Outcome, comparison: Comparison) -> str:
+    """`equal`, or the one reason why not: of the check on its own, else of the comparison."""
+    if comparison.relation is Relation.EQUAL:
+        return "equal"
+    if not outcome.passes:
+        return str(outcome.verdict)
+    if comparison.verdict not in (Verdict.OK, Verdict.UNSATISFIABLE):
+        return "undecided" if comparison.verdict is Verdict.TOO_MANY else str(comparison.verdict)
+    if comparison.relation is Relation.UNDECIDED:
+        return "undecided"
+    return "unsatisfiable" if comparison.verdict is Verdict.UNSATISFIABLE else "wrong"

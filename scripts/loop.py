@@ -1,0 +1,154 @@
+"""The solver in the loop for any number of steps at once: write, check in context, repair with the training's own prompt.
+
+A step counts as accepted when the solver has nothing against it in its context. Of several samples the one that the
+solver gets furthest with is kept, the greedy one first, so that more samples never make a step worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from scripts import prompts
+from scripts.asp_solver import Outcome, Request, Solver, Verdict, code_only
+from scripts.feedback import complaint
+from scripts.writer import Writer
+
+NO_CODE = "error: there is no code"
+SOLVE_SECONDS = 0.5  # processor time to find an answer set; a program that needs longer counts as satisfiable
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A step to be written: the conversation to answer, its instruction, the program text before it.
+
+    `solve`: the context has an answer set, and the step must leave it one.
+    """
+
+    messages: list[prompts.Message]
+    instruction: str
+    context: str
+    solve: bool = False
+
+
+@dataclass(frozen=True)
+class Try:
+    """One answer: as it came, its code, whether a fence was stripped, clingo's outcome, the complaint ("" where there is none).
+
+    `satisfiable` is None where nobody asked or the solver did not find out in time.
+    """
+
+    output: str
+    code: str
+    fenced: bool
+    outcome: Outcome
+    complaint: str
+    satisfiable: bool | None = None
+
+    @property
+    def rank(self) -> tuple[bool, ...]:
+        """How far the solver gets with it; the greater the better."""
+        return not self.complaint, self.outcome.passes, self.outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED)
+
+
+@dataclass
+class Written:
+    """A step as it was written: each try, the last of which stands."""
+
+    instruction: str
+    tries: list[Try] = field(default_factory=list)
+
+    @property
+    def last(self) -> Try:
+        return self.tries[-1]
+
+    @property
+    def code(self) -> str:
+        return self.last.code
+
+    @property
+    def ok(self) -> bool:
+        return not self.last.complaint
+
+    def after(self, k: int) -> Try:
+        """The try that stands after `k` repairs."""
+        return self.tries[min(k, len(self.tries) - 1)]
+
+
+OnTry = Callable[[int, Written], None]
+"""Number of a step and the step so far, after each try."""
+
+
+def has_code(code: str) -> bool:
+    """Whether there is anything but comments and blanks."""
+    return bool(code_only(code).strip())
+
+
+def is_satisfiable(programs: Sequence[str], solver: Solver) -> list[bool | None]:
+    """Whether each program has an answer set; None where it is not found out in time."""
+    requests = [Request(program, solve=True, answer_sets=1, cpu_seconds=SOLVE_SECONDS) for program in programs]
+    return [outcome.verdict is not Verdict.UNSATISFIABLE if outcome.passes else None for outcome in solver.run(requests)]
+
+
+def check(asks: Sequence[Ask], outputs: Sequence[str], solver: Solver) -> list[Try]:
+    """What the solver says of each output in the context of its step."""
+    cleaned = [prompts.code_of(output) for output in outputs]
+    outcomes = list(solver.run(Request(ask.context + code) for ask, (code, _) in zip(asks, cleaned, strict=True)))
+    complaints = [complaint(outcome, ask.context) if has_code(code) else NO_CODE
+                  for ask, (code, _), outcome in zip(asks, cleaned, outcomes, strict=True)]
+    solved = [index for index, ask in enumerate(asks) if ask.solve and not complaints[index]]
+    satisfiable: dict[int, bool | None] = dict(
+        zip(solved, is_satisfiable([asks[index].context + cleaned[index][0] for index in solved], solver), strict=True))
+    for index, found in satisfiable.items():
+        if found is False:
+            complaints[index] = complaint(Outcome(Verdict.UNSATISFIABLE))
+    return [Try(output, *clean, outcome, words, satisfiable.get(index))
+            for index, (output, clean, outcome, words) in enumerate(zip(outputs, cleaned, outcomes, complaints, strict=True))]
+
+
+def write_steps(
+    writer: Writer, asks: Sequence[Ask], k: int, solver: Solver, samples: int = 1, drafts: Sequence[str] | None = None,
+    on_try: OnTry | None = None, on_done: Callable[[int], None] | None = None,
+) -> list[Written]:
+    """Write all steps, with up to `k` repairs each where the solver complains.
+
+    `drafts`, where there are any, are the first answers, written already. `on_done` hears how many more first answers are there.
+    """
+    written = [Written(ask.instruction) for ask in asks]
+    failing = list(range(len(asks)))
+    for attempt in range(k + 1):
+        if attempt:
+            asked = [prompts.repair(asks[index].instruction, written[index].code, written[index].last.complaint)
+                     for index in failing]
+        else:
+            asked = [ask.messages for ask in asks]
+        outputs = drafts if drafts and not attempt else writer.answers(asked, None if attempt else on_done)
+        tries = check([asks[index] for index in failing], outputs, solver)
+        if samples > 1:
+            tries = _best(writer, [asks[index] for index in failing], asked, tries, samples - 1, solver)
+        still = []
+        for index, found in zip(failing, tries, strict=True):
+            stuck = attempt and found.code == written[index].code  # the same question would get the same answer again
+            written[index].tries.append(found)
+            if on_try:
+                on_try(index, written[index])
+            if found.complaint and not stuck:
+                still.append(index)
+        failing = still
+        if not failing:
+            break
+    return written
+
+
+def _best(
+    writer: Writer, asks: Sequence[Ask], asked: Sequence[list[prompts.Message]], tries: list[Try], count: int, solver: Solver,
+) -> list[Try]:
+    """The tries, and in place of those that the solver complains of the best of `count` samples more, where it is better."""
+    failing = [index for index, found in enumerate(tries) if found.complaint]
+    sampled = writer.samples([asked[index] for index in failing], count) if failing else []
+    every = [text for texts in sampled for text in texts]
+    checked = check([asks[index] for index in failing for _ in range(count)], every, solver)
+    best = list(tries)
+    for place, index in enumerate(failing):
+        best[index] = max([tries[index], *checked[place * count : (place + 1) * count]], key=lambda found: found.rank)
+    return best

@@ -1,0 +1,101 @@
+"""A model that writes: from messages to text, greedily or by sampling, freely or within the grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts import chat
+from scripts.decode import Pick, write
+from scripts.grammar import Grammar
+from scripts.prompts import Message
+from utils_ft import UserError, digest
+
+MAX_NEW_TOKENS = 160  # the longest gold statement of the shipped problems has 120
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A causal language model, its tokenizer, the tokens that end a turn, the most tokens it may say.
+
+    With a `grammar` it can write nothing but one well-formed statement. `temperature` and `seed` are those of `samples`.
+    """
+
+    model: Any
+    tokenizer: Any
+    ends: frozenset[int]
+    max_new_tokens: int = MAX_NEW_TOKENS
+    grammar: Grammar | None = None
+    temperature: float = 0.8
+    seed: int = 0
+
+    def answers(self, conversations: Sequence[list[Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+        """What the model says next in each conversation, greedily."""
+        prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
+        return self._write(prompts, [_likeliest] * len(prompts) if self.grammar else None, on_done)
+
+    def samples(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
+        """`count` sampled answers to each conversation. They depend on the seed and on the conversation alone."""
+        prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
+        draws = [_sampler(self.temperature, digest(str((self.seed, number, prompt))))
+                 for prompt in prompts for number in range(count)]
+        texts = self._write([prompt for prompt in prompts for _ in range(count)], draws, None)
+        return [texts[start : start + count] for start in range(0, len(texts), count)]
+
+    def _write(
+        self, prompts: list[list[int]], draws: list[Callable[[Any], int]] | None, on_done: Callable[[int], None] | None,
+    ) -> list[str]:
+        """The answers as text, each token drawn by its prompt's own function; None is greedy."""
+        written = write(self.model, prompts, set(self.ends), self.max_new_tokens, self._pick(draws) if draws else None, on_done)
+        return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+
+    def _pick(self, draws: list[Callable[[Any], int]]) -> Pick:
+        if not self.grammar:
+            return lambda number, logits: draws[number](logits)
+        grammar, matchers = self.grammar, [self.grammar.start() for _ in draws]
+        return lambda number, logits: grammar.choose(matchers[number], logits, draws[number])
+
+
+def _likeliest(logits: Any) -> int:
+    return int(logits.argmax())
+
+
+def _sampler(temperature: float, seed: str) -> Callable[[Any], int]:
+    """Draws tokens at `temperature` (above 0) from a random stream of its own."""
+    import torch
+
+    stream = torch.Generator().manual_seed(int(seed[:15], 16))
+    return lambda logits: int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=stream))
+
+
+def load_writer(
+    model: str | Path, adapter: str | Path | None = None, max_new_tokens: int = MAX_NEW_TOKENS, grammar: bool = False,
+    temperature: float = 0.8, seed: int = 0,
+) -> Writer:
+    """Load a model folder, and with `adapter` a LoRA checkpoint over it, for generation on this machine's device."""
+    from transformers import AutoModelForCausalLM
+
+    from scripts.device import compute_dtype, device
+
+    if temperature <= 0:
+        raise UserError(f"nothing can be sampled at a temperature of {temperature}",
+                        remedy="give one above 0; the first answer is greedy at any")
+    for folder in filter(None, (model, adapter)):
+        if not Path(folder).is_dir():
+            raise UserError("there is no such model folder", where=folder,
+                            remedy="train first, or name a folder with a config.json")
+    own_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
+    tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=compute_dtype()).to(device()).eval()
+    except (OSError, ValueError) as error:
+        raise UserError(f"the model cannot be loaded: {str(error).splitlines()[0]}", where=model,
+                        remedy="name a folder with config.json and safetensors weights") from None
+    if adapter:
+        from peft import PeftModel
+
+        loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
+    ends = frozenset({chat.end_of_turn(tokenizer)})
+    return Writer(loaded, tokenizer, ends, max_new_tokens, Grammar(tokenizer, ends) if grammar else None, temperature, seed)

@@ -1,0 +1,136 @@
+"""The grammar of one statement: all that the shipped problems say fits it, and clingo parses whatever it lets through."""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from scripts import chat
+from scripts.asp_solver import Request, Solver, Verdict
+from scripts.base_models import _smoke_model
+from scripts.benchmarks import read_problems
+from scripts.encoding import trees_of
+from scripts.grammar import Grammar
+from scripts.writer import Writer, load_writer
+from tests.asp_programs import STATEMENT
+
+CODE = [
+    "a.", "-a.", "p(1..3).", "p(a;b,c).", "p(X,Y) :- X = 1..3, Y = (X,2), not q(X,_), not not -r(Y).", "a :- 1 < X <= Y != Z, p(X,Y,Z).",
+    "a | b :- c.", "a; not b; c : d, e.", "a : b.", ":- a : b, c; d.", "{ a }.", "1 { p(X,Y) : q(X), not r(Y); s } N-1 :- t(N).",
+    "1 <= #count { H : o(E,H) : h(H,S) } <= 2 :- e(E).", "a :- X = #sum+ { W,P : p(W,P); 3 }, not #min { Y : q(Y) } > X.",
+    ":- not 2 { p(X) } , q.", "#show.", "#show p/2.", "#show -p/2.", "#show X : p(X), not q(X).", "#const n = 3 * (m+1).",
+    "#const n = 2. [override]", "#minimize { W@2,X : p(X,W); 3 }.", "#maximise{1,X:p(X)}.", ":~ p(X), not q(X). [X@1,X]", ":~ a. [2]",
+    "p(|X-Y|**2\\3) :- q(X,-Y).", 'p("a. \\" % b", "").', "p(X') :- _q(X').", "#true :- #false.", "p :- X == 1.", "p(#inf, #sup).",
+    "p(X) :-\n    q(X),\n\tr(X).", "#external p(X) : q(X). [true]", "#defined p/1.", "#project p(X) : q(X).", "p((1,),(a,b)).", "p(-1, - X) :- q(X).",
+    "a : -b, c.", "{ p(X) : - X < 3, q(X) }.", "nota.", "p(~X&Y?Z^1) :- q(X,Y,Z).",
+]
+BROKEN = [  # the errors that models make (field notes of the README), and other things that are no single statement
+    "", "a", "a :- b", "p(X", "p(X)..", "```a.```", "1. {a}.", "{{ a }}.", "a :- X \\= Y.", "a :- X =< Y.", "a :- \\+ b.", "a :- b and c.",
+    "a :- b,.", "a :- , b.", "a :- b :- c.", "a ::- b.", "not.", "p(not).", ":~ a.", "a. b.", "a. % so", "% a.", "Here is the rule: a.",
+    "a :- X = Y mod 2.", "a :- #sum { X : p(X) = 3.", "a :- #between(1,X,3).", "p(#count { X : q(X) }).", "a :- b. [1]", "p(007).", "a b.",
+    "#include \"x\".", "#script (lua) #end.", "#const n.", "#const n = X.", "#showp", "&diff { x } <= 3.", "p :- @f(X) = 1.", "X :- p(X).",
+    "a :-b:-c.", "{a :-b}.", "{a:-b}.", ":- ~p(X).", "P(x).", "p(1.5).", "a ==> b.",
+]
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory) -> Writer:  # noqa: ANN001
+    return load_writer(_smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True)
+
+
+@pytest.fixture(scope="module")
+def grammar(writer: Writer) -> Grammar:
+    return writer.grammar
+
+
+@cache
+def parses(code: str) -> bool:
+    try:
+        trees_of(code)
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_every_statement_of_the_shipped_problems_is_accepted(grammar: Grammar) -> None:
+    statements = [(problem.id, statement.code) for problem in read_problems() for step in problem.encoding.steps
+                  for statement in step.statements]
+    assert len(statements) > 1000
+    assert not [(name, code) for name, code in statements if not grammar.accepts(code)]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_one_statement_of_the_language_is_accepted(grammar: Grammar, code: str) -> None:
+    assert parses(code) and grammar.accepts(code)
+
+
+@pytest.mark.parametrize("code", BROKEN)
+def test_what_is_malformed_or_no_single_statement_is_rejected(grammar: Grammar, code: str) -> None:
+    assert not grammar.accepts(code)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STATEMENT)
+def test_a_generated_statement_is_accepted_only_if_clingo_parses_it(grammar: Grammar, tokens: list[str]) -> None:
+    code = "".join(tokens)
+    if grammar.accepts(code):
+        assert parses(code)
+
+
+def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: Grammar) -> None:
+    """Tokens drawn from all that are allowed, with a preference for those that close: no model is as careless."""
+    texts = [grammar.tokens.decode_str([token]) for token in range(grammar.tokens.vocab_size)]
+    closing = torch.tensor([4.0 if re.fullmatch(r"[)}\]|.\"]", text) else 0.0 for text in texts])
+    common = torch.tensor([2.0 if re.fullmatch(r"[abpqXY01 :,;.#(){}<=~*-]+|not|:-|#count", text) else 0.0 for text in texts])
+    end, finished = grammar.tokens.eos_token, []
+    for seed in range(250):
+        stream = torch.Generator().manual_seed(seed)
+        matcher, tokens = grammar.start(), []
+        for step in range(120):
+            logits = common + closing * min(1.0, step / 60)
+            logits[end] = 2.0
+            token = grammar.choose(matcher, logits, lambda row: int(torch.multinomial(row.softmax(-1), 1, generator=stream)))  # noqa: B023
+            if token == end:
+                finished.append(grammar.tokens.decode_str(tokens))
+                break
+            tokens.append(token)
+    assert len(finished) > 60 and len(set(finished)) > 50
+    assert not [code for code in finished if not parses(code)]
+
+
+def test_clingo_parses_what_a_model_samples_under_the_grammar(writer: Writer) -> None:
+    conversations = [[{"role": "user", "content": f"Write a rule, number {number}."}] for number in range(6)]
+    answers = [text for texts in writer.samples(conversations, 6) for text in texts]
+    free = Writer(writer.model, writer.tokenizer, writer.ends, writer.max_new_tokens)
+    with Solver() as solver:
+        verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
+        unguided = [solver.check(text).verdict for texts in free.samples(conversations, 6) for text in texts]
+    whole = [verdict for text, verdict in zip(answers, verdicts, strict=True) if writer.grammar.accepts(text)]
+    assert len(whole) > 3 and Verdict.SYNTAX not in whole
+    assert unguided.count(Verdict.SYNTAX) > len(unguided) / 2
+    assert all(_is_beginning(writer.grammar, text) for text in answers)
+
+
+def _is_beginning(grammar: Grammar, text: str) -> bool:
+    """Whether `text` is a beginning of a statement: what the limit on tokens cuts off is no error of the grammar."""
+    tokens = grammar.tokens.tokenize_str(text)
+    return grammar.start().try_consume_tokens(tokens) == len(tokens)
+
+
+def test_what_the_grammar_allows_is_drawn_as_often_as_without_it(grammar: Grammar) -> None:
+    """Draw, and draw again where that is not allowed: the same distribution as ruling out before drawing."""
+    rng = random.Random(0)
+    logits = torch.full((grammar.tokens.vocab_size,), -torch.inf)
+    names = {text: grammar.tokens.tokenize_str(text)[0] for text in ("a", "p", ")", "}")}
+    for text, logit in zip(names, (0.0, 1.0, 2.0, 0.5), strict=True):
+        logits[names[text]] = logit
+    drawn = []
+    for _ in range(3000):
+        drawn.append(grammar.choose(grammar.start(), logits, lambda row: rng.choices(range(len(row)), row.softmax(-1).tolist())[0]))
+    share = drawn.count(names["p"]) / len(drawn)
+    assert set(drawn) == {names["a"], names["p"]} and abs(share - 0.731) < 0.03
