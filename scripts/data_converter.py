@@ -78,6 +78,9 @@ def variants(problem: Problem, solver: Solver, gold: list[Outcome], report: Repo
     encoding = problem.encoding
     steps = tuple((step.instruction, step.code) for step in encoding.instructed)
     result = {"original": Variant("original", encoding.given, steps)}
+    if encoding.given and compare(gold, solve(problem, result["original"].program, solver)).relation is not Relation.EQUAL:
+        report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
+        return {}
     for pool in POOLS:
         renamed = [rename(instruction, code, pool) for instruction, code in steps]
         if not all(same_up_to(new.names, code, new.code) for new, (_, code) in zip(renamed, steps, strict=True)):
@@ -190,7 +193,11 @@ def _proved(
 
 
 def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> Iterator[_Candidate]:
-    """Corrupted steps to try, four for each row wanted, no two the same; classes drawn by their weights."""
+    """Corrupted steps to try, four for each row wanted, no two the same.
+
+    The class is drawn first, by its weight, and then a step that admits it: else the classes that apply everywhere would
+    crowd out those that need a brace or an aggregate.
+    """
     classes, weights = zip(*((name, weight) for name, (weight, _) in CORRUPTIONS.items()), strict=True)
     seen: set[tuple[str, int, str]] = set()
     for _ in range(16 * limit):
@@ -199,10 +206,12 @@ def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Ra
         corruption = rng.choices(classes, weights)[0]
         naming, instance = rng.choice(list(named)), rng.choice(list(problem.instances))
         variant = named[naming]
-        step = rng.randrange(len(variant.steps))
-        code = variant.steps[step][1]
-        broken = CORRUPTIONS[corruption][1](code, rng)
-        if not broken or broken == code or (naming, step, broken) in seen:
+        for step in rng.sample(range(len(variant.steps)), len(variant.steps)):
+            code = variant.steps[step][1]
+            broken = CORRUPTIONS[corruption][1](code, rng)
+            if broken and broken != code and (naming, step, broken) not in seen:
+                break
+        else:
             continue
         seen.add((naming, step, broken))
         context = context_of(problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
@@ -223,8 +232,10 @@ def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str,
         if wanted and broken.verdict is not wanted:
             return "", "", f"clingo says {broken.verdict} instead"
         return candidate.corruption, error, ""
-    if broken.answer_sets is None or fixed.answer_sets is None:
+    if not broken.passes:
         return "", "", "clingo rejects it"
+    if broken.answer_sets is None or fixed.answer_sets is None:
+        return "", "", "too many answer sets to compare"
     if broken.answer_sets == fixed.answer_sets:
         return "", "", "the answer sets stay the same"
     if broken.verdict is Verdict.UNSATISFIABLE:
@@ -259,6 +270,8 @@ def convert(
                 raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
                                 line=None, remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
             named = variants(problem, solver, gold, report)
+            if not named:
+                continue
             if split != "train":
                 named = {"original": named["original"]}
             made = [*conversation_rows(problem, named, conversations if split == "train" else 1, rng, wordings and wordings(problem)),
