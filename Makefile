@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 PROFILE ?= demo
 
-.PHONY: setup demo test check bench notebooks clean
+.PHONY: setup demo test notebooks check clean
 
 $(VENV)/.installed: requirements_ft.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,8 +18,12 @@ demo: setup          # paraphrases -> data -> QLoRA -> fuse -> scores before and
 	$(BIN)/python -m scripts.run_notebooks --profile $(PROFILE) --resume
 
 test: setup          # unit tests on real inputs, then all four notebooks with the smoke profile
-	$(BIN)/python -m pytest -q tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 	FT_PROFILE=smoke FT_WORKDIR=$$(mktemp -d) $(BIN)/python -m pytest -q -x --nbval-lax --current-env notebooks
+
+notebooks: setup     # run the notebooks of a profile and put their outputs into the committed ones
+	$(BIN)/python -m scripts.run_notebooks --profile $(PROFILE) --resume
+	$(BIN)/python -m scripts.publish_notebooks --profile $(PROFILE)
 
 check: setup         # the shipped problems through the gate
 	$(BIN)/python -m scripts.benchmarks check data/benchmarks

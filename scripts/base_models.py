@@ -62,17 +62,53 @@ def base_model(model_type: str) -> Path:
         return _embedded_smollm(LOCAL_MODELS / "smollm")
     if Path(spec.source).is_dir():
         return Path(spec.source)
+    return _from_hub(spec, ["*.safetensors", *_SETTINGS])
+
+
+def config_folder(model_type: str) -> Path:
+    """A folder with the model's `config.json`, and its tokenizer where there is one; no weights of a hub model are fetched.
+
+    `model_type` may also be a `config.json` itself.
+    """
+    if Path(model_type).name == "config.json" and Path(model_type).is_file():
+        return Path(model_type).resolve().parent
+    spec = model_spec(model_type)
+    if Path(spec.source).is_dir() or spec.source.startswith("wheel:") or spec.source == "random weights":
+        return base_model(model_type)
+    return _from_hub(spec, list(_SETTINGS))
+
+
+_SETTINGS = ("*.json", "*.model", "*.jinja", "*.txt")
+
+
+def _from_hub(spec: ModelSpec, patterns: list[str]) -> Path:
+    """The files of a hub model that match `patterns`, fetched into the hub's cache."""
     token = key("HF_KEY", needed_for=f"the gated model {spec.source}" if spec.gated else None)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(spec.source, token=token, allow_patterns=["*.safetensors", "*.json", "*.model", "*.jinja", "*.txt"]))
+        return Path(snapshot_download(spec.source, token=token, allow_patterns=patterns))
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(
             f"{spec.source} could not be fetched from the hub: {type(error).__name__}",
             remedy="check the name and the network; for a gated model accept its licence on the hub and set HF_KEY",
         ) from None
+
+
+def rope_settings(config: dict) -> dict:
+    """The rotary settings at the top level of a model's configuration, where mlx-lm looks for them.
+
+    transformers 5 writes them into `rope_parameters` only; mlx-lm then falls back to its own default base frequency
+    without a word, and the logits are wrong.
+    """
+    rope = config.get("rope_parameters") or {}
+    if any(isinstance(value, dict) for value in rope.values()):  # one for each kind of layer: mlx-lm reads those itself
+        return {}
+    found = {name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if name in rope}
+    if rope.get("rope_type", "default") != "default":
+        found["rope_scaling"] = {name: value for name, value in rope.items() if name not in found}
+    return {name: value for name, value in found.items() if not config.get(name)}
 
 
 # --- SmolLM2 out of its wheel -----------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from scripts import prompts
 from scripts.asp_solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
 from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
 from scripts.benchmarks import Problem, read_problems, split_of
+from scripts.chat import load_tokenizer
+from scripts.dataset import counts, encode_rows
 from scripts.feedback import complaint, context_of
 from scripts.paraphrases import load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
@@ -295,12 +297,13 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 def convert_folder(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None,
+    paraphrases: Path | None = None, tokenizer: Path | None = None,
 ) -> dict:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
 
     What is not given comes from the profile. With `paraphrases`, the folder that `data_augmentor` wrote, its texts stand in
-    for the hand-written ones. Every file appears whole or not at all.
+    for the hand-written ones. With `tokenizer`, the folder of a model, tokens are counted, and the turns that its context
+    would cut. Every file appears whole or not at all.
     """
     chosen = profile_named(profile)
     every = read_problems(benchmarks)
@@ -319,6 +322,9 @@ def convert_folder(
         "seed": seed, "problems": dict(Counter(splits[problem.id] for problem in wanted)),
         "sha256": {split: digest(text) for split, text in texts.items()},
     }
+    if tokenizer:
+        loaded, limit = load_tokenizer(tokenizer), chosen.recipe.max_tokens
+        summary["tokens"] = {split: counts(rows[split], encode_rows(loaded, rows[split], limit)) for split in SPLITS}
     write_json(out / "report.json", summary)
     for split, text in texts.items():
         write_text(out / f"{split}.jsonl", text)
@@ -337,19 +343,21 @@ def _spread(problems: list[Problem], splits: dict[str, str], limit: int | None) 
 def main(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None,
+    paraphrases: Path | None = None, tokenizer: Path | None = None,
 ) -> None:
     """Convert annotated problems into proved training rows.
 
     --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
-    (smoke, demo, full) has the defaults.
+    (smoke, demo, full) has the defaults. --tokenizer, a model's folder, has tokens counted.
     """
-    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases)
+    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer)
     counts: Counter[tuple[str, str]] = Counter()
     for row in summary["rows"]:
         counts[row["split"], row["kind"]] += row["rows"]
     for (split, kind), number in sorted(counts.items()):
         print(f"{split:6} {kind:13} {number:6}")
+    for split, tokens in summary.get("tokens", {}).items():
+        print(f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, {tokens['cut_turns']} turns cut")
     for reason, number in summary["dropped"].items():
         print(f"dropped {number:5}  {reason}")
 

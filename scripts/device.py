@@ -1,10 +1,20 @@
-"""Which device and number format to compute in. bfloat16 is the recipe; a CPU without it would be a hundred times slower."""
+"""Which device and number format to compute in, what memory there is, and what was used at the most.
+
+bfloat16 is the recipe; a CPU without it would be a hundred times slower in it, and computes in float32.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sys
 import time
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
+
+from utils_ft import UserError
 
 
 def device() -> str:
@@ -23,13 +33,83 @@ def compute_dtype(name: str | None = None) -> Any:
 
     if (name or device()) != "cpu":
         return torch.bfloat16
+    slow, fast = (_seconds_to_multiply("cpu", dtype) for dtype in (torch.bfloat16, torch.float32))
+    return torch.bfloat16 if slow <= fast else torch.float32
 
-    def seconds(dtype: Any) -> float:
-        left, right = (torch.ones(256, 256, dtype=dtype) for _ in range(2))
-        left @ right
-        start = time.perf_counter()
-        for _ in range(3):
-            left @ right
-        return time.perf_counter() - start
 
-    return torch.bfloat16 if seconds(torch.bfloat16) <= seconds(torch.float32) else torch.float32
+def _seconds_to_multiply(name: str, dtype: Any, size: int = 256, times: int = 3) -> float:
+    """Seconds that `times` products of two square matrices take."""
+    import torch
+
+    left, right = (torch.ones(size, size, dtype=dtype, device=name) for _ in range(2))
+    (left @ right).sum().item()  # warm; `item` waits for a device that computes behind our back
+    start = time.perf_counter()
+    for _ in range(times):
+        left = left @ right / size
+    left.sum().item()
+    return time.perf_counter() - start
+
+
+def flops_per_second() -> float:
+    """Floating-point operations per second of a matrix product on this device, in the dtype that it computes in."""
+    size, times = (4096, 20) if device() == "cuda" else (1024, 6)
+    return 2 * size**3 * times / _seconds_to_multiply(device(), compute_dtype(), size, times)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------
+
+
+def free_memory() -> int:
+    """Bytes that a new tensor may still take on the device."""
+    import psutil
+    import torch
+
+    if device() == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available
+
+
+def reset_peak_memory() -> None:
+    """Forget the largest use so far, where the system allows it."""
+    import torch
+
+    if device() == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux
+
+
+def peak_memory() -> int:
+    """The largest use of memory since `reset_peak_memory`, bytes: of the GPU by tensors, or of the process on a CPU."""
+    import torch
+
+    if device() == "cuda":
+        return torch.cuda.max_memory_allocated()
+    with contextlib.suppress(OSError):
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    import psutil
+
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+@contextlib.contextmanager
+def memory_advice(advice: str, where: Path) -> Iterator[None]:
+    """Turns "out of memory", in whatever words PyTorch says it, into a UserError with `advice` as its remedy."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("out of memory", where=where, remedy=advice) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch says that memory ran out: on a CPU and on Apple's GPU it is a plain RuntimeError."""
+    import torch
+
+    said = re.search(r"not enough memory|can't allocate memory|out of memory", str(error), re.IGNORECASE)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(said and isinstance(error, RuntimeError))

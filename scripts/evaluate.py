@@ -89,7 +89,10 @@ def score_repairs(writer: Writer, judges: Sequence[Judge], seed: int = 0, limit:
 
 
 def score_programs(writer: Writer, judges: Sequence[Judge], k: int, samples: int = 1) -> list[Item]:
-    """Whole programs, each written on its own history with up to `k` repairs a step."""
+    """Whole programs, each written on its own history with up to `k` repairs a step.
+
+    With the loop a refused step is left out, so that nearly every program parses: what counts is whether it is equivalent.
+    """
     tasks = [Task(judge.problem.description, tuple(step.instruction for step in judge.steps), judge.facts, judge.variant.given)
              for judge in judges]
     name = f"programs {name_of(k, samples)}"

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts import chat
-from scripts.base_models import base_model, fingerprint, model_spec
+from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
 from scripts.chat import Encoded
 from scripts.checkpoints import choose
 from scripts.fuse import logits, proof, proof_rows, training_figures
-from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx, rope_settings
+from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json
 

@@ -12,7 +12,8 @@ from functools import cached_property
 
 from scripts import prompts
 from scripts.asp_solver import Comparison, Outcome, Relation, Request, Solver, Verdict, compare
-from scripts.benchmarks import Problem, constructs
+from scripts.benchmarks import Problem
+from scripts.constructs import constructs
 from scripts.data_converter import Variant
 from scripts.feedback import context_of
 from scripts.loop import NO_CODE, Ask, has_code
@@ -52,6 +53,7 @@ class Judge:
         self.steps = problem.encoding.instructed
         self.variant = Variant("original", problem.encoding.given, tuple((s.instruction, s.code) for s in self.steps))
         self.instances = list(problem.instances.values())
+        self._compared = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
         # A person gives an instance that has a solution, so the loop gets one that is not named `unsat`.
         self.facts = next((facts for name, facts in problem.instances.items() if "unsat" not in name), self.instances[0])
 
@@ -67,6 +69,12 @@ class Judge:
 
     def _solve(self, program: str) -> list[Outcome]:
         return list(self.solver.run(Request(f"{facts}\n{program}", solve=True) for facts in self.instances))
+
+    def _compare(self, program: str) -> Comparison:
+        """How a program compares with the gold program; each text is solved once."""
+        if program not in self._compared:
+            self._compared[program] = compare(self.gold, self._solve(program))
+        return self._compared[program]
 
     def asks(self) -> Iterator[Ask]:
         """Each step to be written, with the gold history before it."""
@@ -84,14 +92,13 @@ class Judge:
         outcome = self.solver.check(context_of(self.facts, self.variant.given, codes[:index]) + code)
         if not outcome.passes:
             return outcome, Comparison(Relation.DIFFERENT, outcome.verdict, outcome.message)
-        program = context_of("", self.variant.given, [*codes[:index], code, *codes[index + 1 :]])
-        return outcome, compare(self.gold, self._solve(program))
+        return outcome, self._compare(context_of("", self.variant.given, [*codes[:index], code, *codes[index + 1 :]]))
 
     def program(self, program: str) -> tuple[Outcome, Comparison]:
         """What clingo says of a whole program on one instance, and how it compares on all."""
         if not has_code(program):
             return _nothing()
-        return self.solver.check(f"{self.facts}\n{program}"), compare(self.gold, self._solve(program))
+        return self.solver.check(f"{self.facts}\n{program}"), self._compare(program)
 
     def step_item(self, part: str, index: int, prompt: str, output: str, tries: int = 1) -> Item:
         """The item for an answer to step `index`."""
@@ -107,11 +114,12 @@ class Judge:
         return replace(item, tries=tries)
 
     def _item(self, part: str, prompt: str, output: str, code: str, gold: str, outcome: Outcome, comparison: Comparison) -> Item:
+        equal = comparison.relation is Relation.EQUAL
         return Item(
             part=part, problem=self.problem.id, family=self.problem.family, prompt=prompt, output=output, code=code, gold=gold,
-            verdict=verdict(outcome, comparison), evidence=comparison.evidence or outcome.message,
+            verdict=verdict(outcome, comparison), evidence="" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
             parse=outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED), ground=outcome.passes,
-            equivalent=comparison.relation is Relation.EQUAL,
+            equivalent=equal,
         )
 
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from scripts.base_models import rope_settings
 from scripts.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
 
@@ -33,21 +34,6 @@ def on_metal() -> bool:
     import mlx.core as mx
 
     return mx.metal.is_available()
-
-
-def rope_settings(config: dict) -> dict:
-    """The rotary settings at the top level of a model's configuration, where mlx-lm looks for them.
-
-    transformers 5 writes them into `rope_parameters` only; mlx-lm then falls back to its own default base frequency
-    without a word, and the logits are wrong.
-    """
-    rope = config.get("rope_parameters") or {}
-    if any(isinstance(value, dict) for value in rope.values()):  # one for each kind of layer: mlx-lm reads those itself
-        return {}
-    found = {name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if name in rope}
-    if rope.get("rope_type", "default") != "default":
-        found["rope_scaling"] = {name: value for name, value in rope.items() if name not in found}
-    return {name: value for name, value in found.items() if not config.get(name)}
 
 
 def load_base(folder: Path, dtype: str | None = None, quantize: bool = False) -> Any:

@@ -16,7 +16,7 @@ def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
         return 0.0, 1.0
     rate, squared = successes / n, z * z / n
     centre, half = (rate + squared / 2) / (1 + squared), z * math.sqrt(rate * (1 - rate) / n + squared / (4 * n)) / (1 + squared)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < n else 1.0
 
 
 def rates(items: Iterable[Item], names: Sequence[str] = ("parse", "ground", "equivalent")) -> dict:
@@ -49,7 +49,7 @@ def summary(items: Sequence[Item]) -> dict:
         "per_family": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: [item.family]).items())},
         "per_construct": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: item.constructs).items())},
         "per_verdict": {part: dict(Counter(item.verdict for item in found)) for part, found in parts.items()},
-        "verdicts": [asdict(item) for item in items],
+        "verdicts": [asdict(item) | {"constructs": list(item.constructs)} for item in items],
     }
 
 

@@ -75,10 +75,6 @@ def load_writer(
     temperature: float = 0.8, seed: int = 0,
 ) -> Writer:
     """Load a model folder, and with `adapter` a LoRA checkpoint over it, for generation on this machine's device."""
-    from transformers import AutoModelForCausalLM
-
-    from scripts.device import compute_dtype, device
-
     if temperature <= 0:
         raise UserError(f"nothing can be sampled at a temperature of {temperature}",
                         remedy="give one above 0; the first answer is greedy at any")
@@ -86,9 +82,13 @@ def load_writer(
         if not Path(folder).is_dir():
             raise UserError("there is no such model folder", where=folder,
                             remedy="train first, or name a folder with a config.json")
+    from transformers import AutoModelForCausalLM
+
+    from scripts.device import compute_dtype, device
+
     own_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
-    tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
     try:
+        tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=compute_dtype()).to(device()).eval()
     except (OSError, ValueError) as error:
         raise UserError(f"the model cannot be loaded: {str(error).splitlines()[0]}", where=model,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scripts import checkpoints, plots, prompts, show
-from scripts.asp_solver import Relation, Request, Solver, compare
+from scripts.asp_solver import Limits, Relation, Request, Solver, compare
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import Problem, read_problems
 from scripts.evaluate import evaluate, evaluate_once, held_out, score_checkpoints
@@ -21,7 +21,7 @@ from scripts.judge import Judge, judges_of
 from scripts.scores import interval, summary
 from utils_ft import BENCHMARKS, ROOT, UserError
 
-FAMILIES = ("graphs", "scheduling", "planning")
+FAMILIES = {"graphs": 2, "scheduling": 2, "planning": 1}
 
 
 @dataclass
@@ -48,9 +48,9 @@ class Scripted:
 
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    """Two problems of each of some families."""
+    """Some problems of some families."""
     every = read_problems()
-    return [problem for family in FAMILIES for problem in [p for p in every if p.family == family][:2]]
+    return [problem for family, number in FAMILIES.items() for problem in [p for p in every if p.family == family][:number]]
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_wrong_but_valid_answer_is_never_equivalent(problems: list[Problem]) -
     result = evaluate(Scripted(lambda _: "zzz_unrelated(1)."), problems, ks=(0,))
     for rates in (result["steps"], *result["programs"].values()):
         assert rates["parse"] == 1.0 and rates["equivalent"] == 0.0
-    assert result["steps"]["ground"] == 1.0 and set(result["per_verdict"]["steps"]) <= {"wrong", "unsatisfiable", "undecided"}
+    assert result["steps"]["ground"] == 1.0 and not {"equal", "syntax", "unsafe"} & set(result["per_verdict"]["steps"])
     assert result["repair"]["fixed"] > 0.9 and result["repair"]["equivalent"] == 0.0
     assert result["loop"] == {}, "k0 without samples is what the steps show already"
     assert all(item["evidence"] for item in result["verdicts"])
@@ -161,9 +161,13 @@ def test_two_programs_that_fail_are_not_equal(tmp_path: Path, solver: Solver) ->
 
 def test_an_endless_program_is_a_timeout(tmp_path: Path) -> None:
     found = read_problems(folder_of(tmp_path, "% Say a(1).\na(1).", one="b(1)."))
-    result = evaluate(Scripted(lambda _: "a(0). a(X+1) :- a(X)."), found, ("steps", "programs"), ks=(0,))
-    assert result["per_verdict"] == {"steps": {"timeout": 1}, "programs k0": {"timeout": 1}}
-    assert result["steps"]["parse"] == 1.0 and result["steps"]["ground"] == result["steps"]["equivalent"] == 0.0
+    endless = "a(0). a(X+1) :- a(X)."
+    with Solver(1, Limits(cpu_seconds=0.3)) as impatient:
+        judge = Judge(found[0], impatient)
+        items = [judge.step_item("steps", 0, "", endless), judge.program_item("programs k0", endless, 1)]
+    assert [(item.verdict, item.parse, item.ground, item.equivalent) for item in items] == [("timeout", True, False, False)] * 2
+    result = evaluate(Scripted(lambda _: endless), found, ("steps",))
+    assert result["per_verdict"] == {"steps": {"timeout": 1}}
 
 
 def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
@@ -198,10 +202,9 @@ def test_a_fence_is_stripped_and_counted_and_prose_is_not(problems: list[Problem
 
 
 def test_the_loop_mends_what_the_plain_model_gets_wrong(problems: list[Problem], gold: dict[str, str]) -> None:
-    writer = Scripted(lambda text: gold[text].rstrip("."), repairs=gold.__getitem__)
+    writer = Scripted(lambda text: gold[text][:-1], repairs=gold.__getitem__)
     result = evaluate(writer, problems[:2], ("steps", "loop", "programs"), ks=(0, 1, 3))
-    broken = [code for code in gold.values() if not code.endswith(".")]
-    assert not broken and result["steps"]["parse"] == 0.0
+    assert result["steps"]["parse"] == 0.0
     assert result["loop"].keys() == {"k1", "k3"} and result["loop"]["k1"]["equivalent"] == 1.0
     assert {name: rates["equivalent"] for name, rates in result["programs"].items()} == {"k0": 0.0, "k1": 1.0, "k3": 1.0}
     assert {item["tries"] for item in result["verdicts"] if item["part"].startswith("loop")} == {2}
@@ -251,7 +254,7 @@ def test_a_problem_without_instructions_is_left_out_aloud(tmp_path: Path, capsys
 
 def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
     model, folder, out = _smoke_model(tmp_path / "smoke"), predecessor(tmp_path / "set"), tmp_path / "scores.json"
-    words = [sys.executable, "-m", "scripts.evaluate", "--model", str(model), "--benchmarks", str(folder), "--out", str(out), "--k", "0,1"]
+    words = [sys.executable, "-m", "scripts.evaluate", "--model", str(model), "--benchmarks", str(folder), "--out", str(out), "--k", "0"]
 
     def run(*more: str) -> subprocess.CompletedProcess:
         return subprocess.run([*words, *more], cwd=ROOT, env=os.environ | {"FT_WORKDIR": str(tmp_path)}, capture_output=True, text=True)
@@ -259,8 +262,8 @@ def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
     done = run("--samples", "2", "--grammar", "--parts", "steps,loop,programs")
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
-    assert result["steps"]["n"] == 2 and set(result["programs"]) == {"k0n2", "k1n2"} and set(result["loop"]) == {"k0n2", "k1n2"}
-    assert result["settings"]["grammar"] and result["settings"]["samples"] == 2 and result["settings"]["k"] == [0, 1]
+    assert result["steps"]["n"] == 2 and set(result["programs"]) == set(result["loop"]) == {"k0n2"}
+    assert result["settings"]["grammar"] and result["settings"]["samples"] == 2 and result["settings"]["k"] == [0]
     for words_wrong in (["--k", "x"], ["--parts", "stps"], ["--benchmarks", str(tmp_path / "none")], ["--temperature", "0"]):
         wrong = run(*words_wrong)
         assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "remedy" in wrong.stderr
@@ -339,7 +342,7 @@ def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
 
 
 def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Problem]) -> None:
-    wrong = evaluate(Scripted(lambda _: "zzz(1)."), problems[:3], ("steps",))
+    wrong = evaluate(Scripted(lambda _: ""), problems, ("steps",))
     results = {"base": wrong, "fine-tuned": perfect}
     table = show.scores(results)
     assert list(table["part"]) == ["steps", "steps", "steps, loop k3", "repair", "programs k0", "programs k3"]

@@ -1,0 +1,277 @@
+"""Writing programs with the solver in the loop: the training's own prompts, at most k tries, the best of n, and the command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from scripts import prompts, studio
+from scripts.asp_solver import Solver
+from scripts.base_models import _smoke_model
+from scripts.benchmarks import read_problems
+from scripts.data_converter import convert
+from scripts.generate import Task, program_text, write_programs
+from scripts.loop import Ask, Written, check, has_code, write_steps
+from scripts.writer import load_writer
+from utils_ft import ROOT, UserError
+
+DESCRIPTION = "Colour the nodes. node(N), edge(N,M) and paint(N,C) are used."
+FACTS = "node(1..3). edge(1,2). edge(2,3)."
+INSTRUCTIONS = ("Each node has one colour.", "Neighbours differ.", "Show the colours.")
+GOLD = ("{ paint(N,(red;green)) } = 1 :- node(N).", ":- edge(N,M), paint(N,C), paint(M,C).", "#show paint/2.")
+TASK = Task(DESCRIPTION, INSTRUCTIONS, FACTS)
+
+
+@dataclass
+class Scripted:
+    """Gives each instruction's answers one after another, for the first try and the repairs; `drawn` has the samples."""
+
+    answers_to: dict[str, list[str]]
+    drawn: dict[str, list[str]] = field(default_factory=dict)
+    asked: list[list[prompts.Message]] = field(default_factory=list)
+    sampled: list[tuple[str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.answers_to = {instruction: list(texts) for instruction, texts in self.answers_to.items()}
+
+    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+        self.asked += conversations
+        return [self.answers_to[instruction_of(messages)].pop(0) for messages in conversations]
+
+    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        self.sampled += [(instruction_of(messages), count) for messages in conversations]
+        return [self.drawn[instruction_of(messages)][:count] for messages in conversations]
+
+
+def instruction_of(messages: list[prompts.Message]) -> str:
+    return messages[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
+
+
+def scripted(*answers: list[str], drawn: dict[str, list[str]] | None = None) -> Scripted:
+    return Scripted(dict(zip(INSTRUCTIONS, answers, strict=True)), drawn or {})
+
+
+@pytest.fixture(scope="module")
+def solver():  # noqa: ANN201
+    with Solver() as shared:
+        yield shared
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> Path:  # noqa: ANN001
+    return _smoke_model(tmp_path_factory.mktemp("base") / "smoke")
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_model_gets_each_step_after_its_own_history(solver: Solver) -> None:
+    writer = scripted([GOLD[0]], ["wrong"], [GOLD[2]])
+    [steps] = write_programs(writer, [TASK], 0, solver)
+    assert [len(step.tries) for step in steps] == [1, 1, 1] and [step.ok for step in steps] == [True, False, True]
+    history = list(zip(INSTRUCTIONS, (GOLD[0], "wrong"), strict=False))
+    assert writer.asked[2] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])]
+    plain, kept = program_text(TASK, steps, only_accepted=False), program_text(TASK, steps)
+    assert "\nwrong\n" in plain and not solver.check(plain).passes
+    assert "%! wrong" in kept and "%! <block>" in kept and solver.check(kept).passes
+    assert all(f"% {instruction}\n" in kept for instruction in INSTRUCTIONS)
+
+
+def test_a_repair_asks_in_the_words_of_the_training_data(solver: Solver) -> None:
+    """A row of the conversion, and the loop given the same broken step in the same context: one prompt, to the letter."""
+    problem = next(problem for problem in read_problems() if problem.family == "graphs")
+    rows = convert([problem], {problem.id: "train"}, conversations=0, repairs=8)[0]["train"]
+    rows = [row for row in rows if row["meta"]["corruption"] not in ("answer sets differ", "unsatisfiable")]
+    assert len(rows) > 3
+    for row in rows:
+        meta = row["meta"]
+        instruction = row["messages"][1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
+        writer = Scripted({instruction: [meta["broken"], meta["fixed"]]})
+        [step] = write_steps(writer, [Ask([prompts.step(instruction)], instruction, meta["context"])], 1, solver)
+        assert writer.asked[1] == row["messages"][:-1]
+        assert step.ok and step.code == meta["fixed"]
+
+
+def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
+    broken = ["a :- b", "a :- c", "a :- d", "a :- e"]
+    for k in (0, 1, 3):
+        writer = Scripted({"Do.": [*broken, "a."]})
+        [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], k, solver)
+        assert [found.code for found in step.tries] == broken[: k + 1] and not step.ok and step.code == broken[k]
+        assert len(writer.asked) == k + 1
+    writer = Scripted({"Do.": [*broken[:2], "a.", "b."]})
+    [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 3, solver)
+    assert step.ok and step.code == "a." and len(step.tries) == 3 and len(writer.asked) == 3
+    assert [step.after(k).code for k in range(5)] == ["a :- b", "a :- c", "a.", "a.", "a."]
+
+
+def test_the_same_answer_again_ends_the_repairs(solver: Solver) -> None:
+    writer = Scripted({"Do.": ["a :- b", "a :- c", "a :- c", "a."]})
+    [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 9, solver)
+    assert not step.ok and len(step.tries) == 3
+
+
+def test_a_failed_step_spoils_no_later_one(solver: Solver) -> None:
+    writer = scripted([GOLD[0]], ["p(X) :- "] * 3, [GOLD[2]])
+    [steps] = write_programs(writer, [TASK], 2, solver)
+    assert [step.ok for step in steps] == [True, False, True]
+
+
+@pytest.mark.parametrize("answer", ["", "% nothing to do", "```\n```", "%* nothing *%"])
+def test_no_code_is_a_complaint(solver: Solver, answer: str) -> None:
+    [found] = check([Ask([], "", "")], [answer], solver)
+    assert found.complaint == "error: there is no code" and not has_code(found.code)
+
+
+def test_several_statements_and_comments_are_code(solver: Solver) -> None:
+    tries = check([Ask([], "", "")] * 3, ["a. b :- a.", "% first\na. % then\n", '% "x\na("%").'], solver)
+    assert not any(found.complaint for found in tries)
+
+
+# --- satisfiability ---------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_leaves_no_answer_set_is_refused(solver: Solver) -> None:
+    never = ":- paint(N,C)."
+    writer = scripted([GOLD[0]], [never, GOLD[1]], [GOLD[2]])
+    [steps] = write_programs(writer, [TASK], 1, solver)
+    assert [found.complaint for found in steps[1].tries] == ["UNSATISFIABLE", ""] and steps[1].code == GOLD[1]
+    assert writer.asked[2] == prompts.repair(INSTRUCTIONS[1], never, "UNSATISFIABLE")
+    [unknown] = write_programs(scripted([GOLD[0]], [never], [GOLD[2]]), [replace(TASK, facts="")], 0, solver)
+    assert all(step.ok for step in unknown), "without facts nobody knows whether there should be an answer set"
+
+
+def test_only_a_satisfiable_program_can_lose_its_answer_sets(solver: Solver) -> None:
+    task = replace(TASK, facts=FACTS + " :- node(1).")
+    [steps] = write_programs(scripted(*([code] for code in GOLD)), [task], 0, solver)
+    assert all(step.ok for step in steps)
+    assert {step.last.satisfiable for step in steps} == {None}
+
+
+def test_what_takes_too_long_to_solve_is_no_complaint(solver: Solver) -> None:
+    pigeons = "{ in(P,H) : H = 1..11 } = 1 :- P = 1..12. :- in(P,H), in(Q,H), P < Q."
+    [found] = check([Ask([], "", "a.\n", solve=True)], [pigeons], solver)
+    assert not found.complaint and found.satisfiable is None
+
+
+# --- best of n --------------------------------------------------------------------------------------------------
+
+
+def test_the_solver_ranks_the_samples(solver: Solver) -> None:
+    unsafe, wrong_syntax, good, unsatisfiable = "p(X).", "p(", "paint(N,red) :- node(N).", "paint(N,red) :- node(N). :- node(1)."
+    ask = Ask([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
+
+    def best(greedy: str, *drawn: str) -> str:
+        writer = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
+        return write_steps(writer, [ask], 0, solver, samples=1 + len(drawn))[0].code
+
+    assert best(wrong_syntax, wrong_syntax, unsafe, good) == good
+    assert best(wrong_syntax, wrong_syntax, unsafe) == unsafe
+    assert best(unsafe, wrong_syntax, unsatisfiable) == unsatisfiable
+    assert best(unsatisfiable, good) == good
+    assert best(unsafe, "p(Y).", wrong_syntax) == unsafe, "the greedy one stays where none is better"
+
+
+def test_a_greedy_answer_that_passes_needs_no_samples(solver: Solver) -> None:
+    writer = scripted([GOLD[0]], ["p("], [GOLD[2]], drawn={INSTRUCTIONS[1]: ["p(X).", "q(", GOLD[1]]})
+    [steps] = write_programs(writer, [TASK], 0, solver, samples=4)
+    assert tuple(step.code for step in steps) == GOLD and writer.sampled == [(INSTRUCTIONS[1], 3)]
+
+
+def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> None:
+    writer = load_writer(smoke, max_new_tokens=8)
+    conversations = [[prompts.step(text)] for text in ("Say a.", "Say b.", "Say c.")]
+    first = writer.samples(conversations, 3)
+    assert len({text for texts in first for text in texts}) == 9
+    assert writer.samples(conversations[1:2], 3) == [first[1]] and writer.samples(conversations, 2) == [texts[:2] for texts in first]
+    assert replace(writer, seed=1).samples(conversations, 3) != first
+    cold = replace(writer, temperature=1e-4)
+    assert cold.samples(conversations, 2) == [[text] * 2 for text in writer.answers(conversations)]
+
+
+# --- the model --------------------------------------------------------------------------------------------------
+
+
+def test_the_writer_says_what_transformers_generate_says(smoke: Path) -> None:
+    import torch
+
+    from scripts import chat
+
+    writer = load_writer(smoke, max_new_tokens=12)
+    conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]
+    for messages, text in zip(conversations, writer.answers(conversations), strict=True):
+        ids = torch.tensor([chat.encode_prompt(writer.tokenizer, messages)])
+        written = writer.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0)
+        assert text == writer.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model folder"):
+        load_writer(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: the model cannot be loaded"):
+        load_writer(tmp_path / "empty")
+
+
+# --- the command ------------------------------------------------------------------------------------------------
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "scripts.generate", *words], cwd=ROOT, env=os.environ | {"FT_WORKDIR": str(folder)},
+                          capture_output=True, text=True)
+
+
+def test_the_command_lists_the_steps_that_failed_and_exits_with_1(smoke: Path, tmp_path: Path, solver: Solver) -> None:
+    (tmp_path / "problem.md").write_text(DESCRIPTION)
+    (tmp_path / "steps.txt").write_text("\n\n".join(INSTRUCTIONS[:2]) + "\n")
+    (tmp_path / "facts.lp").write_text(FACTS)
+    words = ["--model", str(smoke), "--problem", str(tmp_path / "problem.md"), "--steps", str(tmp_path / "steps.txt"),
+             "--out", str(tmp_path / "out.lp"), "--instance", str(tmp_path / "facts.lp"), "--k", "1"]
+    done = run(tmp_path, *words)
+    assert done.returncode == 1, done.stderr
+    assert "0 of 2 steps accepted" in done.stdout
+    for number, instruction in enumerate(INSTRUCTIONS[:2], 1):
+        assert f"step {number} failed after 2 tries: {instruction}" in done.stdout
+    assert len(re.findall(r"^(?:<block>:.*: )?error: ", done.stdout, re.MULTILINE)) >= 2, "clingo's words"
+    text = (tmp_path / "out.lp").read_text()
+    assert solver.check(text).passes and all(instruction in text for instruction in INSTRUCTIONS[:2])
+
+
+def test_a_persons_mistake_ends_in_one_message_and_exit_code_2(smoke: Path, tmp_path: Path) -> None:
+    (tmp_path / "problem.md").write_text(DESCRIPTION)
+    (tmp_path / "steps.txt").write_text("\n")
+    words = ["--model", str(smoke), "--problem", str(tmp_path / "problem.md"), "--out", str(tmp_path / "out.lp")]
+    for more, told in [
+        (["--steps", str(tmp_path / "steps.txt")], "no instruction"), (["--steps", str(tmp_path / "none.txt")], "none.txt: no such file"),
+        (["--steps", str(tmp_path / "problem.md"), "--k", "-1"], "--k"),
+        (["--steps", str(tmp_path / "problem.md"), "--model", str(tmp_path / "none")], "no such model folder"),
+    ]:
+        done = run(tmp_path, *words, *more)
+        assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out.lp").exists()
+
+
+# --- the notebook's cell ----------------------------------------------------------------------------------------
+
+
+def test_the_studio_draws_every_try_and_returns_the_program(solver: Solver) -> None:
+    pages: list[str] = []
+    writer = scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2"] * 2)
+    text = studio.write(writer, DESCRIPTION, "\n".join(INSTRUCTIONS), FACTS, k=1)
+    assert solver.check(text).passes and GOLD[1] in text
+    steps: list[Written] = []
+    write_programs(scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2"] * 2), [TASK], 1, solver,
+                   on_try=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
+                   on_step=lambda _, step: steps.append(step))
+    assert len(pages) == 5 and "&lt;wrong&gt;" in pages[1] and "line-through" in pages[2] and "accepted" in pages[2]
+    last = studio.page(INSTRUCTIONS, steps, 3)
+    assert "2 accepted, 1 failed, 0 to come" in last and "<wrong>" not in last
+
+
