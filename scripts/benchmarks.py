@@ -29,13 +29,14 @@ STYLES = ("natural", "instructional", "academic")
 
 @dataclass(frozen=True)
 class Problem:
-    """One base problem. `instances` and `paraphrases` map a name or style to a text, in the order of their names."""
+    """One base problem. `source` is the annotated encoding; `instances` and `paraphrases` map a name or style to a text."""
 
     name: str
     family: str
     folder: Path
     encoding_file: Path
     description_file: Path
+    source: str
     description: str
     instances: dict[str, str]
     paraphrases: dict[str, str]
@@ -43,7 +44,7 @@ class Problem:
     @cached_property
     def encoding(self) -> Encoding:
         """The annotated encoding; UserError where it does not parse."""
-        return read_encoding(read_text(self.encoding_file), str(self.encoding_file))
+        return read_encoding(self.source, str(self.encoding_file))
 
     @property
     def id(self) -> str:
@@ -67,7 +68,7 @@ def read_problem(folder: Path, family: str) -> Problem:
     instances = {file.stem: read_text(file) for file in sorted((folder / "instances").glob("*.lp"))}
     return Problem(
         name=folder.name, family=family, folder=folder, encoding_file=encoding, description_file=description,
-        description=without_front_matter(read_text(description)).strip(),
+        source=read_text(encoding), description=without_front_matter(read_text(description)).strip(),
         instances=instances or {"": ""},  # a program that carries its own facts is one instance
         paraphrases={
             style: without_front_matter(read_text(file)).strip()

@@ -29,6 +29,7 @@ from scripts.dataset import counts, encode_rows
 from scripts.feedback import complaint, context_of
 from scripts.paraphrases import load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
+from scripts.vocabulary import renamed, retell
 from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
 
 SPLITS = ("train", "valid", "test")
@@ -96,6 +97,19 @@ def variants(problem: Problem, solver: Solver, gold: list[Outcome], report: Repo
         report.proofs["renamings with the same trees and answer sets"] += 1
         result[pool] = variant
     return result
+
+
+def tellings(problem: Problem, count: int, rng: Random, solver: Solver, gold: list[Outcome], report: Report) -> Iterator[tuple[Problem, dict[str, str]]]:
+    """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names."""
+    yield problem, {}
+    for _ in range(count):
+        retold, names = retell(problem, rng)
+        found = solve(retold, retold.encoding.program, solver)
+        if all(a.answer_sets is not None and renamed(g.answer_sets, names) == a.answer_sets for g, a in zip(gold, found, strict=True)):
+            report.proofs["vocabularies with the same answer sets up to the names"] += 1
+            yield retold, names
+        else:
+            report.dropped["vocabulary: other answer sets"] += 1
 
 
 def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
@@ -250,11 +264,11 @@ def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str,
 
 def convert(
     problems: list[Problem], splits: dict[str, str], seed: int = 0, conversations: int = 10, repairs: int = 8,
-    wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None,
+    wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None, vocabularies: int = 0,
 ) -> tuple[dict[str, list[Row]], Report]:
     """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
 
-    Training data varies styles, namings and noise; validation and test keep the original conversation, and repairs.
+    Training data varies styles, namings and noise, and the vocabulary in up to `vocabularies` retellings; validation and test keep the original conversation, and repairs.
     """
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     report = Report()
@@ -271,13 +285,12 @@ def convert(
             if failing := next((o for o in gold if o.answer_sets is None), None):
                 raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
                                 line=None, remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
-            named = variants(problem, solver, gold, report)
-            if not named:
-                continue
-            if split != "train":
-                named = {"original": named["original"]}
-            made = [*conversation_rows(problem, named, conversations if split == "train" else 1, rng, wordings and wordings(problem)),
-                    *repair_rows(problem, named, repairs, rng, solver, report)]
+            made: list[Row] = []
+            others = vocabularies if split == "train" else 0
+            for telling, names in tellings(problem, others, rng, solver, gold, report):
+                share = [limit - others * (limit // (others + 1)) if telling is problem else limit // (others + 1)
+                         for limit in (conversations if split == "train" else 1, repairs)]
+                made += _rows_of(telling, names, split, share, rng, solver, report, wordings and wordings(problem))
             for row in made:
                 row["meta"]["split"] = split
                 fingerprint = digest(json.dumps(row["messages"]))
@@ -290,6 +303,23 @@ def convert(
     return rows, report
 
 
+def _rows_of(
+    telling: Problem, names: dict[str, str], split: str, share: list[int], rng: Random, solver: Solver, report: Report,
+    wordings: dict[str, dict[str, str]] | None,
+) -> Iterator[Row]:
+    """The rows of a problem in one vocabulary: up to `share` conversations and repairs."""
+    gold = solve(telling, telling.encoding.program, solver)
+    named = variants(telling, solver, gold, report)
+    if not named:
+        return
+    if split != "train":
+        named = {"original": named["original"]}
+    for row in (*conversation_rows(telling, named, share[0], rng, wordings), *repair_rows(telling, named, share[1], rng, solver, report)):
+        if names:
+            row["meta"]["vocabulary"] = names
+        yield row
+
+
 def to_jsonl(rows: Iterable[Row]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -297,7 +327,7 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 def convert_folder(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None, tokenizer: Path | None = None,
+    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None,
 ) -> dict:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
 
@@ -315,6 +345,7 @@ def convert_folder(
         wanted, splits, seed,
         chosen.conversations if conversations is None else conversations, chosen.repairs if repairs is None else repairs,
         (lambda problem: load_instructions(problem, paraphrases)) if paraphrases else None,
+        chosen.vocabularies if vocabularies is None else vocabularies,
     )
     out = out or chosen.data
     texts = {split: to_jsonl(rows[split]) for split in SPLITS}
@@ -343,14 +374,14 @@ def _spread(problems: list[Problem], splits: dict[str, str], limit: int | None) 
 def main(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None, tokenizer: Path | None = None,
+    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None,
 ) -> None:
     """Convert annotated problems into proved training rows.
 
     --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
-    (smoke, demo, full) has the defaults. --tokenizer, a model's folder, has tokens counted.
+    (smoke, demo, full) has the defaults. --vocabularies retells each training problem with its predicates renamed. --tokenizer, a model's folder, has tokens counted.
     """
-    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer)
+    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies)
     counts: Counter[tuple[str, str]] = Counter()
     for row in summary["rows"]:
         counts[row["split"], row["kind"]] += row["rows"]

@@ -1,0 +1,93 @@
+"""A problem told in another vocabulary is the same problem: the solver says so, and the gate passes it."""
+
+from random import Random
+
+import pytest
+
+from scripts.asp_solver import Solver
+from scripts.benchmarks import check_problem, read_problem
+from scripts.data_converter import Report, convert, solve, tellings
+from scripts.encoding import read_encoding
+from scripts.vocabulary import WORDS, another, in_code, in_prose, predicate_names, renamed, retell
+from utils_ft import BENCHMARKS
+
+NAMES = {"guest": "violin", "sleeps_in": "acorn_kettle", "on": "plum", "room": "harp"}
+FEW = ("matching/hostel_roommates", "planning/stage_lamps", "games/counter_heaps", "sequences/lock_log")
+
+
+@pytest.fixture(scope="module")
+def solver():
+    with Solver() as pool:
+        yield pool
+
+
+def problem(name):
+    family, _, _ = name.partition("/")
+    return read_problem(BENCHMARKS / name, family)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (':- guest(G), sleeps_in(G,R), not room("guest").', ':- violin(G), acorn_kettle(G,R), not harp("guest").'),
+        ("#show sleeps_in/2.", "#show acorn_kettle/2."),
+        ("guests(G) :- guest(G), on.", "guests(G) :- violin(G), plum."),
+        ("-guest(Guest) :- room(guest).", "-violin(Guest) :- harp(violin)."),
+    ],
+)
+def test_in_code_whole_words_change_and_strings_stay(before, after):
+    assert in_code(before, NAMES) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Guests sleep in rooms.", "Violins sleep in harps."),
+        ("A guest's room: `sleeps_in(G, R)`.", "A violin's harp: `acorn_kettle(G, R)`."),
+        ("It depends on the room; `on(X)` says so.", "It depends on the harp; `plum(X)` says so."),
+        ("The guesthouse has no room \"room\".", "The guesthouse has no harp \"room\"."),
+    ],
+)
+def test_in_prose_names_and_plain_words_change_and_english_stays(before, after):
+    assert in_prose(before, NAMES) == after
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_retold_problem_passes_the_gate_and_keeps_its_answer_sets(name, solver):
+    told = problem(name)
+    retold, names = retell(told, Random(name))
+    assert set(names) == predicate_names(told) and len(set(names.values())) == len(names)
+    assert not predicate_names(retold) & predicate_names(told)
+    assert not check_problem(retold, solver).faults
+    for before, after in zip(solve(told, told.encoding.program, solver), solve(retold, retold.encoding.program, solver), strict=True):
+        assert renamed(before.answer_sets, names) == after.answer_sets
+
+
+def test_fresh_names_occur_nowhere_in_the_texts():
+    text = " ".join(WORDS[:-30])
+    assert set(another({"a", "b_c"}, text, Random(0)).values()) <= {f"{x}{y}" for x in WORDS[-30:] for y in ("", *(f"_{w}" for w in WORDS))}
+
+
+def test_another_meaning_in_the_retold_problem_is_noticed(solver):
+    told = problem(FEW[0])
+    gold = solve(told, told.encoding.program, solver)
+    report = Report()
+    assert [names for _, names in tellings(told, 2, Random(0), solver, gold, report)][0] == {}
+    assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
+    wrong = list(tellings(told, 2, Random(0), solver, gold[::-1], Report()))
+    assert len(wrong) == 1
+
+
+def test_rows_carry_their_names_and_only_training_rows_are_retold():
+    problems = [problem(name) for name in FEW]
+    splits = dict(zip((p.id for p in problems), ("train", "train", "valid", "test"), strict=True))
+    rows, report = convert(problems, splits, conversations=6, repairs=3, vocabularies=2)
+    assert not [row for split in ("valid", "test") for row in rows[split] if "vocabulary" in row["meta"]]
+    retold = [row for row in rows["train"] if "vocabulary" in row["meta"]]
+    assert len(rows["train"]) == 18 and len({str(row["meta"]["vocabulary"]) for row in retold}) == 4
+    for row in retold:
+        if row["meta"]["kind"] == "conversation" and row["meta"]["naming"] == "original":
+            source = next(p for p in problems if p.name == row["meta"]["problem"])
+            code = "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant")
+            expected = "\n".join(in_code(step.code, row["meta"]["vocabulary"]) for step in source.encoding.instructed)
+            assert read_encoding(code).program == read_encoding(expected).program
