@@ -1,6 +1,7 @@
 """What this machine does in a second. Each measure is a subcommand that prints a small table.
 
     python -m scripts.bench solver        checks per second, live workers against one process per check
+    python -m scripts.bench train         tokens per second and memory, the plain TRL recipe against ours
     python -m scripts.bench generate      answers per second, side by side against one after another
 """
 
@@ -21,7 +22,7 @@ from scripts.benchmarks import read_problems
 from scripts.chat import encode_prompt
 from scripts.judge import Judge
 from scripts.writer import MAX_NEW_TOKENS, load_writer
-from utils_ft import BENCHMARKS, UserError, command
+from utils_ft import BENCHMARKS, DATA, UserError, command
 
 COLOURING = """
 node(1..6). edge(1,2..4). edge(2,4..6). edge(3,4..5). edge(4,5..6). colour(red;green;blue).
@@ -55,6 +56,23 @@ def solver(benchmarks: Path = BENCHMARKS, seconds: float = 3.0, workers: int | N
         print(f"{name:28} {fast:7,.0f} {slow:16.1f} {fast / slow:15.0f}", flush=True)
 
 
+def train(
+    model_type: str = "smollm", data: Path = DATA, steps: int = 3, qlora: bool | None = None, alone: bool = True
+) -> None:
+    """Tokens per second and peak memory of training: plain TRL, ours, and with --alone each of our changes by itself.
+
+    Both train on the rows of --data, in one run, a step each in turn. --qlora measures over an NF4 base only, --no-qlora
+    without. On CUDA the model has random weights in the shape of Llama-3-8B.
+    """
+    from scripts.bench_train import loads, machine, measure
+
+    print(machine(), flush=True)
+    for load in loads(model_type, data, steps, qlora):
+        print(flush=True)
+        for line in measure(load, alone):
+            print(line, flush=True)
+
+
 def _rate(run: Callable[[Iterator[Request]], Iterator[Outcome]], load: list[Request], seconds: float) -> float:
     """Outcomes per second of `load` in rotation. UserError where a program of the load does not pass."""
     count, start = 0, time.perf_counter()
@@ -78,7 +96,7 @@ def _one_process_each(requests: Iterator[Request], workers: int) -> Iterator[Out
 
 
 def generate(
-    model: Path | None = None, benchmarks: Path = BENCHMARKS, problems: int = 4, items: int = 8,
+    model: Path | None = None, benchmarks: Path = BENCHMARKS, problems: int = 8, items: int = 16,
     max_new_tokens: int = MAX_NEW_TOKENS, grammar: bool = False,
 ) -> None:
     """Answers per second to the steps of some problems: `decode.write` on all of them, transformers' `generate` on a few.
@@ -120,7 +138,7 @@ def main() -> None:
     """The command line: one subcommand a measure, made from its signature."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
     app.callback()(lambda: None)
-    for measure in (solver, generate):
+    for measure in (solver, train, generate):
         app.registered_commands += command(measure).registered_commands
     app()
 

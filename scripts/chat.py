@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.prompts import Message
-from utils_ft import UserError
+from utils_ft import UserError, read_text
 
 TEMPLATES = {
     "chatml": (
@@ -71,7 +71,7 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None, token: 
         raise UserError("the model has no fast tokenizer, and the positions of tokens are needed", where=model,
                         remedy="add a tokenizer.json to the model's folder")
     if chat_template:
-        tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
+        tokenizer.chat_template = read_text(chat_template, remedy=_REMEDY)
     elif not tokenizer.chat_template:
         vocabulary = tokenizer.get_vocab()
         family = next((name for mark, name in _MARKS.items() if mark in vocabulary), None)
@@ -134,7 +134,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) 
         prefix = render(tokenizer, messages[:index], generation_prompt=True)
         if not text.startswith(prefix):
             raise UserError("the chat template rewrites earlier turns when a later one is added", remedy=_REMEDY)
-        content = message["content"]
+        content = message["content"].strip()  # many templates trim it
         start = text.find(content, len(prefix))
         if start < 0 or text[len(prefix):start].strip():
             raise UserError("the chat template changes what the assistant says", remedy=_REMEDY)

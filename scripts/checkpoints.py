@@ -75,11 +75,13 @@ def torn(run: Path) -> list[Path]:
 
 def best(found: list[Checkpoint]) -> Checkpoint:
     """The checkpoint to recommend: highest score on validation problems, else lowest validation loss, else the last."""
-    if scored := [checkpoint for checkpoint in found if checkpoint.score is not None]:
-        return max(scored, key=lambda checkpoint: (checkpoint.score, checkpoint.step))
-    if measured := [checkpoint for checkpoint in found if checkpoint.eval_loss is not None]:
-        return min(measured, key=lambda checkpoint: (checkpoint.eval_loss, -checkpoint.step))
-    return found[-1]
+    scored = [checkpoint for checkpoint in found if checkpoint.score is not None]
+    return max(scored, key=lambda checkpoint: (checkpoint.score, checkpoint.step)) if scored else _best_by_loss(found)
+
+
+def _best_by_loss(found: list[Checkpoint]) -> Checkpoint:
+    measured = [checkpoint for checkpoint in found if checkpoint.eval_loss is not None]
+    return min(measured, key=lambda checkpoint: (checkpoint.eval_loss, -checkpoint.step)) if measured else found[-1]
 
 
 def choose(run: Path, which: int | str = "best") -> Checkpoint:
@@ -97,13 +99,13 @@ def choose(run: Path, which: int | str = "best") -> Checkpoint:
 
 
 def rotate(run: Path, keep: int) -> None:
-    """Delete the oldest checkpoint folders beyond `keep`; the best one always stays."""
+    """Delete the oldest checkpoint folders beyond `keep`; the best by score and the best by validation loss always stay."""
     found = checkpoints(run)
     if len(found) <= keep:
         return
-    safe = best(found)
+    safe = {best(found).step, _best_by_loss(found).step}
     for checkpoint in found[:-keep]:
-        if checkpoint.step != safe.step and checkpoint.path.is_dir():
+        if checkpoint.step not in safe and checkpoint.path.is_dir():
             shutil.rmtree(checkpoint.path)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import chat
-from scripts.base_models import base_model, model_spec
+from scripts.base_models import base_model, model_spec, rope_settings
 from scripts.checkpoints import choose
 from scripts.dataset import encode_rows, validation_rows
 from scripts.device import compute_dtype, device
@@ -21,6 +21,7 @@ from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
 
 PROOF_ROWS = 4
+PROOF_TOKENS = 12  # written after a prompt, without a cache
 
 
 def fuse(model_type: str, step: int | str = "best", data: Path | None = None) -> Path:
@@ -30,7 +31,7 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     """
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     name = model_spec(model_type).type
     run, target = ADAPTERS / f"{name}_pytorch", LOCAL_MODELS / f"ft_{name}_pytorch"
@@ -45,15 +46,19 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     rows = proof_rows(tokenizer, data or profile_named().data)
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(device()).eval()
     model = PeftModel.from_pretrained(base, checkpoint.path).eval()
-    with torch.inference_mode():
-        before = [logits(model, row) for row in rows]
+    before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
     fused = model.merge_and_unload().to(torch.bfloat16)
-    _end_with_turn(fused, tokenizer)
+    fused.config.use_cache, fused.generation_config = True, GenerationConfig()
     with new_folder(target) as draft:
         fused.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
+        config = json.loads((draft / "config.json").read_text())
+        write_json(draft / "config.json", config | rope_settings(config))
+        write_generation_settings(folder, draft, tokenizer)
         reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype()).to(device()).eval()
         exactness = proof(before, [logits(reloaded, row) for row in rows])
+        same = sum(left == greedy(reloaded, row) for left, row in zip(said, rows, strict=True))
+        exactness["same_greedy_output"] = round(same / len(rows), 3)
         record = {
             "base": model_spec(model_type).source, "checkpoint": checkpoint.step, "adapter_sha256": adapter,
             "proof": exactness, "training": training_figures(run),
@@ -94,13 +99,30 @@ def proof(before: list, after: list) -> dict:
     }
 
 
-def _end_with_turn(model: Any, tokenizer: Any) -> None:
-    """Let generation stop at the end of the assistant's turn as well as where the base model stopped."""
-    ends = model.generation_config.eos_token_id
+def greedy(model: Any, row: chat.Encoded) -> list[int]:
+    """The tokens that a model writes after the first prompt of a row, the likeliest each time."""
+    import torch
+
+    prompt = torch.tensor([row.input_ids[: row.supervised.index(True)]], device=model.device)
+    for _ in range(PROOF_TOKENS):
+        with torch.inference_mode():
+            following = model(input_ids=prompt).logits[0, -1].argmax()
+        prompt = torch.cat([prompt, following.view(1, 1)], 1)
+    return prompt[0, -PROOF_TOKENS:].tolist()
+
+
+def write_generation_settings(base: Path, fused: Path, tokenizer: Any) -> None:
+    """The base model's `generation_config.json`, which now also stops at the end of the assistant's turn.
+
+    As a file: transformers refuses to save settings that it finds at odds, and many models come with such.
+    """
+    file = base / "generation_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    config = json.loads((fused / "config.json").read_text(encoding="utf-8"))
+    ends = settings.get("eos_token_id", config.get("eos_token_id"))
     ends = [ends] if isinstance(ends, int) else list(ends or [])
-    model.generation_config.eos_token_id = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.config.use_cache = True
+    settings["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
+    write_json(fused / "generation_config.json", settings | {"pad_token_id": tokenizer.pad_token_id})
 
 
 def training_figures(run: Path) -> dict:
@@ -115,6 +137,9 @@ def _card(name: str, record: dict) -> str:
     """The model card: what it is, from what, how exact."""
     proof, training = record["proof"], record["training"]
     recipe = ", ".join(f"{key} {value}" for key, value in training["recipe"].items())
+    figures = ", ".join(f"{name.replace('_', ' ')} {training[name]}" for name in
+                        ("rows", "tokens", "supervised_tokens", "train_seconds", "tokens_per_second") if name in training)
+    versions = ", ".join(f"{name} {number}" for name, number in training.get("versions", {}).items())
     return f"""---
 base_model: {record['base']}
 library_name: transformers
@@ -127,8 +152,11 @@ message. LoRA checkpoint {record['checkpoint']} merged into {record['base']} in 
 
 - Recipe: {recipe}
 - Training data: SHA-256 `{training['data_sha256']}`
+- Training: {figures or "not finished when this checkpoint was fused"}
 - Fused against base + adapter on {proof['positions']} target positions: largest logit difference
-  {proof['largest_logit_difference']}, mean KL divergence {proof['mean_kl_divergence']}, same greedy token {proof['same_greedy_token']:.2%}
+  {proof['largest_logit_difference']}, mean KL divergence {proof['mean_kl_divergence']}, same greedy token {proof['same_greedy_token']:.2%},
+  same greedy output after {proof['same_greedy_output']:.0%} of {proof['rows']} prompts
+- Versions: {versions or "not recorded"}
 """
 
 

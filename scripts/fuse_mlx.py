@@ -16,7 +16,7 @@ from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
 from scripts.chat import Encoded
 from scripts.checkpoints import choose
-from scripts.fuse import logits, proof, proof_rows, training_figures
+from scripts.fuse import logits, proof, proof_rows, training_figures, write_generation_settings
 from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json
@@ -108,12 +108,7 @@ def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     config = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
     write_json(draft / "config.json", config | rope_settings(config))
-    file = base / "generation_config.json"
-    generation = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    ends = generation.get("eos_token_id", config.get("eos_token_id"))
-    ends = [ends] if isinstance(ends, int) else list(ends or [])
-    generation["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
-    write_json(draft / "generation_config.json", generation | {"pad_token_id": tokenizer.pad_token_id})
+    write_generation_settings(base, draft, tokenizer)
     tokenizer.save_pretrained(draft)
 
 

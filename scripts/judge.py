@@ -117,7 +117,8 @@ class Judge:
         equal = comparison.relation is Relation.EQUAL
         return Item(
             part=part, problem=self.problem.id, family=self.problem.family, prompt=prompt, output=output, code=code, gold=gold,
-            verdict=verdict(outcome, comparison), evidence="" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
+            verdict=verdict(outcome, comparison),
+            evidence="" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
             parse=outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED), ground=outcome.passes,
             equivalent=equal,
         )

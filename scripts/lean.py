@@ -240,6 +240,9 @@ def make_trainer(
             data_collator=lambda batch: collate(batch, tokenizer.pad_token_id), callbacks=list(callbacks),
         )
     except (RuntimeError, ImportError, ValueError) as error:
+        if "nn.DataParallel" in str(error):
+            raise UserError("several GPUs are visible to one process", remedy="accelerate launch --config_file "
+                            "accelerate_configs/ddp_gpu.yaml -m scripts.train_pytorch …, or CUDA_VISIBLE_DEVICES=0") from None
         if not any(name != "none" and name in str(error).lower() for name in names):
             raise
         raise UserError(f"figures cannot be reported to {report_to}: {error}",

@@ -132,12 +132,12 @@ class _Projections(torch.autograd.Function):
 
 
 def keep_mask(shape: tuple[int, ...], dropout: float, device: torch.device) -> Tensor:
-    """Ones, and zeros with probability `dropout`: uint8, from the device's generator, so that a resumed run draws the same.
+    """Ones, and zeros with probability `dropout`, a byte each, from the device's generator: a resumed run draws the same.
 
     On a CPU torch draws one number after the other; 16 random bits an element, four elements a draw, cost a sixth.
     """
     if device.type != "cpu":
-        return torch.empty(shape, dtype=torch.uint8, device=device).bernoulli_(1 - dropout)
+        return torch.rand(shape, device=device) >= dropout
     count = math.prod(shape)
     draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     bits = draws.view(torch.int16)[:count].view(shape)

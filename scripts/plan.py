@@ -192,7 +192,9 @@ def _guess(rows: list[dict], recipe: Recipe) -> list[Encoded]:
     return guessed
 
 
-def _one_step(folder: Path, recipe: Recipe, rows: list[Encoded], order: list[list[int]], chat_template: Path | None) -> tuple[float, int, int]:
+def _one_step(
+    folder: Path, recipe: Recipe, rows: list[Encoded], order: list[list[int]], chat_template: Path | None
+) -> tuple[float, int, int]:
     """Take the step with the longest row: its seconds, the largest use of memory in bytes, its tokens."""
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 

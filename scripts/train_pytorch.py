@@ -138,7 +138,7 @@ def train(
     log = watch.rows
     metrics = identity | {
         "model_type": model_type, "device": device(), "dtype": str(compute_dtype()).removeprefix("torch."),
-        "rows": len(encoded), "turns_cut": sum(e.cut for e in encoded), "steps": recipe.iterations,
+        "rows": len(encoded), "rows_dropped": len(rows) - len(encoded), "turns_cut": sum(e.cut for e in encoded), "steps": recipe.iterations,
         "tokens": sum(tokens_of), "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
         "train_seconds": log[-1]["seconds"] if log else 0.0,
         "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],

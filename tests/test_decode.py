@@ -21,8 +21,8 @@ from scripts.forest import Tree
 from utils_ft import UserError
 
 ENDS = set(range(3, 20))
-TINY = dict(vocab_size=384, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-            head_dim=8, pad_token_id=0)
+TINY = dict(vocab_size=384, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, pad_token_id=0)
 
 
 def louder(model):  # noqa: ANN001, ANN201
@@ -52,11 +52,11 @@ def texts(seed: int, *lengths: int) -> list[list[int]]:
 
 
 def a_mixture() -> list[list[int]]:
-    """Prompts that are beginnings of one another, part midway, are the same, or have nothing in common; some longer than a chunk."""
+    """Prompts that are beginnings of one another, part midway, are the same, or share nothing; some longer than a chunk."""
     [trunk, *tails] = texts(0, 700, 3, 3, 30, 1, 290)
     return [
-        trunk[:100] + tails[0], trunk[:250] + tails[1], trunk[:600] + tails[2], trunk[:600] + tails[3], trunk[:600], trunk, trunk[:600],
-        *texts(1, 40, 1, 5, 300, 41, 42, 43, 44), trunk[:256], trunk[:257], tails[4],
+        trunk[:100] + tails[0], trunk[:250] + tails[1], trunk[:600] + tails[2], trunk[:600] + tails[3], trunk[:600], trunk,
+        trunk[:600], *texts(1, 40, 1, 5, 300, 41, 42, 43, 44), trunk[:256], trunk[:257], tails[4],
     ]
 
 

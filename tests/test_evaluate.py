@@ -119,11 +119,13 @@ def test_the_json_has_the_shape_of_the_contract(perfect: dict) -> None:
 def test_an_equivalent_rule_in_other_words_is_right(problems: list[Problem], solver: Solver) -> None:
     judge = Judge(problems[0], solver)
     for index, step in enumerate(judge.steps):
-        assert judge.step_item("steps", index, "", f"{step.code}\n% that is all\nzzz_unused :- not zzz_unused2, #false.").verdict == "equal"
+        item = judge.step_item("steps", index, "", f"{step.code}\n% that is all\nzzz_unused :- not zzz_unused2, #false.")
+        assert item.verdict == "equal"
 
 
 @pytest.mark.parametrize(("successes", "n", "low", "high"), [
-    (0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1.0), (47, 100, 0.3751, 0.5671), (0, 0, 0.0, 1.0),
+    (0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1.0), (47, 100, 0.3751, 0.5671),
+    (0, 0, 0.0, 1.0),
 ])
 def test_intervals_are_wilsons(successes: int, n: int, low: float, high: float) -> None:
     assert interval(successes, n) == pytest.approx((low, high), abs=2e-4)
@@ -133,8 +135,15 @@ def test_intervals_are_wilsons(successes: int, n: int, low: float, high: float) 
 
 
 @pytest.mark.parametrize("nothing", ["", "  \n", "% a comment only", "%* no\ncode *%", "```\n```"])
-def test_an_empty_answer_scores_nothing(problems: list[Problem], nothing: str) -> None:
-    result = evaluate(Scripted(lambda _: nothing), problems[:2], ("steps", "loop", "programs"), ks=(0, 1))
+def test_an_empty_answer_is_no_statement(problems: list[Problem], solver: Solver, nothing: str) -> None:
+    judge = Judge(problems[0], solver)
+    for item in (judge.step_item("steps", 0, "", nothing), judge.program_item("programs k0", prompts.code_of(nothing)[0], 1)):
+        assert (item.parse, item.ground, item.equivalent, item.verdict) == (False, False, False, "syntax")
+        assert item.evidence == "error: there is no code"
+
+
+def test_empty_answers_score_nothing(problems: list[Problem]) -> None:
+    result = evaluate(Scripted(lambda _: ""), problems[:2], ("steps", "loop", "programs"), ks=(0, 1))
     for rates in (result["steps"], result["loop"]["k1"], *result["programs"].values()):
         assert rates["n"] and rates["parse"] == rates["equivalent"] == 0.0
     assert set(result["per_verdict"]["steps"]) == {"syntax"}
@@ -174,8 +183,9 @@ def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
     encoding = "% Choose.\n{ a(X) : b(X) }.\n\n% Not both.\n:- a(1), a(2).\n\n% Show it.\n#show a/1."
     judge = Judge(read_problems(folder_of(tmp_path, encoding, one="b(1..2)."))[0], solver)
     for index, code, verdict in [
-        (0, "{ a(X) : b(X) }.", "equal"), (0, "{ a(X) } :- b(X).", "equal"), (0, "a(X) :- b(X).", "unsatisfiable"), (0, "{ a(X) ; b(X) }.", "unsafe"),
-        (0, "{ a(X) : b(X) }", "syntax"), (0, "a(1).", "wrong"), (0, "#include \"x\".", "refused"), (0, "{ a(1..2); c(1..20) }.", "equal"),
+        (0, "{ a(X) : b(X) }.", "equal"), (0, "{ a(X) } :- b(X).", "equal"), (0, "a(X) :- b(X).", "unsatisfiable"),
+        (0, "{ a(X) ; b(X) }.", "unsafe"), (0, "{ a(X) : b(X) }", "syntax"), (0, "a(1).", "wrong"),
+        (0, "#include \"x\".", "refused"), (0, "{ a(1..2); c(1..20) }.", "equal"),
         (2, "#show a/1. {c(1..20)}. #show c/1.", "undecided"), (1, ":- a(1), a(2). :- not a(1), not a(2).", "wrong"),
         (1, ":- a(1), a(2), ", "syntax"), (2, "#show.", "wrong"), (0, "{ a(X) : b(X) }. #program other.", "wrong"),
         (2, "%* not closed", "syntax"), (1, ":- a(1), a(2). %* not closed", "syntax"),
@@ -188,8 +198,8 @@ def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
 
 
 def test_a_fence_is_stripped_and_counted_and_prose_is_not(problems: list[Problem], gold: dict[str, str]) -> None:
-    styles = [lambda code: f"```prolog\n{code}\n```", lambda code: f"Here you are:\n```\n{code}\n```\nThat is it.", lambda code: f"Sure! {code}",
-              lambda code: code]
+    styles = [lambda code: f"```prolog\n{code}\n```", lambda code: f"Here you are:\n```\n{code}\n```\nThat is it.",
+              lambda code: f"Sure! {code}", lambda code: code]
     order = {instruction: index for index, instruction in enumerate(gold)}
     result = evaluate(Scripted(lambda text: styles[order[text] % 4](gold[text])), problems, ("steps",))
     for index, item in enumerate(result["verdicts"]):
@@ -229,8 +239,9 @@ def predecessor(root: Path) -> Path:
     folder = root / "Colouring"
     folder.mkdir(parents=True)
     (folder / "NL.txt").write_text("Colour the nodes. node(N), edge(N,M) and paint(N,C) are used.")
-    (folder / "ASP.lp").write_text("node(1..3). edge(1,2).\n\n% Each node has one colour.\n{ paint(N,(red;green)) } = 1 :- node(N).\n\n"
-                                   "% Neighbours differ.\n:- edge(N,M), paint(N,C), paint(M,C).\n")
+    (folder / "ASP.lp").write_text(
+        "node(1..3). edge(1,2).\n\n% Each node has one colour.\n{ paint(N,(red;green)) } = 1 :- node(N).\n\n"
+        "% Neighbours differ.\n:- edge(N,M), paint(N,C), paint(M,C).\n")
     return root
 
 
@@ -254,10 +265,12 @@ def test_a_problem_without_instructions_is_left_out_aloud(tmp_path: Path, capsys
 
 def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
     model, folder, out = _smoke_model(tmp_path / "smoke"), predecessor(tmp_path / "set"), tmp_path / "scores.json"
-    words = [sys.executable, "-m", "scripts.evaluate", "--model", str(model), "--benchmarks", str(folder), "--out", str(out), "--k", "0"]
+    words = [sys.executable, "-m", "scripts.evaluate", "--model", str(model), "--benchmarks", str(folder), "--out", str(out),
+             "--k", "0"]
 
     def run(*more: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*words, *more], cwd=ROOT, env=os.environ | {"FT_WORKDIR": str(tmp_path)}, capture_output=True, text=True)
+        settings = os.environ | {"FT_WORKDIR": str(tmp_path)}
+        return subprocess.run([*words, *more], cwd=ROOT, env=settings, capture_output=True, text=True)
 
     done = run("--samples", "2", "--grammar", "--parts", "steps,loop,programs")
     assert done.returncode == 0, done.stderr
@@ -303,7 +316,8 @@ def a_run(root: Path, model: Path) -> Path:
         adapter = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
         adapter.save_pretrained(run / f"checkpoint-{step}")
         checkpoints.seal(run / f"checkpoint-{step}")
-    checkpoints.write_log(run, [{name: None for name in checkpoints.COLUMNS} | {"step": step, "loss": 1.0, "eval_loss": 1.0} for step in (2, 4)])
+    empty = dict.fromkeys(checkpoints.COLUMNS)
+    checkpoints.write_log(run, [empty | {"step": step, "loss": 1.0, "eval_loss": 1.0} for step in (2, 4)])
     return run
 
 
@@ -319,6 +333,10 @@ def test_each_checkpoint_of_a_run_is_scored_into_the_run(tmp_path: Path) -> None
     table = checkpoints.table(run)
     assert list(table["step equivalence"]) == [result["steps"]["equivalent"] for result in results.values()]
     assert len(plots.checkpoint_scores(table).axes) == 2
+    intervals = [result["steps"]["equivalent_ci"] for result in results.values()]
+    wide = table.assign(low=[low for low, _ in intervals], high=[high for _, high in intervals])
+    assert len(plots.checkpoint_scores(wide).axes[1].collections) == 1, "whiskers"
+    assert len(plots.checkpoint_scores(table.assign(**{"step equivalence": None})).axes) == 1
     with pytest.raises(UserError, match="no whole checkpoint"):
         score_checkpoints(tmp_path / "none", found)
 

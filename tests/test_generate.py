@@ -190,7 +190,8 @@ def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> N
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b.", "Say c.")]
     first = writer.samples(conversations, 3)
     assert len({text for texts in first for text in texts}) == 9
-    assert writer.samples(conversations[1:2], 3) == [first[1]] and writer.samples(conversations, 2) == [texts[:2] for texts in first]
+    assert writer.samples(conversations[1:2], 3) == [first[1]]
+    assert writer.samples(conversations, 2) == [texts[:2] for texts in first]
     assert replace(writer, seed=1).samples(conversations, 3) != first
     cold = replace(writer, temperature=1e-4)
     assert cold.samples(conversations, 2) == [[text] * 2 for text in writer.answers(conversations)]
@@ -208,7 +209,8 @@ def test_the_writer_says_what_transformers_generate_says(smoke: Path) -> None:
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]
     for messages, text in zip(conversations, writer.answers(conversations), strict=True):
         ids = torch.tensor([chat.encode_prompt(writer.tokenizer, messages)])
-        written = writer.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0)
+        written = writer.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
+                                        pad_token_id=0)
         assert text == writer.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
 
 
@@ -224,8 +226,8 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "scripts.generate", *words], cwd=ROOT, env=os.environ | {"FT_WORKDIR": str(folder)},
-                          capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", "scripts.generate", *words], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"FT_WORKDIR": str(folder)})
 
 
 def test_the_command_lists_the_steps_that_failed_and_exits_with_1(smoke: Path, tmp_path: Path, solver: Solver) -> None:
@@ -249,7 +251,8 @@ def test_a_persons_mistake_ends_in_one_message_and_exit_code_2(smoke: Path, tmp_
     (tmp_path / "steps.txt").write_text("\n")
     words = ["--model", str(smoke), "--problem", str(tmp_path / "problem.md"), "--out", str(tmp_path / "out.lp")]
     for more, told in [
-        (["--steps", str(tmp_path / "steps.txt")], "no instruction"), (["--steps", str(tmp_path / "none.txt")], "none.txt: no such file"),
+        (["--steps", str(tmp_path / "steps.txt")], "no instruction"),
+        (["--steps", str(tmp_path / "none.txt")], "none.txt: no such file"),
         (["--steps", str(tmp_path / "problem.md"), "--k", "-1"], "--k"),
         (["--steps", str(tmp_path / "problem.md"), "--model", str(tmp_path / "none")], "no such model folder"),
     ]:

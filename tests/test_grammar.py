@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from scripts import chat
 from scripts.asp_solver import Request, Solver, Verdict
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import read_problems
@@ -20,21 +19,23 @@ from scripts.writer import Writer, load_writer
 from tests.asp_programs import STATEMENT
 
 CODE = [
-    "a.", "-a.", "p(1..3).", "p(a;b,c).", "p(X,Y) :- X = 1..3, Y = (X,2), not q(X,_), not not -r(Y).", "a :- 1 < X <= Y != Z, p(X,Y,Z).",
-    "a | b :- c.", "a; not b; c : d, e.", "a : b.", ":- a : b, c; d.", "{ a }.", "1 { p(X,Y) : q(X), not r(Y); s } N-1 :- t(N).",
-    "1 <= #count { H : o(E,H) : h(H,S) } <= 2 :- e(E).", "a :- X = #sum+ { W,P : p(W,P); 3 }, not #min { Y : q(Y) } > X.",
-    ":- not 2 { p(X) } , q.", "#show.", "#show p/2.", "#show -p/2.", "#show X : p(X), not q(X).", "#const n = 3 * (m+1).",
-    "#const n = 2. [override]", "#minimize { W@2,X : p(X,W); 3 }.", "#maximise{1,X:p(X)}.", ":~ p(X), not q(X). [X@1,X]", ":~ a. [2]",
-    "p(|X-Y|**2\\3) :- q(X,-Y).", 'p("a. \\" % b", "").', "p(X') :- _q(X').", "#true :- #false.", "p :- X == 1.", "p(#inf, #sup).",
-    "p(X) :-\n    q(X),\n\tr(X).", "#external p(X) : q(X). [true]", "#defined p/1.", "#project p(X) : q(X).", "p((1,),(a,b)).", "p(-1, - X) :- q(X).",
-    "a : -b, c.", "{ p(X) : - X < 3, q(X) }.", "nota.", "p(~X&Y?Z^1) :- q(X,Y,Z).",
+    "a.", "-a.", "p(1..3).", "p(a;b,c).", "p(X,Y) :- X = 1..3, Y = (X,2), not q(X,_), not not -r(Y).",
+    "a :- 1 < X <= Y != Z, p(X,Y,Z).", "a | b :- c.", "a; not b; c : d, e.", "a : b.", ":- a : b, c; d.", "{ a }.",
+    "1 { p(X,Y) : q(X), not r(Y); s } N-1 :- t(N).", "1 <= #count { H : o(E,H) : h(H,S) } <= 2 :- e(E).",
+    "a :- X = #sum+ { W,P : p(W,P); 3 }, not #min { Y : q(Y) } > X.", ":- not 2 { p(X) } , q.", "#show.", "#show p/2.",
+    "#show -p/2.", "#show X : p(X), not q(X).", "#const n = 3 * (m+1).", "#const n = 2. [override]",
+    "#minimize { W@2,X : p(X,W); 3 }.", "#maximise{1,X:p(X)}.", ":~ p(X), not q(X). [X@1,X]", ":~ a. [2]",
+    "p(|X-Y|**2\\3) :- q(X,-Y).", 'p("a. \\" % b", "").', "p(X') :- _q(X').", "#true :- #false.", "p :- X == 1.",
+    "p(#inf, #sup).", "p(X) :-\n    q(X),\n\tr(X).", "#external p(X) : q(X). [true]", "#defined p/1.", "#project p(X) : q(X).",
+    "p((1,),(a,b)).", "p(-1, - X) :- q(X).", "a : -b, c.", "{ p(X) : - X < 3, q(X) }.", "nota.", "p(~X&Y?Z^1) :- q(X,Y,Z).",
 ]
-BROKEN = [  # the errors that models make (field notes of the README), and other things that are no single statement
-    "", "a", "a :- b", "p(X", "p(X)..", "```a.```", "1. {a}.", "{{ a }}.", "a :- X \\= Y.", "a :- X =< Y.", "a :- \\+ b.", "a :- b and c.",
-    "a :- b,.", "a :- , b.", "a :- b :- c.", "a ::- b.", "not.", "p(not).", ":~ a.", "a. b.", "a. % so", "% a.", "Here is the rule: a.",
-    "a :- X = Y mod 2.", "a :- #sum { X : p(X) = 3.", "a :- #between(1,X,3).", "p(#count { X : q(X) }).", "a :- b. [1]", "p(007).", "a b.",
-    "#include \"x\".", "#script (lua) #end.", "#const n.", "#const n = X.", "#showp", "&diff { x } <= 3.", "p :- @f(X) = 1.", "X :- p(X).",
-    "a :-b:-c.", "{a :-b}.", "{a:-b}.", ":- ~p(X).", "P(x).", "p(1.5).", "a ==> b.",
+BROKEN = [  # errors that models make, and other things that are no single statement
+    "", "a", "a :- b", "p(X", "p(X)..", "```a.```", "1. {a}.", "{{ a }}.", "a :- X \\= Y.", "a :- X =< Y.", "a :- \\+ b.",
+    "a :- b and c.", "a :- b,.", "a :- , b.", "a :- b :- c.", "a ::- b.", "not.", "p(not).", ":~ a.", "a. b.", "a. % so",
+    "% a.", "Here is the rule: a.", "a :- X = Y mod 2.", "a :- #sum { X : p(X) = 3.", "a :- #between(1,X,3).",
+    "p(#count { X : q(X) }).", "a :- b. [1]", "p(007).", "a b.", "#include \"x\".", "#script (lua) #end.", "#const n.",
+    "#const n = X.", "#showp", "&diff { x } <= 3.", "p :- @f(X) = 1.", "X :- p(X).", "a :-b:-c.", "{a :-b}.", "{a:-b}.",
+    ":- ~p(X).", "P(x).", "p(1.5).", "a ==> b.",
 ]
 
 
@@ -131,6 +132,7 @@ def test_what_the_grammar_allows_is_drawn_as_often_as_without_it(grammar: Gramma
         logits[names[text]] = logit
     drawn = []
     for _ in range(3000):
-        drawn.append(grammar.choose(grammar.start(), logits, lambda row: rng.choices(range(len(row)), row.softmax(-1).tolist())[0]))
+        draw = lambda row: rng.choices(range(len(row)), row.softmax(-1).tolist())[0]  # noqa: E731
+        drawn.append(grammar.choose(grammar.start(), logits, draw))
     share = drawn.count(names["p"]) / len(drawn)
     assert set(drawn) == {names["a"], names["p"]} and abs(share - 0.731) < 0.03
