@@ -99,13 +99,16 @@ def variants(problem: Problem, solver: Solver, gold: list[Outcome], report: Repo
     return result
 
 
-def tellings(problem: Problem, count: int, rng: Random, solver: Solver, gold: list[Outcome], report: Report) -> Iterator[tuple[Problem, dict[str, str]]]:
+def tellings(
+    problem: Problem, count: int, rng: Random, solver: Solver, gold: list[Outcome], report: Report,
+) -> Iterator[tuple[Problem, dict[str, str]]]:
     """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names."""
     yield problem, {}
     for _ in range(count):
         retold, names = retell(problem, rng)
         found = solve(retold, retold.encoding.program, solver)
-        if all(a.answer_sets is not None and renamed(g.answer_sets, names) == a.answer_sets for g, a in zip(gold, found, strict=True)):
+        pairs = zip(gold, found, strict=True)
+        if all(new.answer_sets is not None and renamed(old.answer_sets, names) == new.answer_sets for old, new in pairs):
             report.proofs["vocabularies with the same answer sets up to the names"] += 1
             yield retold, names
         else:
@@ -268,7 +271,8 @@ def convert(
 ) -> tuple[dict[str, list[Row]], Report]:
     """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
 
-    Training data varies styles, namings and noise, and the vocabulary in up to `vocabularies` retellings; validation and test keep the original conversation, and repairs.
+    Training data varies styles, namings and noise, and the vocabulary in up to `vocabularies` retellings; validation and
+    test keep the original conversation, and repairs.
     """
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     report = Report()
@@ -314,7 +318,8 @@ def _rows_of(
         return
     if split != "train":
         named = {"original": named["original"]}
-    for row in (*conversation_rows(telling, named, share[0], rng, wordings), *repair_rows(telling, named, share[1], rng, solver, report)):
+    told = conversation_rows(telling, named, share[0], rng, wordings)
+    for row in (*told, *repair_rows(telling, named, share[1], rng, solver, report)):
         if names:
             row["meta"]["vocabulary"] = names
         yield row
@@ -379,7 +384,8 @@ def main(
     """Convert annotated problems into proved training rows.
 
     --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
-    (smoke, demo, full) has the defaults. --vocabularies retells each training problem with its predicates renamed. --tokenizer, a model's folder, has tokens counted.
+    (smoke, demo, full) has the defaults. --vocabularies retells each training problem with its predicates renamed.
+    --tokenizer, a model's folder, has tokens counted.
     """
     summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies)
     counts: Counter[tuple[str, str]] = Counter()

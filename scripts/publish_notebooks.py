@@ -58,7 +58,8 @@ def main(profile: str = "demo", run: Path | None = None) -> None:
     """Refresh the committed outputs from the last run of a profile, or from the run folder given."""
     runs = sorted(path for path in RUNS.glob(f"{profile}-*") if (path / "run.json").exists())
     if run is None and not runs:
-        raise UserError(f"there is no run of the profile {profile}", where=RUNS, remedy=f"python -m scripts.run_notebooks --profile {profile}")
+        remedy = f"python -m scripts.run_notebooks --profile {profile}"
+        raise UserError(f"there is no run of the profile {profile}", where=RUNS, remedy=remedy)
     for file in publish(run or runs[-1]):
         print(show_path(file))
 

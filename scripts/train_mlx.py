@@ -101,9 +101,10 @@ def train(
     from mlx.utils import tree_flatten
     from mlx_lm.utils import maybe_set_recommended_wired_limit
 
+    name = model_spec(model_type).type  # an unknown model is the first thing to hear of
     rows = load_rows(data, "train")
     folder = base_model(model_type)
-    run = run or ADAPTERS / f"{model_spec(model_type).type}_mlx"
+    run = run or ADAPTERS / f"{name}_mlx"
     dtype = dtype or ("bfloat16" if on_metal() else "float32")
     quantize = recipe.qlora and on_metal() if quantize is None else quantize
     checkpointing = on_metal() if gradient_checkpointing is None else gradient_checkpointing

