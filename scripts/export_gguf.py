@@ -84,8 +84,9 @@ def check_config(config: Any, model: Path) -> None:
     rope = config.rope_parameters
     kind = rope["rope_type"]
     kinds = {"default", "linear", "yarn"} | ({"llama3"} if config.model_type == "llama" else set())
-    yarn = {"rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings", "beta_fast", "beta_slow"}
-    more = {name for name, value in rope.items() if value is not None and name not in yarn} if kind == "yarn" else set()
+    yarn = {"rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings"}
+    fixed = {"beta_fast": 32, "beta_slow": 1, "truncate": True}  # llama.cpp reads none of these for these architectures
+    more = {name for name, value in rope.items() if kind == "yarn" and name not in yarn and value not in (None, fixed.get(name))}
     wrong = {
         f"hidden_act {config.hidden_act!r}": config.hidden_act != "silu",
         "use_sliding_window": getattr(config, "use_sliding_window", False),
@@ -133,8 +134,6 @@ def add_settings(writer: Any, config: Any, name: str, dtype: Dtype) -> None:
         writer.add_rope_scaling_factor(rope["factor"])
     if rope["rope_type"] == "yarn":
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
-        writer.add_rope_scaling_yarn_beta_fast(rope.get("beta_fast") or 32.0)
-        writer.add_rope_scaling_yarn_beta_slow(rope.get("beta_slow") or 1.0)
 
 
 def add_vocabulary(writer: Any, config: Any, tokenizer: Any, rows: int, starts_with_bos: bool) -> None:

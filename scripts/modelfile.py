@@ -84,12 +84,12 @@ def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
 
 
 def write_modelfile(gguf: Path, prompt: PromptFormat) -> Path:
-    """Write the Modelfile beside `gguf`; one that says something else, perhaps a person's, is kept as Modelfile.old."""
+    """Write the Modelfile beside `gguf`; one that a person changed is kept as Modelfile.old."""
     file, text = gguf.with_name("Modelfile"), modelfile(gguf.name, prompt)
     if prompt.turns is None:
         print("note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that resembles it",
               flush=True)
-    if file.exists() and read_text(file) != text:
+    if file.exists() and read_text(file).splitlines()[1:] != text.splitlines()[1:]:
         os.replace(file, file.with_name("Modelfile.old"))
         print(f"the Modelfile that was here is now {show_path(file.with_name('Modelfile.old'))}", flush=True)
     return write_text(file, text)

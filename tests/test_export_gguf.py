@@ -266,8 +266,10 @@ def test_ollama_builds_the_prompt_of_the_chat_template(family, messages):
 
 def test_a_chat_template_of_another_shape_gets_no_template():
     tokenizer = tokenizer_of("llama3")
-    tokenizer.chat_template = ("{{ bos_token }}{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|eot_id|>' }}{% endfor %}"
-                               "{% if add_generation_prompt %}[assistant]{% endif %}")
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|eot_id|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
     prompt = prompt_format(tokenizer)
     assert prompt.turns is None and prompt.starts_with_bos
     assert "TEMPLATE" not in modelfile("m.gguf", prompt) and 'stop "<|eot_id|>"' in modelfile("m.gguf", prompt)
@@ -280,6 +282,7 @@ def test_a_modelfile_that_a_person_changed_is_kept(smoke, tmp_path):
     mine = file.read_text() + "SYSTEM mine\n"
     file.write_text(mine)
     export(smoke, tmp_path / "smoke.gguf")
+    export(smoke, tmp_path / "another.gguf")
     assert (tmp_path / "Modelfile.old").read_text() == mine and "SYSTEM mine" not in file.read_text()
 
 
@@ -291,7 +294,7 @@ def test_a_modelfile_that_a_person_changed_is_kept(smoke, tmp_path):
     ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "quantised"),
     ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
     ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "rope_type 'dynamic'"),
-    ({"rope_parameters": YARN | {"attention_factor": 1.5}}, "attention_factor of yarn"),
+    ({"rope_parameters": YARN | {"attention_factor": 1.5, "beta_fast": 16}}, "attention_factor and beta_fast of yarn"),
     ({"tie_word_embeddings": False, "num_hidden_layers": 2}, "no tensor like 'model.layers.2"),
 ])
 def test_a_model_that_llama_cpp_would_compute_otherwise_is_refused(smoke, tmp_path, change, says):
@@ -341,20 +344,21 @@ def test_the_command_exports_into_the_models_folder_and_says_how_to_go_on(smoke,
 def llama_cpp(file):
     """The file loaded by llama.cpp, with a float32 cache."""
     package = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
-    return package.Llama(str(file), n_ctx=512, n_threads=1, logits_all=True, type_k=0, type_v=0, verbose=False, flash_attn=False)
+    return package.Llama(str(file), n_ctx=512, n_threads=1, logits_all=True, type_k=0, type_v=0, verbose=False)
 
 
 @pytest.mark.parametrize("family, settings", [
+    ("smoke", {}),
     ("smollm", {"tie_word_embeddings": True}),
     ("llama3", {"rope_parameters": LLAMA31, "head_dim": 32}),
     ("llama3", {"rope_parameters": LINEAR, "attention_bias": True, "mlp_bias": True}),
     ("llama3", {"rope_parameters": YARN}),
     ("qwen2", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
-    ("qwen2", {"rope_parameters": YARN | {"beta_fast": 16.0, "beta_slow": 2.0}}),
-], ids=["smollm", "llama 3.1", "linear and biases", "yarn", "qwen2", "qwen2 yarn"])
+    ("qwen2", {"rope_parameters": YARN | {"beta_fast": 32, "beta_slow": 1.0}}),
+], ids=["smoke", "smollm", "llama 3.1", "linear and biases", "yarn", "qwen2", "qwen2 yarn"])
 def test_llama_cpp_gives_the_tokens_and_the_logits_of_transformers(tmp_path, family, settings):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
-    folder = folder_of(tmp_path / "m", family, **settings)
+    folder = _smoke_model(tmp_path / "m") if family == "smoke" else folder_of(tmp_path / "m", family, **settings)
     export(folder, tmp_path / "m.gguf", Dtype.F32)
     model, tokenizer = llama_cpp(tmp_path / "m.gguf"), AutoTokenizer.from_pretrained(folder)
     for text in TEXTS:
@@ -363,7 +367,7 @@ def test_llama_cpp_gives_the_tokens_and_the_logits_of_transformers(tmp_path, fam
     ids = chat.encode_prompt(tokenizer, TALK * 2)
     model.eval(ids)
     before = logits_of(original(folder), ids)
-    assert numpy.abs(before - model.scores[: len(ids)]).max() < 1e-3 * numpy.abs(before).max()
+    assert numpy.abs(before - model.scores[: len(ids)]).max() < 1e-4 * numpy.abs(before).max()
 
 
 def test_llama_cpp_writes_what_transformers_writes_with_smollm2(tmp_path):
