@@ -269,7 +269,7 @@ def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
              "--k", "0"]
 
     def run(*more: str) -> subprocess.CompletedProcess:
-        settings = os.environ | {"FT_WORKDIR": str(tmp_path)}
+        settings = os.environ | {"FT_WORKDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
         return subprocess.run([*words, *more], cwd=ROOT, env=settings, capture_output=True, text=True)
 
     done = run("--samples", "2", "--grammar", "--parts", "steps,loop")

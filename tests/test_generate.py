@@ -227,7 +227,7 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "scripts.generate", *words], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"FT_WORKDIR": str(folder)})
+                          env=os.environ | {"FT_WORKDIR": str(folder), "OMP_NUM_THREADS": "1"})
 
 
 def test_the_command_lists_the_steps_that_failed_and_exits_with_1(smoke: Path, tmp_path: Path, solver: Solver) -> None:
