@@ -123,6 +123,13 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
     }
 
 
+def families_apart(problems: Sequence[Problem]) -> set[str]:
+    """The families of `problems` that training never sees a problem of, as the split.json beside them says."""
+    folders = {problem.folder.parent.parent for problem in problems}
+    return {str(name) for folder in folders if (file := folder / "split.json").exists()
+            for name in json.loads(read_text(file)).get("test_families", ())}
+
+
 # --- the gate ---------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from scripts import checkpoints
 from scripts.adapter_formats import to_peft
 from scripts.asp_solver import Solver
 from scripts.base_models import base_model
-from scripts.benchmarks import Problem, read_problems, split_of
+from scripts.benchmarks import Problem, families_apart, read_problems, split_of
 from scripts.data_converter import Report, repair_rows
 from scripts.generate import Task, program_text, write_programs
 from scripts.judge import Item, Judge, judges_of
@@ -127,7 +127,7 @@ def evaluate(
                 start = time.perf_counter()
                 items += work[part]()
                 seconds[part] = round(time.perf_counter() - start, 1)
-    return summary(items) | {"seconds": seconds}
+    return summary(items, families_apart(problems)) | {"seconds": seconds}
 
 
 def evaluate_once(

@@ -46,6 +46,17 @@ def conversation(description: str, steps: Sequence[tuple[str, str]]) -> list[Mes
     return messages
 
 
+AT_ONCE = "Write the whole program: one statement for each of these instructions, in their order, a blank line after each."
+
+
+def at_once(messages: Sequence[Message]) -> list[Message]:
+    """A conversation as one exchange: all instructions in, all code out. What step by step is measured against."""
+    opening, *turns = messages
+    asked = "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
+    told = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "assistant")
+    return [opening, step(f"{AT_ONCE}\n\n{asked}"), answer(told)]
+
+
 REPAIR_PERSONA = (
     "You are an expert in Answer Set Programming. You get one clingo statement that is wrong and what the solver says "
     "of it. Answer with the corrected statement and nothing else."

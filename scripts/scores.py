@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict
 
 from scripts.judge import Item
@@ -30,26 +30,36 @@ def rates(items: Iterable[Item], names: Sequence[str] = ("parse", "ground", "equ
     return result | {"fenced": sum(item.fenced for item in items)}
 
 
-def summary(items: Sequence[Item]) -> dict:
+def summary(items: Sequence[Item], apart: Container[str] = ()) -> dict:
     """The figures of an evaluation: the shape of contract 4 of the design, with intervals beside each rate.
 
     `loop` has the steps again with up to k repairs each, by the same names as `programs`: k3, or k3n4 with 4 samples.
+    `seen_families` and `held_out_families` have the same figures for the items outside and inside the families `apart`.
     """
     parts = _grouped(items, lambda item: [item.part])
+    steps = parts.get("steps", [])
+    seen = [item for item in items if item.family not in apart]
+    halves = {"seen_families": seen, "held_out_families": [item for item in items if item.family in apart]}
+    return _parts(parts) | {
+        "per_family": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: [item.family]).items())},
+        "per_construct": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: item.constructs).items())},
+        "per_verdict": {part: dict(Counter(item.verdict for item in found)) for part, found in parts.items()},
+        **{name: _parts(_grouped(found, lambda item: [item.part])) for name, found in halves.items() if len(seen) < len(items)},
+        "verdicts": [asdict(item) | {"constructs": list(item.constructs)} for item in items],
+    }
+
+
+def _parts(parts: dict[str, list[Item]]) -> dict:
+    """The rates of steps, loop, repair and programs."""
 
     def named(prefix: str, names: Sequence[str]) -> dict:
         return {part.split()[1]: rates(found, names) for part, found in parts.items() if part.startswith(f"{prefix} ")}
 
-    steps = parts.get("steps", [])
     return {
-        "steps": rates(steps),
+        "steps": rates(parts.get("steps", [])),
         "loop": named("loop", ("parse", "ground", "equivalent")),
         "repair": rates(parts.get("repair", []), ("fixed", "equivalent")),
         "programs": named("programs", ("parse", "equivalent")),
-        "per_family": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: [item.family]).items())},
-        "per_construct": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: item.constructs).items())},
-        "per_verdict": {part: dict(Counter(item.verdict for item in found)) for part, found in parts.items()},
-        "verdicts": [asdict(item) | {"constructs": list(item.constructs)} for item in items],
     }
 
 

@@ -1,0 +1,195 @@
+"""What each idea of the mission is worth: the same training without it, scored by the solver beside the reference.
+
+    python -m scripts.study --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 80]
+
+Every arm takes the same number of optimiser steps of the same size from the same converted rows, and differs from the
+reference in one thing. What is done is kept: a study that was cut short goes on, and more seeds can be added later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts import prompts
+from scripts.asp_solver import Solver
+from scripts.base_models import base_model
+from scripts.benchmarks import Problem, families_apart
+from scripts.checkpoints import choose
+from scripts.data_converter import Row, convert_folder, to_jsonl
+from scripts.dataset import load_rows
+from scripts.evaluate import evaluate_once, held_out, score_repairs
+from scripts.judge import Item, Judge, judges_of
+from scripts.recipe import Profile, Recipe
+from scripts.recipe import profile as profile_named
+from scripts.scores import interval, summary
+from scripts.train_pytorch import train
+from scripts.writer import Writer, load_writer
+from utils_ft import RUNS, UserError, command, read_text, show_path, write_json, write_text
+
+PARTS = ("steps", "loop", "repair")
+WHOLE = 8  # a program may be as long as so many of the longest answers
+EVERY_LAYER = 10_000  # more than any model has: the recipe takes what there is
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training: which rows it keeps, how it changes them, and what of the recipe is another."""
+
+    question: str
+    keeps: Callable[[dict[str, Any]], bool] = lambda meta: True
+    recipe: dict[str, Any] = field(default_factory=dict)
+    whole: bool = False  # the program in one turn instead of step by step
+
+
+def _is(name: str, value: object) -> Callable[[dict[str, Any]], bool]:
+    return lambda meta: meta[name] == value
+
+
+ARMS = {
+    "reference": Arm("everything that the recipe has"),
+    "no_vocabulary": Arm("problems keep their own predicate names", lambda meta: not meta.get("vocabulary")),
+    "no_renaming": Arm("variables keep their names", _is("naming", "original")),
+    "no_noise": Arm("instructions keep case and punctuation", _is("noise", False)),
+    "no_repair": Arm("conversations only", _is("kind", "conversation")),
+    "no_paraphrases": Arm("one wording of each description", _is("style", "original")),
+    "whole_program": Arm("all instructions in one turn, all rules in the answer", whole=True),
+    "all_layers": Arm("adapters on every layer", recipe={"top_layers": EVERY_LAYER}),
+    "alpha_32": Arm("adapters count 2 times, not 10", recipe={"alpha": 32}),
+    "no_neftune": Arm("no noise on the embeddings", recipe={"neftune_alpha": 0.0}),
+}
+
+
+def rows_of(arm: Arm, rows: Sequence[Row]) -> list[Row]:
+    """The rows that an arm trains on. UserError where none is left."""
+    kept = [row for row in rows if arm.keeps(row["meta"])]
+    if not kept:
+        raise UserError("no row is left for this arm", remedy="convert more problems or more rows a problem")
+    if arm.whole:
+        kept = [row | {"messages": prompts.at_once(row["messages"])} if row["meta"]["kind"] == "conversation" else row
+                for row in kept]
+    return kept
+
+
+def score_whole(writer: Writer, judges: Sequence[Judge]) -> list[Item]:
+    """Steps of programs that were written in one turn: answer i is the i-th paragraph, judged with the gold history.
+
+    So it is the same question as for a model that writes step by step, but for the history that was in view.
+    """
+    descriptions = [prompts.describe(judge.problem.description, judge.variant.given) for judge in judges]
+    asked = [prompts.at_once(prompts.conversation(description, judge.variant.steps))[:-1]
+             for description, judge in zip(descriptions, judges, strict=True)]
+    items = []
+    for judge, output in zip(judges, writer.answers(asked), strict=True):
+        paragraphs = [text for text in prompts.code_of(output)[0].split("\n\n") if text.strip()]
+        for index, step in enumerate(judge.steps):
+            items.append(judge.step_item("steps", index, step.instruction, paragraphs[index] if index < len(paragraphs) else ""))
+    return items
+
+
+def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, problems: Sequence[Problem]) -> dict:
+    """Train and score one arm with one seed; the scores, with `tokens`, `validation_loss` and `train_seconds`.
+
+    Everything lies in `out/<arm>-<seed>`, and nothing is made twice.
+    """
+    arm, folder = ARMS[name], out / f"{name}-{seed}"
+    write_text(folder / "train.jsonl", to_jsonl(rows_of(arm, load_rows(out, "train"))))
+    write_text(folder / "valid.jsonl", read_text(out / "valid.jsonl"))
+    metrics = train(chosen.model_type, recipe.with_(seed=seed, **arm.recipe), folder, run=folder / "run")
+    model, adapter = base_model(chosen.model_type), choose(folder / "run", "last").path
+    score = _evaluate_whole if arm.whole else evaluate_once
+    result = score(folder / "scores.json", model, problems, PARTS, adapter, chosen.max_new_tokens)
+    figures = {part: result[part] for part in ("steps", "loop", "repair", "seen_families", "held_out_families") if part in result}
+    return figures | {"tokens": metrics["tokens"], "train_seconds": metrics["train_seconds"],
+                      "validation_loss": metrics["eval_losses"][-1][1] if metrics["eval_losses"] else None}
+
+
+def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts: Sequence[str], adapter: Path, tokens: int) -> dict:
+    """Like `evaluate_once`, for a model that was taught to write programs in one turn."""
+    if out.exists():
+        return json.loads(read_text(out))
+    writer = load_writer(model, adapter, WHOLE * tokens)
+    with Solver() as solver:
+        judges = judges_of(problems, solver)
+        result = summary([*score_whole(writer, judges), *score_repairs(writer, judges)], families_apart(problems))
+    write_json(out, result)
+    return result
+
+
+# --- the table --------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, list[dict]]) -> Any:
+    """A row an arm, its seeds pooled: tokens, validation loss, and rates in per cent with 95 % intervals, as a DataFrame.
+
+    The validation loss is that of the original conversations and of repairs, whatever an arm was trained on.
+    """
+    import pandas as pd
+
+    def rate(runs: list[dict], part: Callable[[dict], dict], name: str) -> str:
+        found = [part(run) for run in runs if part(run).get("n")]
+        n, hits = sum(rates["n"] for rates in found), sum(round(rates[name] * rates["n"]) for rates in found)
+        low, high = interval(hits, n)
+        return f"{100 * hits / n:.1f} ({100 * low:.0f}–{100 * high:.0f})" if n else ""
+
+    rows = []
+    for name, runs in results.items():
+        losses = [run["validation_loss"] for run in runs if run["validation_loss"] is not None]
+        rows.append({
+            "arm": name, "": ARMS[name].question, "seeds": len(runs), "tokens": sum(run["tokens"] for run in runs) // len(runs),
+            "validation loss": round(sum(losses) / len(losses), 3) if losses else None,
+            "steps": sum(run["steps"]["n"] for run in runs),
+            "parse": rate(runs, lambda run: run["steps"], "parse"), "ground": rate(runs, lambda run: run["steps"], "ground"),
+            "equivalent": rate(runs, lambda run: run["steps"], "equivalent"),
+            "loop, equivalent": rate(runs, lambda run: run["loop"].get("k3", {}), "equivalent"),
+            "repairs": sum(run["repair"]["n"] for run in runs), "fixed": rate(runs, lambda run: run["repair"], "fixed"),
+            "repaired to the gold": rate(runs, lambda run: run["repair"], "equivalent"),
+        })
+    return pd.DataFrame(rows)
+
+
+def study(
+    out: Path, arms: Sequence[str] = tuple(ARMS), seeds: Sequence[int] = (0,), profile: str | None = None, max_steps: int | None = None,
+    problems: int | None = None,
+) -> Any:
+    """Run every arm with every seed, a seed after the other, and return the table; `out/study.json` is kept up to date.
+
+    `problems` limits how many test problems are scored.
+    """
+    chosen = profile_named(profile)
+    recipe = chosen.recipe.with_(iterations=max_steps)
+    if not (out / "train.jsonl").exists():
+        convert_folder(out=out, profile=chosen.name)
+    scored = held_out(limit=problems)
+    results: dict[str, list[dict]] = {}
+    for seed in seeds:
+        for name in arms:
+            print(f"{name}, seed {seed}", flush=True)
+            results.setdefault(name, []).append(run_arm(name, seed, out, chosen, recipe, scored))
+            write_json(out / "study.json", {"recipe": asdict(recipe), "seeds": list(seeds), "arms": results})
+    return table(results)
+
+
+def main(
+    out: Path = RUNS / "study", arms: str = ",".join(ARMS), seeds: str = "0", profile: str | None = None,
+    max_steps: int | None = None, problems: int | None = None,
+) -> None:
+    """Train and score the recipe without each of its ideas, and print a table.
+
+    --arms and --seeds are lists with commas between; --problems limits how many test problems are scored. One arm of the
+    demo profile takes about as long as `make demo`.
+    """
+    wanted = [name.strip() for name in arms.split(",")]
+    if unknown := sorted(set(wanted) - set(ARMS)):
+        raise UserError(f"unknown arm {unknown[0]!r}", remedy=f"some of: {', '.join(ARMS)}")
+    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
+        raise UserError(f"these are no seeds: {seeds!r}", remedy="write --seeds 0,1")
+    print(study(out, wanted, [int(seed) for seed in seeds.split(",")], profile, max_steps, problems).to_string(index=False))
+    print(show_path(out / "study.json"))
+
+
+if __name__ == "__main__":
+    command(main)()
