@@ -210,8 +210,8 @@ def main(
     """Score a model on problems and write the figures and every single answer to a JSON file.
 
     --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all.
-    --k: up to how many repairs a step, one evaluation each. --samples: how many answers are tried where the solver refuses
-    the first, drawn at --temperature. --grammar: nothing but well-formed statements can be written.
+    --k: up to how many repairs a step, one evaluation each. --samples: how many answers a step, all but the first drawn at
+    --temperature; the solver and a vote choose. --grammar: nothing but well-formed statements can be written.
     --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems.
     """
     if split == "auto":

@@ -91,9 +91,9 @@ def main(
 ) -> None:
     """Write a program for a description and a file of instructions, one a line. Exit code 1 where some step failed.
 
-    --samples tries that many answers for a step that the solver refuses, sampled at --temperature, and keeps the best;
-    --grammar lets the model write nothing but well-formed statements. --instance: facts that the program must have an
-    answer set with.
+    --samples writes that many answers a step, all but the first sampled at --temperature, and keeps what the solver gets
+    furthest with and most of them agree on; --grammar lets the model write nothing but well-formed statements.
+    --instance: facts that the program must have an answer set with.
     """
     import typer
 

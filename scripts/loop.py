@@ -1,12 +1,13 @@
 """The solver in the loop for any number of steps at once: write, check in context, repair with the training's own prompt.
 
-A step counts as accepted when the solver has nothing against it in its context. Of several samples the one that the
-solver gets furthest with is kept, the greedy one first, so that more samples never make a step worse.
+A step counts as accepted when the solver has nothing against it in its context. Of several samples the solver keeps
+what it gets furthest with, and of those the one whose answer sets most of them share; the greedy one counts first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from scripts import prompts
@@ -15,6 +16,7 @@ from scripts.feedback import complaint
 from scripts.writer import Writer
 
 NO_CODE = "error: there is no code"
+VOTE_SETS = 256  # answer sets at the most by which two samples are compared
 SOLVE_SECONDS = 0.5  # processor time to find an answer set; a program that needs longer counts as satisfiable
 
 
@@ -143,12 +145,31 @@ def write_steps(
 def _best(
     writer: Writer, asks: Sequence[Ask], asked: Sequence[list[prompts.Message]], tries: list[Try], count: int, solver: Solver,
 ) -> list[Try]:
-    """The tries, and in place of those that the solver complains of the best of `count` samples more, where it is better."""
-    failing = [index for index, found in enumerate(tries) if found.complaint]
-    sampled = writer.samples([asked[index] for index in failing], count) if failing else []
-    every = [text for texts in sampled for text in texts]
-    checked = check([asks[index] for index in failing for _ in range(count)], every, solver)
-    best = list(tries)
-    for place, index in enumerate(failing):
-        best[index] = max([tries[index], *checked[place * count : (place + 1) * count]], key=lambda found: found.rank)
-    return best
+    """In place of each try the best of it and `count` samples more: what the solver gets furthest with, by a vote.
+
+    Of those that get equally far, the largest group that means the same wins (Shi et al., 2022, vote by execution).
+    """
+    sampled = [text for texts in writer.samples(asked, count) for text in texts]
+    checked = check([ask for ask in asks for _ in range(count)], sampled, solver)
+    groups = []
+    for index, greedy in enumerate(tries):
+        found = [greedy, *checked[index * count : (index + 1) * count]]
+        groups.append([each for each in found if each.rank == max(other.rank for other in found)])
+    meanings = _meanings(asks, groups, solver)
+    return [_most_agreed(group, [meanings.get((ask.context, found.code), found.code) for found in group])
+            for ask, group in zip(asks, groups, strict=True)]
+
+
+def _meanings(asks: Sequence[Ask], groups: Sequence[Sequence[Try]], solver: Solver) -> dict[tuple[str, str], Hashable]:
+    """The answer sets of the program so far with each code that passes, by context and code; where they are all found."""
+    wanted = list(dict.fromkeys((ask.context, found.code) for ask, group in zip(asks, groups, strict=True) if len(group) > 1
+                                for found in group if found.outcome.passes))
+    requests = (Request(context + code, solve=True, answer_sets=VOTE_SETS, cpu_seconds=SOLVE_SECONDS) for context, code in wanted)
+    return {pair: outcome.answer_sets for pair, outcome in zip(wanted, solver.run(requests), strict=True)
+            if outcome.answer_sets is not None}
+
+
+def _most_agreed(group: Sequence[Try], meanings: Sequence[Hashable]) -> Try:
+    """The first try of the largest group that means the same; of equally large ones the first."""
+    votes = Counter(meanings)
+    return max(zip(group, meanings, strict=True), key=lambda pair: votes[pair[1]])[0]

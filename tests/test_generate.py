@@ -179,10 +179,26 @@ def test_the_solver_ranks_the_samples(solver: Solver) -> None:
     assert best(unsafe, "p(Y).", wrong_syntax) == unsafe, "the greedy one stays where none is better"
 
 
-def test_a_greedy_answer_that_passes_needs_no_samples(solver: Solver) -> None:
-    writer = scripted([GOLD[0]], ["p("], [GOLD[2]], drawn={INSTRUCTIONS[1]: ["p(X).", "q(", GOLD[1]]})
-    [steps] = write_programs(writer, [TASK], 0, solver, samples=4)
-    assert tuple(step.code for step in steps) == GOLD and writer.sampled == [(INSTRUCTIONS[1], 3)]
+def test_of_samples_that_pass_the_meaning_that_most_share_wins(solver: Solver) -> None:
+    ask = Ask([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
+    red, also_red, green = "paint(N,red) :- node(N).", "paint(M,red) :- node(M).", "paint(N,green) :- node(N)."
+
+    def best(greedy: str, *drawn: str) -> str:
+        writer = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
+        return write_steps(writer, [ask], 0, solver, samples=1 + len(drawn))[0].code
+
+    assert best(green, red, also_red) == red, "two texts, one meaning"
+    assert best(green, red, "p(X).", "p(") == green, "one vote each: the greedy one"
+    assert best("p(", red, green, also_red) == red
+    many, twice = "{ a(1..20) }.", "{ a(1..10) ; a(11..20) }."  # more answer sets than are compared: the text has to do
+    assert best(many, red, also_red, twice) == red
+
+
+def test_each_step_of_a_program_is_put_to_the_vote(solver: Solver) -> None:
+    drawn = dict(zip(INSTRUCTIONS, ([GOLD[0]] * 2, [GOLD[1], "p(X)."], [GOLD[2]] * 2), strict=True))
+    writer = scripted(["paint(N,red) :- node(N)."], ["p("], ["#show node/1."], drawn=drawn)
+    [steps] = write_programs(writer, [TASK], 0, solver, samples=3)
+    assert tuple(step.code for step in steps) == GOLD and [count for _, count in writer.sampled] == [2, 2, 2]
 
 
 def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> None:
