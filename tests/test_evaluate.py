@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,9 @@ import pytest
 from scripts import checkpoints, plots, prompts, show
 from scripts.asp_solver import Limits, Relation, Request, Solver, compare
 from scripts.base_models import _smoke_model
-from scripts.benchmarks import Problem, read_problems
+from scripts.benchmarks import Problem, families_apart, read_problems
 from scripts.evaluate import evaluate, evaluate_once, held_out, score_checkpoints
-from scripts.judge import Judge, judges_of
+from scripts.judge import Item, Judge, judges_of
 from scripts.scores import interval, summary
 from utils_ft import BENCHMARKS, ROOT, UserError
 
@@ -369,6 +369,19 @@ def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Proble
     assert {text.get_text() for text in bars.axes[0].get_legend().get_texts()} == {"base", "fine-tuned", "with the loop"}
     for figure in (plots.by_family({"fine-tuned": perfect}), plots.verdicts(results)):
         assert figure.axes
+
+
+def test_families_that_training_never_saw_are_scored_apart(problems: list[Problem], perfect: dict) -> None:
+    assert families_apart(problems) == set(json.loads((BENCHMARKS / "split.json").read_text())["test_families"])
+    assert not {"seen_families", "held_out_families"} & set(perfect), "none of these families is held out"
+    items = [Item(**item) for item in perfect["verdicts"]]
+    items = [replace(item, equivalent=item.family == "graphs") for item in items]
+    found = summary(items, {"graphs"})
+    assert found["held_out_families"]["steps"]["equivalent"] == 1.0 and found["seen_families"]["steps"]["equivalent"] == 0.0
+    for part in ("steps", "repair"):
+        assert found[part]["n"] == sum(found[half][part]["n"] for half in ("seen_families", "held_out_families"))
+    table = show.scores({"": found})
+    assert table["held-out families"][0].startswith("100.0 %") and table["seen families"][0].startswith("0.0 %")
 
 
 def test_no_items_are_no_error() -> None:
