@@ -2,8 +2,9 @@
 
     python -m scripts.bench train [--model-type smollm] [--data DIR] [--steps 3]
 
-Every variant lives in a process of its own and takes one optimiser step when it is its turn, on the same rows: what else
-the machine does, it does to all of them. On a GPU they go one after the other, for their memory's sake.
+Every variant lives in a process of its own and takes one optimiser step when it is its turn, on the same rows and in the
+same number format: what else the machine does, it does to all of them. On a GPU they go one after the other, for their
+memory's sake, and the model has random weights in the shape of Llama-3-8B.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ from scripts import chat
 from scripts.base_models import base_model
 from scripts.chat import Encoded
 from scripts.dataset import batches, encode_rows, load_rows
-from scripts.device import compute_dtype, device, free_memory, peak_memory, reset_peak_memory
+from scripts.device import compute_dtype, device, free_memory, peak_memory, quiet, reset_peak_memory
 from scripts.recipe import PROJECTIONS, Recipe
 
-LLAMA3_8B = "random weights in the shape of Llama-3-8B"
+LLAMA3_8B = {
+    "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "max_position_embeddings": 8192,
+}
 ROOM = 4e9  # bytes for a live process of a small model on a CPU
+PLAIN = "plain TRL"
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Load:
     """What every variant trains on: a model, its rows in the order of the steps, and the recipe."""
 
     name: str
-    model: Path | str  # a folder, or `LLAMA3_8B`
+    model: Path | dict[str, int]  # a folder, or the sizes of a Llama of random weights
     tokenizer: Path
     rows: tuple[Encoded, ...]
     recipe: Recipe
@@ -73,7 +78,7 @@ def plain_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks
     config = SFTConfig(
         output_dir=folder, max_steps=recipe.iterations, per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.accumulation, learning_rate=recipe.learning_rate, lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_iterations, max_length=recipe.max_tokens, neftune_noise_alpha=recipe.neftune_alpha,
+        warmup_steps=recipe.warmup_iterations, max_length=recipe.max_tokens, neftune_noise_alpha=recipe.neftune_alpha or None,
         bf16=model.dtype == torch.bfloat16, use_cpu=device() == "cpu", logging_steps=1, save_strategy="no",
         report_to="none", seed=recipe.seed, train_sampling_strategy="sequential",  # for the same rows in each step
     )
@@ -82,7 +87,8 @@ def plain_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks
         target_modules=list(PROJECTIONS), layers_to_transform=list(range(max(0, layers - recipe.top_layers), layers)),
     )
     rows = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in load.rows])
-    return SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=adapter, callbacks=callbacks)
+    return SFTTrainer(
+        model=model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=adapter, callbacks=callbacks)
 
 
 def lean_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks: list, changes: Sequence[str]) -> Any:
@@ -98,16 +104,16 @@ def lean_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks:
     )
 
 
-def random_llama(qlora: bool, dtype: Any, **sizes: int) -> Any:
-    """A Llama of random weights on this machine's device, by default of Llama-3-8B's shape; in NF4 made layer by layer."""
+def random_llama(sizes: dict[str, int], qlora: bool, dtype: Any) -> Any:
+    """A Llama of random weights on this machine's device; in NF4 its matrices are made and packed one by one."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.quantizers import AutoHfQuantizer
 
-    shape = dict(
-        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=8, max_position_embeddings=8192, rope_theta=500000.0, bos_token_id=0, eos_token_id=2, pad_token_id=0,
-    )
-    config = LlamaConfig(**shape | sizes, use_cache=False, dtype=dtype)
+    from scripts.lean import nf4
+
+    config = LlamaConfig(
+        **sizes, rope_theta=500000.0, bos_token_id=0, eos_token_id=2, pad_token_id=0, use_cache=False, dtype=dtype)
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
         model = LlamaForCausalLM(config).to(dtype)
@@ -126,6 +132,8 @@ def random_llama(qlora: bool, dtype: Any, **sizes: int) -> Any:
     rotary = type(model.model.rotary_emb)(config)  # its tables are no weights
     model.model.rotary_emb = rotary.to(device())
     model.is_loaded_in_4bit = qlora
+    if qlora:
+        model.hf_quantizer = AutoHfQuantizer.from_config(nf4(dtype), pre_quantized=False)  # which knows how to undo it
     return model
 
 
@@ -134,7 +142,8 @@ def _packed(weight: Any) -> Any:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     layer = Linear4bit(weight.shape[1], weight.shape[0], bias=False, compute_dtype=weight.dtype, quant_type="nf4", device="meta")
-    layer.weight = Params4bit(weight.cpu(), requires_grad=False, compress_statistics=True, quant_type="nf4", module=layer).to(weight.device)
+    packed = Params4bit(weight.cpu(), requires_grad=False, compress_statistics=True, quant_type="nf4", module=layer)
+    layer.weight = packed.to(weight.device)
     return layer
 
 
@@ -157,7 +166,7 @@ def _work(pipe: Connection, load: Load, changes: tuple[str, ...] | None) -> None
             pipe.send(time.perf_counter() - self.start)
 
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with quiet(), tempfile.TemporaryDirectory() as folder:
             model, tokenizer = _load(load), chat.load_tokenizer(load.tokenizer)
             trainer = (plain_trainer(model, tokenizer, load, folder, [Turns]) if changes is None
                        else lean_trainer(model, tokenizer, load, folder, [Turns], changes))
@@ -176,9 +185,9 @@ def _work(pipe: Connection, load: Load, changes: tuple[str, ...] | None) -> None
 def _load(load: Load) -> Any:
     from scripts.lean import load_base
 
-    if load.model == LLAMA3_8B:
-        return random_llama(load.recipe.qlora, compute_dtype())
-    return load_base(Path(load.model), load.recipe.qlora)
+    if isinstance(load.model, dict):
+        return random_llama(load.model, load.recipe.qlora, compute_dtype())
+    return load_base(load.model, load.recipe.qlora)
 
 
 def _wait_for_device() -> None:
@@ -192,12 +201,13 @@ def alternate(load: Load, variants: dict[str, tuple[str, ...] | None]) -> dict[s
     """Train each variant in a process of its own, one step each in turn; the results by name."""
     context = multiprocessing.get_context("spawn")
     results = {name: Result([], []) for name in variants}
-    live: dict[str, tuple[Any, Connection]] = {}
+    live: dict[str, Connection] = {}
+    processes = []
 
     def answer(name: str) -> Any:
         """What a process says; None, and the process no more live, where it failed."""
         try:
-            said = live[name][1].recv()
+            said = live[name].recv()
         except EOFError:
             said = RuntimeError("the process died: out of memory?")
         if isinstance(said, Exception):
@@ -212,18 +222,19 @@ def alternate(load: Load, variants: dict[str, tuple[str, ...] | None]) -> dict[s
             process = context.Process(target=_work, args=(end, load, changes), daemon=True)
             process.start()
             end.close()
-            live[name] = (process, pipe)
+            processes.append(process)
+            live[name] = pipe
             answer(name)  # ready
         for _ in range(load.recipe.iterations):
             for name in list(live):
-                live[name][1].send("go")
+                live[name].send("go")
                 if (seconds := answer(name)) is not None:
                     results[name].seconds.append(seconds)
         for name in list(live):
             if (end := answer(name)) is not None:
                 results[name].peak, results[name].losses = end
     finally:
-        for process, _ in live.values():
+        for process in processes:  # the next ones find the memory free
             process.join(30)
             process.terminate()
     return results
@@ -247,13 +258,24 @@ def loads(model_type: str, data: Path, steps: int, qlora: bool | None) -> list[L
         if not on_gpu:
             found.append(Load(f"{model_type}, {kind} base", folder, folder, rows, setting))
             continue
-        draw = Random(0)
-        mixed = tuple(replace(row, input_ids=[draw.randrange(3, 128000) for _ in row.input_ids]) for row in rows)
-        long = tuple(Encoded([draw.randrange(3, 128000) for _ in range(4096)], [index % 4 == 3 for index in range(4096)])
-                     for _ in range(recipe.rows_per_iteration * recipe.iterations))
-        found += [Load(f"{LLAMA3_8B}, {kind} base, {which}", LLAMA3_8B, folder, rows, setting)
-                  for which, rows in (("the data's rows", mixed), ("rows of 4,096 tokens", long))]
+        found += random_loads(f"random weights in the shape of Llama-3-8B, {kind} base", LLAMA3_8B, folder, rows, setting)
     return found
+
+
+def random_loads(name: str, sizes: dict[str, int], tokenizer: Path, rows: Sequence[Encoded], recipe: Recipe) -> list[Load]:
+    """A Llama of random weights on random tokens: in rows as long as `rows`, and in rows of all the tokens of the recipe.
+
+    The model, of these `sizes`, is made in the process that trains it.
+    """
+    draw, full = Random(0), recipe.max_tokens
+
+    def tokens(number: int) -> list[int]:
+        return [draw.randrange(3, sizes["vocab_size"]) for _ in range(number)]
+
+    mixed = tuple(replace(row, input_ids=tokens(len(row.input_ids))) for row in rows)
+    long = tuple(Encoded(tokens(full), [index % 4 == 3 for index in range(full)]) for _ in rows)
+    return [Load(f"{name}, {which}", sizes, tokenizer, drawn, recipe)
+            for which, drawn in (("the data's rows", mixed), (f"rows of {full:,} tokens", long))]
 
 
 def variants(load: Load, alone: bool) -> dict[str, tuple[str, ...]]:
@@ -268,20 +290,22 @@ def variants(load: Load, alone: bool) -> dict[str, tuple[str, ...]]:
 def measure(load: Load, alone: bool) -> Iterator[str]:
     """The lines of a Markdown table: the plain recipe, ours, and with `alone` each change by itself.
 
-    Ratios are to the plain recipe that took its steps in alternation with the variant.
+    Ratios are to the plain recipe that took its steps in alternation with the variant; on a GPU, before it.
     """
-    on_gpu = device() == "cuda"
-    abreast = 1 if on_gpu else max(1, int(free_memory() / ROOM) - 1)
+    waiting = iter(variants(load, alone).items())
+    if device() == "cuda":
+        parts = [{PLAIN: None}, *({name: changes} for name, changes in waiting)]
+    else:
+        abreast = max(1, int(free_memory() / ROOM) - 1)
+        parts = [{PLAIN: None} | part for part in iter(lambda: dict(islice(waiting, abreast)), {})]
     yield f"{load.name}: {len(load.rows)} rows, {sum(load.tokens(step) for step in range(load.recipe.iterations)):,} tokens\n"
     yield "| variant | tokens/s | times plain | peak GB | of plain | mean loss |\n|---|---:|---:|---:|---:|---:|"
-    waiting = iter(variants(load, alone).items())
     plain = None
-    while part := dict(islice(waiting, abreast)):
-        again = {} if on_gpu and plain else {"plain TRL": None}
-        results = alternate(load, again | part)
-        if again and not plain:
-            yield _line("plain TRL", results["plain TRL"], results["plain TRL"], load)
-        plain = results.pop("plain TRL", plain)
+    for part in parts:
+        results = alternate(load, part)
+        if plain is None:
+            yield _line(PLAIN, results[PLAIN], results[PLAIN], load)
+        plain = results.pop(PLAIN, plain)
         yield from (_line(name, result, plain, load) for name, result in results.items())
 
 

@@ -8,7 +8,9 @@ to write are those that it has to write at inference after the same prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ TEMPLATES = {
 """The template of each family of models, for a base model that comes without one."""
 
 _MARKS = {"<|start_header_id|>": "llama3", "<|im_start|>": "chatml", "<start_of_turn>": "gemma", "[INST]": "mistral"}
+_KINDS = {"mistral": "mistral", "mixtral": "mistral"}  # whose first models write their marks in plain text
 
 _REMEDY = "give a template whose turns only ever grow at the end: --chat-template FILE.jinja"
 
@@ -62,7 +65,7 @@ class Encoded:
 def load_tokenizer(model: str | Path, chat_template: Path | None = None, token: str | None = None) -> Any:
     """The tokenizer of `model`, with a chat template and a padding token that is no end of turn.
 
-    `chat_template` replaces the model's own; a model without one gets its family's, told by its special tokens.
+    `chat_template` replaces the model's own; a model without one gets its family's, told by its special tokens or its kind.
     """
     from transformers import AutoTokenizer
 
@@ -73,16 +76,30 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None, token: 
     if chat_template:
         tokenizer.chat_template = read_text(chat_template, remedy=_REMEDY)
     elif not tokenizer.chat_template:
-        vocabulary = tokenizer.get_vocab()
-        family = next((name for mark, name in _MARKS.items() if mark in vocabulary), None)
+        family = _family(tokenizer, model, token)
         if family is None:
-            raise UserError("the model has no chat template, and its special tokens belong to no known family", where=model, remedy=_REMEDY)
+            raise UserError("the model has no chat template, and its special tokens belong to no known family",
+                            where=model, remedy=_REMEDY)
         tokenizer.chat_template = TEMPLATES[family]
+    elif isinstance(tokenizer.chat_template, dict):  # several, each for its purpose
+        tokenizer.chat_template = tokenizer.get_chat_template()
     tokenizer.padding_side = "left"  # for generation; training pads by itself, on the right
     end = end_of_turn(tokenizer)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == end:
         tokenizer.pad_token = _unused_token(tokenizer, end)
     return tokenizer
+
+
+def _family(tokenizer: Any, model: str | Path, token: str | None) -> str | None:
+    """The key of `TEMPLATES` for a model: by a special token that only its family has, else by the kind in its config.json."""
+    from transformers import AutoConfig
+
+    vocabulary = tokenizer.get_vocab()
+    if found := next((name for mark, name in _MARKS.items() if mark in vocabulary), None):
+        return found
+    with suppress(OSError, ValueError):  # a folder with a tokenizer alone
+        return _KINDS.get(AutoConfig.from_pretrained(model, token=token).model_type)
+    return None
 
 
 def _unused_token(tokenizer: Any, end: int) -> str:
@@ -97,22 +114,30 @@ def _unused_token(tokenizer: Any, end: int) -> str:
 
 
 def render(tokenizer: Any, messages: Sequence[Message], generation_prompt: bool = False) -> str:
-    """The text of `messages`. A template that knows no system role gets the system text before the first user turn."""
+    """The text of `messages`. Where the template has no place for a system message, its text opens the first user turn."""
     from jinja2 import TemplateError
 
-    def apply(turns: Sequence[Message]) -> str:
-        return tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=generation_prompt)
-
+    turns = list(messages)
+    if len(turns) > 1 and turns[0]["role"] == "system" and not _takes_system(tokenizer, tokenizer.chat_template):
+        turns = [{"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}, *turns[2:]]
     try:
-        return apply(messages)
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation_prompt)
     except TemplateError as error:
-        if len(messages) > 1 and messages[0]["role"] == "system":
-            first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
-            try:
-                return apply([first, *messages[2:]])
-            except TemplateError:
-                pass
         raise UserError(f"the chat template refuses a conversation: {error}", remedy=_REMEDY) from None
+
+
+@lru_cache(maxsize=8)
+def _takes_system(tokenizer: Any, template: str) -> bool:
+    """Whether `template` keeps a system message at the front: Gemma's refuses it, Mistral's moves it to the last user turn."""
+    from jinja2 import TemplateError
+
+    turns = [{"role": role, "content": f"{role} text"} for role in ("system", "user", "assistant")]
+    try:
+        opening, whole = (
+            tokenizer.apply_chat_template(part, chat_template=template, tokenize=False) for part in (turns[:2], turns))
+    except TemplateError:
+        return False
+    return "system text" in opening and whole.startswith(opening)
 
 
 def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) -> Encoded:

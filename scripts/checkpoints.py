@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import time
@@ -29,11 +30,13 @@ class Checkpoint:
     path: Path
     eval_loss: float | None = None
     score: float | None = None  # share of step equivalence on validation problems, where somebody measured it
+    interval: tuple[float, float] | None = None  # of the score, 95 %
 
 
 def seal(folder: Path) -> None:
-    """Mark a checkpoint folder as whole."""
-    write_json(folder / WHOLE, {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != WHOLE})
+    """Mark a checkpoint folder as whole, with all that lies in it at any depth."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WHOLE]
+    write_json(folder / WHOLE, {path.relative_to(folder).as_posix(): path.stat().st_size for path in files})
 
 
 def is_whole(path: Path) -> bool:
@@ -56,15 +59,17 @@ def checkpoints(run: Path) -> list[Checkpoint]:
             found[int(name[1] or name[2])] = path
     losses = {row["step"]: row["eval_loss"] for row in read_log(run) if row["eval_loss"] is not None}
     scores = _scores(run)
-    return [Checkpoint(step, path, losses.get(step), scores.get(step)) for step, path in sorted(found.items())]
+    return [Checkpoint(step, path, losses.get(step), *scores.get(step, (None, None))) for step, path in sorted(found.items())]
 
 
-def _scores(run: Path) -> dict[int, float]:
-    """Step → step equivalence, from the `scores-<step>.json` that `evaluate` wrote into the run folder."""
+def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
+    """Step → step equivalence and its interval, from the `scores-<step>.json` that `evaluate` wrote into the run folder."""
     found = {}
     for file in run.glob("scores-*.json"):
         if name := re.fullmatch(r"scores-(\d+)\.json", file.name):
-            found[int(name[1])] = json.loads(file.read_text())["steps"]["equivalent"]
+            steps = json.loads(file.read_text())["steps"]
+            interval = steps.get("equivalent_ci")
+            found[int(name[1])] = steps["equivalent"], tuple(interval) if interval else None
     return found
 
 
@@ -127,7 +132,8 @@ def read_log(run: Path) -> list[dict]:
     try:
         return [{name: (int if name == "step" else float)(row[name]) if row[name] else None for name in COLUMNS} for row in rows]
     except (KeyError, ValueError):
-        raise UserError("the training log is damaged", where=file, remedy=f"move {show_path(run)} aside and train again") from None
+        remedy = f"move {show_path(run)} aside and train again"
+        raise UserError("the training log is damaged", where=file, remedy=remedy) from None
 
 
 def write_log(run: Path, rows: list[dict]) -> None:
@@ -165,15 +171,20 @@ def prepare_run(run: Path, identity: dict, resume: bool) -> dict | None:
 
 
 def table(run: Path):  # noqa: ANN201 - a pandas DataFrame
-    """The checkpoint table of a run: step, train loss, validation loss, score, and which one is recommended."""
+    """The checkpoint table of a run: step, train loss, validation loss, score, and which one is recommended.
+
+    `low` and `high` are the ends of the score's 95 % interval.
+    """
     import pandas as pd
 
     found = checkpoints(run)
     log = {row["step"]: row["loss"] for row in read_log(run) if row["loss"] is not None}
     recommended = best(found).step if found else None
+    unknown = (math.nan, math.nan)
     return pd.DataFrame(
         [
             {"step": c.step, "train loss": log.get(c.step), "validation loss": c.eval_loss, "step equivalence": c.score,
+             "low": (c.interval or unknown)[0], "high": (c.interval or unknown)[1],
              "recommended": "←" if c.step == recommended else ""}
             for c in found
         ]

@@ -9,6 +9,7 @@ import contextlib
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -111,5 +112,31 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch says that memory ran out: on a CPU and on Apple's GPU it is a plain RuntimeError."""
     import torch
 
-    said = re.search(r"not enough memory|can't allocate memory|out of memory", str(error), re.IGNORECASE)
+    said = re.search(r"not enough memory|can't allocate memory|out of memory|ALLOC_FAILED", str(error), re.IGNORECASE)
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(said and isinstance(error, RuntimeError))
+
+
+# --- what the libraries say -------------------------------------------------------------------------------------
+
+
+def hush_old_names() -> None:
+    """Silence a warning of every run that only PEFT can heed: it asks models for an attribute that transformers renamed."""
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Meanwhile transformers shows no progress bars, and nobody warns."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TrainerCallba
 from trl import SFTConfig, SFTTrainer
 
 from scripts.chat import Encoded
-from scripts.device import compute_dtype, device, free_memory
+from scripts.device import compute_dtype, device, free_memory, hush_old_names
 from scripts.lora_groups import group_adapters
 from scripts.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
@@ -217,6 +217,7 @@ def make_trainer(
     if "unpacked" in changes and device() == "cpu":
         model = unpack(model)
     dtype, names = compute_dtype(), report_to.split(",")
+    hush_old_names()
     try:
         config = SFTConfig(
             output_dir=str(run), max_steps=len(order), per_device_train_batch_size=at_once // world,
@@ -225,7 +226,7 @@ def make_trainer(
             weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm,
             neftune_noise_alpha=recipe.neftune_alpha or None, max_length=recipe.max_tokens, seed=recipe.seed,
             bf16=dtype == torch.bfloat16 and device() != "cpu", use_cpu=device() == "cpu",
-            gradient_checkpointing=checkpointing or "keep" not in changes, ddp_find_unused_parameters=False,
+            activation_checkpointing=checkpointing or "keep" not in changes, ddp_find_unused_parameters=False,
             train_sampling_strategy="sequential", dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False, dataloader_pin_memory=device() == "cuda",
             logging_steps=1, logging_nan_inf_filter=False,  # which hides that a run diverges

@@ -19,7 +19,16 @@ from scripts import chat
 from scripts.base_models import config_folder
 from scripts.chat import Encoded
 from scripts.dataset import batches, encode_rows, load_rows
-from scripts.device import compute_dtype, device, flops_per_second, free_memory, memory_advice, peak_memory, reset_peak_memory
+from scripts.device import (
+    compute_dtype,
+    device,
+    flops_per_second,
+    free_memory,
+    memory_advice,
+    peak_memory,
+    quiet,
+    reset_peak_memory,
+)
 from scripts.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
 
@@ -81,7 +90,9 @@ def shape(config: Any, recipe: Recipe) -> Shape:
 # --- memory -----------------------------------------------------------------------------------------------------
 
 
-def memory(shape: Shape, recipe: Recipe, tokens: int, targets: int, width: int, checkpointing: bool, where: str) -> dict[str, float]:
+def memory(
+    shape: Shape, recipe: Recipe, tokens: int, targets: int, width: int, checkpointing: bool, where: str
+) -> dict[str, float]:
     """Bytes at the most, part by part, while `tokens` tokens with `targets` supervised ones go through the model together.
 
     `width` is the size of a number that is computed with, in bytes; `where` the device, `cuda`, `mps` or `cpu`.
@@ -105,8 +116,8 @@ def memory(shape: Shape, recipe: Recipe, tokens: int, targets: int, width: int, 
 
 def needs_checkpointing(model: Any, recipe: Recipe, rows: Sequence[Encoded]) -> bool:
     """Whether the activations of the longest row would fill the device's free memory, once the base model is loaded."""
-    longest, targets = _longest(rows)
-    needed = memory(shape(model.config, recipe), recipe, longest * recipe.batch_size, targets, compute_dtype().itemsize, False, device())
+    longest, targets = (number * recipe.batch_size for number in _longest(rows))
+    needed = memory(shape(model.config, recipe), recipe, longest, targets, compute_dtype().itemsize, False, device())
     return sum(needed[part] for part in ("adapters", "activations", "logits")) > 0.8 * free_memory()
 
 
@@ -140,6 +151,7 @@ def flops(shape: Shape, tokens: int, targets: int, length: float, checkpointing:
 # --- the plan ---------------------------------------------------------------------------------------------------
 
 
+@quiet()
 def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None = None) -> dict:
     """What `train` would do with the same arguments: the model, its adapters, tokens, bytes and hours, expected and measured.
 
@@ -158,8 +170,8 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
     longest, longest_targets = _longest(encoded)
     dtype, where = compute_dtype(), device()
     needs = [
-        memory(sizes, recipe, longest * recipe.batch_size, longest_targets * recipe.batch_size, dtype.itemsize, checkpointing, where)
-        for checkpointing in (False, True)
+        memory(sizes, recipe, longest * recipe.batch_size, longest_targets * recipe.batch_size, dtype.itemsize, again, where)
+        for again in (False, True)
     ]
     checkpointing = sum(needs[0].values()) > 0.8 * free_memory()
     needed = needs[checkpointing]
@@ -173,7 +185,8 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
     }
     if counted and any(folder.glob("*.safetensors")):
         seconds, peak, taken = _one_step(folder, recipe, encoded, order, chat_template)
-        found["measured"] = {"total_bytes": peak, "step_seconds": seconds, "step_tokens": taken, "hours": seconds * tokens / taken / 3600}
+        hours = seconds * tokens / taken / 3600
+        found["measured"] = {"total_bytes": peak, "step_seconds": seconds, "step_tokens": taken, "hours": hours}
     return found
 
 
@@ -196,7 +209,8 @@ def _one_step(
     folder: Path, recipe: Recipe, rows: list[Encoded], order: list[list[int]], chat_template: Path | None
 ) -> tuple[float, int, int]:
     """Take the step with the longest row: its seconds, the largest use of memory in bytes, its tokens."""
-    from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+    from transformers import TrainerCallback
+    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
     from scripts import lean
 
@@ -217,8 +231,8 @@ def _one_step(
             checkpointing=needs_checkpointing(model, recipe, rows), callbacks=[clock],
         )
         del model
-        for callback in (ProgressCallback, PrinterCallback):
-            trainer.remove_callback(callback)
+        trainer.args.save_strategy = "no"
+        trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # another one in a notebook
         reset_peak_memory()
         with memory_advice(advice(recipe), folder):
             trainer.train()

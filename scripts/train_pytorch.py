@@ -69,6 +69,7 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
                     f"the loss is {row['loss']} at step {state.global_step}: training diverges", where=run,
                     remedy=f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again",
                 )
+            logs["tokens_per_second"] = row["tokens_per_second"]  # the console's turn comes after ours
             if on_log and state.is_world_process_zero:
                 on_log(self.rows)
 
@@ -89,9 +90,11 @@ def _diverges(losses: list[float]) -> bool:
 
 def train(
     model_type: str, recipe: Recipe, data: Path, resume: bool = True, on_log: OnLog | None = None,
-    chat_template: Path | None = None, report_to: str = "none",
+    chat_template: Path | None = None, report_to: str = "none", run: Path | None = None,
 ) -> dict:
     """Train LoRA adapters on `data/train.jsonl` and return the metrics, also written to `metrics.json`.
+
+    Everything lies in `run`, by default `adapters/<type>_pytorch`.
 
     The same call again says "already done", or goes on from the last whole checkpoint; a run with another recipe,
     model or data is moved aside, never deleted. `resume=False` starts afresh. Under `accelerate launch` the processes
@@ -104,7 +107,7 @@ def train(
     rows = load_rows(data, "train")
     with processes.main_process_first():  # who makes or fetches it; the others find it there
         folder = base_model(model_type)
-    run = ADAPTERS / f"{name}_pytorch"
+    run = run or ADAPTERS / f"{name}_pytorch"
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
         "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows),
@@ -139,7 +142,8 @@ def train(
     log = watch.rows
     metrics = identity | {
         "model_type": model_type, "device": device(), "dtype": str(compute_dtype()).removeprefix("torch."),
-        "rows": len(encoded), "rows_dropped": len(rows) - len(encoded), "turns_cut": sum(e.cut for e in encoded), "steps": recipe.iterations,
+        "rows": len(encoded), "rows_dropped": len(rows) - len(encoded), "turns_cut": sum(row.cut for row in encoded),
+        "steps": recipe.iterations,
         "tokens": sum(tokens_of), "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
         "train_seconds": log[-1]["seconds"] if log else 0.0,
         "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],

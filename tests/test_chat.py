@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ MISTRAL = (
     "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] + eos_token }}"
     "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
 )
+MISTRAL3 = (  # from version 0.3 on: the system message wanders to the last user turn
+    "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}"
+    "{%- else %}{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}{%- for message in loop_messages %}"
+    "{%- if message['role'] == 'user' %}{%- if loop.last and system_message is defined %}"
+    "{{- '[INST] ' + system_message + '\n\n' + message['content'] + '[/INST]' }}"
+    "{%- else %}{{- '[INST] ' + message['content'] + '[/INST]' }}{%- endif %}"
+    "{%- elif message['role'] == 'assistant' %}{{- ' ' + message['content']|trim + eos_token }}"
+    "{%- else %}{{- raise_exception('Only user and assistant roles are supported!') }}{%- endif %}{%- endfor %}"
+)
 
 FAMILIES = {  # special tokens, the first is bos and the second what the base model ends with; end of turn; template
     "llama3": (["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|start_header_id|>",
@@ -55,9 +65,12 @@ FAMILIES = {  # special tokens, the first is bos and the second what the base mo
     "qwen2.5": (["<|endoftext|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", QWEN25),
     "smollm": (["<|im_start|>", "<|im_end|>", "<|endoftext|>"], "<|im_end|>", SMOLLM2),
     "gemma": (["<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", "<unk>"], "<end_of_turn>", GEMMA),
-    "mistral": (["<s>", "</s>", "<unk>", "[INST]", "[/INST]"], "</s>", MISTRAL),
+    "mistral": (["<s>", "</s>", "<unk>"], "</s>", MISTRAL),  # its marks are plain text
+    "mistral 0.3": (["<s>", "</s>", "<unk>", "[INST]", "[/INST]"], "</s>", MISTRAL3),
 }
-OURS = {"llama3": "llama3", "qwen2.5": "chatml", "smollm": "chatml", "gemma": "gemma", "mistral": "mistral"}
+OURS = {"llama3": "llama3", "qwen2.5": "chatml", "smollm": "chatml", "gemma": "gemma", "mistral": "mistral", "mistral 0.3": "mistral"}
+SENTENCEPIECE = ("gemma", "mistral", "mistral 0.3")
+SPACED = ("mistral", "mistral 0.3")  # the template puts a space before each answer, so the model must write it
 
 STEPS = [
     ("Each node gets exactly one of the colours.", "{ colour(N, C) : hue(C) } = 1 :- node(N)."),
@@ -70,9 +83,9 @@ CONVERSATION = prompts.conversation("# Colouring\n\nColour a map with `hue(C)`."
 def tokenizer_of(family: str, template: str | None) -> PreTrainedTokenizerFast:
     """A tokenizer as the family has it: byte-level, or SentencePiece-like with a mark for each space."""
     special, _, _ = FAMILIES[family]
-    trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>") if family in ("gemma", "mistral") else models.BPE())
+    trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>") if family in SENTENCEPIECE else models.BPE())
     text = [message["content"] for message in CONVERSATION] * 3
-    if family in ("gemma", "mistral"):
+    if family in SENTENCEPIECE:
         trained.normalizer = normalizers.Replace(" ", "▁")
         trained.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
         special = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -97,6 +110,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("tokenizers")
     for family in FAMILIES:
         tokenizer_of(family, None).save_pretrained(root / family)
+    (root / "mistral" / "config.json").write_text(json.dumps({"model_type": "mistral"}))  # nothing else tells its family
     return {family: root / family for family in FAMILIES}
 
 
@@ -128,7 +142,7 @@ def test_supervised_is_exactly_what_the_assistant_says_and_its_end(folders, fami
     if not own:
         assert tokenizer.chat_template == chat.TEMPLATES[OURS[family]]
     encoded = chat.encode(tokenizer, CONVERSATION)
-    space = " " if family == "mistral" else ""  # its template puts one before each answer, so the model must write it
+    space = " " if family in SPACED else ""
     assert turns(tokenizer, encoded) == [f"{space}{answer}{end}" for _, answer in STEPS]
     assert encoded.cut == 0 and encoded.supervised[-1] and encoded.input_ids[-1] == tokenizer.convert_tokens_to_ids(end)
     assert [label for label in encoded.labels if label != -100] == [
@@ -176,6 +190,13 @@ def test_a_long_conversation_is_cut_between_turns_and_the_cuts_are_counted(folde
             assert cut.cut == len(STEPS) - kept
     nothing = chat.encode(tokenizer, CONVERSATION, max_tokens=ends[0] - 1)
     assert not nothing.input_ids and nothing.cut == len(STEPS)
+
+
+def test_of_several_templates_the_default_is_taken(tmp_path):
+    tokenizer = tokenizer_of("smollm", None)
+    tokenizer.chat_template = {"tool_use": LLAMA3, "default": SMOLLM2}
+    tokenizer.save_pretrained(tmp_path / "model")
+    assert chat.load_tokenizer(tmp_path / "model").chat_template == SMOLLM2
 
 
 UNUSABLE = {
@@ -231,7 +252,7 @@ def test_white_space_around_an_answer_is_kept_or_trimmed_as_the_template_has_it(
     tokenizer = load(folders, family, FAMILIES[family][2], tmp_path)
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a :- b.\n"}] * 2
     said = "a :- b." if "trim" in FAMILIES[family][2] else "a :- b.\n"
-    space = " " if family == "mistral" else ""
+    space = " " if family in SPACED else ""
     assert turns(tokenizer, chat.encode(tokenizer, messages)) == [f"{space}{said}{FAMILIES[family][1]}"] * 2
 
 
