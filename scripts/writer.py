@@ -84,8 +84,9 @@ def load_writer(
                             remedy="train first, or name a folder with a config.json")
     from transformers import AutoModelForCausalLM
 
-    from scripts.device import compute_dtype, device
+    from scripts.device import compute_dtype, device, hush_old_names
 
+    hush_old_names()
     own_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
     try:
         tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
