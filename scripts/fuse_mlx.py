@@ -16,10 +16,10 @@ from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
 from scripts.chat import Encoded
 from scripts.checkpoints import choose
-from scripts.fuse import logits, proof, proof_rows, training_figures, write_generation_settings
+from scripts.fuse import base_name, card, logits, proof, proof_rows, training_figures, write_generation_settings
 from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx
 from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json
+from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
 
 FLOAT32_BELOW = 1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
 LARGEST_DIVERGENCE = 0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
@@ -43,7 +43,8 @@ def fuse(
     config, weights = load_adapter(file)
     base = base_model(model_type)
     made_from = {
-        "base": model_spec(model_type).source, "base_fingerprint": fingerprint(base), "adapter_sha256": digest(file.read_bytes()),
+        "base": base_name(model_spec(model_type).source), "base_fingerprint": fingerprint(base),
+        "adapter_sha256": digest(file.read_bytes()),
     }
     if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text()).items() >= made_from.items():
         print(f"already fused: {show_path(file)} is {show_path(target)}", flush=True)
@@ -72,6 +73,7 @@ def fuse(
             raise UserError(f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
                             where=file, remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine")
         write_json(draft / "fuse.json", record)
+        write_text(draft / "README.md", card(target.name, record, tags=("mlx",)))
     return target
 
 

@@ -1,15 +1,27 @@
-"""What the README says of the code is true."""
+"""What the README and its companions say of the code is true."""
 
 import ast
 import re
 import subprocess
 import sys
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from utils_ft import ROOT
+from scripts.base_models import _smoke_model
+from scripts.benchmarks import read_problem
+from scripts.evaluate import evaluate_once
+from scripts.judge import Item
+from utils_ft import BENCHMARKS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/evaluation.md": EVALUATION}
+
+
+# --- the map ----------------------------------------------------------------------------------------------------
 
 
 def floors():
@@ -50,13 +62,79 @@ def test_a_module_imports_only_from_floors_below_its_own():
     assert not wrong
 
 
-COMMANDS = sorted(set(re.findall(r"python -m (scripts\.\w+)", README)))
+# --- commands ---------------------------------------------------------------------------------------------------
+
+TEXT = "\n".join(PAGES.values())
+OPTION = r"(?<!\S)--[a-z][\w-]+"
 
 
-@pytest.mark.parametrize("module", COMMANDS)
-def test_every_command_of_the_readme_explains_itself(module):
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (scripts\.\w+)", TEXT))))
+def test_every_command_explains_itself_and_knows_the_options_it_is_given(module):
     done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "Usage" in done.stdout
     options = set(re.findall(r"--[a-z][\w-]+", done.stdout))
-    for line in re.findall(rf"python -m {module}((?:[^\n`]*\\\n)*[^\n`#]*)", README):
-        assert set(re.findall(r"(?<!\S)--[a-z][\w-]+", line)) <= options
+    for line in re.findall(rf"-m {module}((?:[^\n`]*\\\n)*[^\n`#]*)", TEXT):
+        assert set(re.findall(OPTION, line)) <= options
+
+
+@pytest.mark.parametrize("line", re.findall(r"(?m)^hf .*$", README))
+def test_the_hubs_own_command_knows_what_it_is_given(line):
+    words = [word for word in line.split() if re.fullmatch(r"[a-z]+", word)]
+    tool = Path(sys.executable).with_name("hf")
+    done = subprocess.run([tool, *words[1:], "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and f"Usage: {' '.join(words)} " in done.stdout
+    assert set(re.findall(OPTION, line)) <= set(re.findall(r"--[a-z][\w-]+", done.stdout))
+
+
+def test_every_make_target_is_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"(?m)(?:^|`)make ([a-z]+)", TEXT)):
+        assert re.search(rf"(?m)^{target}:", makefile), target
+
+
+# --- places -----------------------------------------------------------------------------------------------------
+
+
+def anchors(text):
+    """The anchors that the headings of a page get on the web."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.+)$", text)}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+PLACES = re.findall(r"(?ms)^\d+\. `([\w./]+)`:(.*?)(?=^\d+\. |^$)", CONTRIBUTING)
+
+
+def test_every_place_to_touch_is_named():
+    assert len(PLACES) >= 20 and {path for path, _ in PLACES} >= {"scripts/augmentations.py", "scripts/providers.py", "scripts/chat.py"}
+
+
+@pytest.mark.parametrize(("path", "words"), PLACES)
+def test_what_is_to_be_touched_is_where_it_is_said_to_be(path, words):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert not [name for name in re.findall(r"`([^`]+)`", words) if name not in text]
+
+
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"tests/\w+\.py", CONTRIBUTING))))
+def test_the_tests_to_run_are_there(file):
+    assert (ROOT / file).exists()
+
+
+# --- the scores -------------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_an_evaluation_is_explained(tmp_path):
+    problem = read_problem(BENCHMARKS / "scheduling" / "scene_order", "scheduling")
+    result = evaluate_once(tmp_path / "scores.json", _smoke_model(tmp_path / "smoke"), [problem], parts=())
+    said = set(re.findall(r"`(\w+)`", EVALUATION))
+    assert {*result, *result["settings"], *(field.name for field in fields(Item))} <= said
+    assert {"parse", "ground", "equivalent", "fixed", "n", "fenced", "held_out_families", "seen_families"} <= said

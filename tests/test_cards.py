@@ -1,0 +1,85 @@
+"""The model card of a fused folder is one that the hub takes, tells where the model comes from, and names no path."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.utils import validate_repo_id
+
+from scripts import prompts
+from scripts.base_models import _smoke_model, model_spec
+from scripts.fuse import base_name, card
+from scripts.recipe import PROFILES
+from utils_ft import LOCAL_MODELS
+
+PROOF = {"rows": 4, "positions": 40, "largest_logit_difference": 0.001, "mean_kl_divergence": 1e-6, "same_greedy_token": 1.0}
+TRAINING = {"recipe": {"rank": 16, "alpha": 160}, "data_sha256": "5e1f", "rows": 9, "versions": {"torch": "2.13.0"}}
+RECORDS = {
+    "a run of the PyTorch engine": {"checkpoint": 80, "proof": PROOF | {"same_greedy_output": 1.0}, "training": TRAINING},
+    "a run that goes on": {"checkpoint": 40, "proof": PROOF, "training": {"recipe": {"rank": 16}, "data_sha256": "5e1f"}},
+    "an adapter trained elsewhere": {"checkpoint": None, "proof": PROOF, "dtype": "float32"},
+}
+
+
+def read(text: str) -> ModelCard:
+    """The card as huggingface_hub reads it, with what the hub asks of its front matter and what can be checked without it."""
+    assert REGEX_YAML_BLOCK.search(text)
+    found = ModelCard(text)
+    assert str(found) == text, "the hub's own writer would write another text"
+    assert found.data.to_dict().keys() <= {"base_model", "library_name", "pipeline_tag", "tags"}
+    assert all(isinstance(tag, str) for tag in found.data.tags)
+    if found.data.base_model is not None:
+        validate_repo_id(found.data.base_model)
+        assert found.data.base_model.count("/") == 1
+    return found
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+@pytest.mark.parametrize(("model_type", "base_model"), [
+    ("smollm", "HuggingFaceTB/SmolLM2-135M-Instruct"), ("llama", "meta-llama/Meta-Llama-3-8B"), ("qwen", "Qwen/Qwen2.5-7B"),
+    ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"), ("smoke", None), ("a folder", None),
+])
+def test_the_base_model_is_an_id_of_the_hub_or_left_out(record, model_type, base_model, tmp_path):
+    if model_type == "a folder":
+        model_type = str(_smoke_model(tmp_path / "My: model"))
+    base = base_name(model_spec(model_type).source)
+    text = card("ft_model", record | {"base": base}, tags=("mlx",))
+    found = read(text)
+    assert found.data.base_model == base_model and "mlx" in found.data.tags
+    assert str(tmp_path) not in text and f"merged into {base_model or base} in" in found.text
+    assert prompts.PERSONA in found.text
+
+
+def a_row(number: int) -> dict:
+    steps = [(f"Give node {number} one colour.", f"{{ colour({number}, C) : hue(C) }} = 1."), ("Show the colours.", "#show colour/2.")]
+    return {"messages": prompts.conversation(f"Colour a map, case {number}.", steps), "meta": {"kind": "conversation"}}
+
+
+@pytest.mark.parametrize("engine", ["pytorch", "mlx"])
+def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_path):
+    if engine == "mlx":
+        pytest.importorskip("mlx.core", reason="MLX exists for Apple silicon and Linux only")
+        from scripts.fuse_mlx import fuse
+        from scripts.train_mlx import train
+    else:
+        from scripts.fuse import fuse
+        from scripts.train_pytorch import train
+    base = _smoke_model(tmp_path / "carded")
+    for split, numbers in (("train", range(4)), ("valid", range(8, 10))):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8")
+    train(str(base), replace(PROFILES["smoke"].recipe, iterations=2), tmp_path)
+    folder = fuse(str(base), "last", tmp_path)
+    assert folder == LOCAL_MODELS / f"ft_carded_{engine}"
+    found = read((folder / "README.md").read_text(encoding="utf-8"))
+    assert found.data.base_model is None and ("mlx" in found.data.tags) == (engine == "mlx")
+    assert f"# ft_carded_{engine}\n" in found.text and "LoRA checkpoint 2 merged into carded in bfloat16" in found.text
+    training = json.loads((folder / "fuse.json").read_text(encoding="utf-8"))["training"]
+    assert training["data_sha256"] in found.text and "supervised tokens" in found.text and "transformers" in found.text
+    for file in (file for file in folder.rglob("*") if file.suffix != ".safetensors"):
+        text = file.read_text(encoding="utf-8")
+        assert str(tmp_path) not in text and str(Path.home()) + "/" not in text, file.name
