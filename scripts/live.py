@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from typing import Any
 
 from scripts.plots import loss_curve
 
 
-@dataclass
 class LiveCurve:
-    """Called with the log after each step: redraws the curve in place, every `every` seconds at the most; gone at the end."""
+    """Called with the log after each step: draws the curve anew in its place, every `every` seconds at the most.
 
-    every: float = 10.0
-    _last: float = field(default_factory=time.monotonic)
+    It is gone at the end of the `with` block, where the final curve takes over:
+
+        with LiveCurve() as curve:
+            train(…, on_log=curve)
+    """
+
+    def __init__(self, every: float = 10.0):
+        self.every = every
+        self._last = time.monotonic()
+        self._place: Any = None
 
     def __call__(self, log: list[dict]) -> None:
         if time.monotonic() - self._last < self.every:
             return
-        from IPython.display import clear_output, display
+        from IPython.display import display
 
         self._last = time.monotonic()
-        clear_output(wait=True)
-        display(loss_curve(log))
+        figure = loss_curve(log)
+        if self._place:
+            self._place.update(figure)
+        else:
+            self._place = display(figure, display_id=True)  # None outside of a notebook
+
+    def __enter__(self) -> LiveCurve:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._place:
+            from IPython.display import HTML
+
+            self._place.update(HTML(""))

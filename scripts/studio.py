@@ -1,19 +1,22 @@
-"""A cell in which a person watches a program being written: each step as it comes, refused, repaired, accepted.
+"""Cells in which a person watches the solver in the loop: each step as it comes, refused, repaired, accepted.
 
-    studio.write(load_writer(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)
+    studio.write(load_writer(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
+    studio.watch(load_writer(model), judge.asks())                              the steps of a problem, as they are scored
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from scripts.asp_solver import shared_solver
 from scripts.generate import Task, program_text, write_programs
-from scripts.loop import Try, Written
-from scripts.show import BOX, CODE, highlight
+from scripts.loop import Ask, Try, Written, is_satisfiable, write_steps
+from scripts.show import BOX, CODE, ERROR, SMALL, highlight
 from scripts.writer import Writer
 
+_STRUCK = "color:#6b7280;margin-top:5px;text-decoration:line-through;text-decoration-color:#fca5a5;"
 _INK = {"accepted": "#0d9488", "failed": "#dc2626", "writing": "#9ca3af"}
 
 
@@ -24,17 +27,11 @@ def write(
 
     `instructions` is a list or a text with one a line. With `facts`, a step that leaves no answer set is refused as well.
     """
-    from IPython.display import HTML, display
-
     lines = instructions.splitlines() if isinstance(instructions, str) else instructions
     task = Task(description.strip(), tuple(line.strip() for line in lines if line.strip()), facts)
     steps: list[Written] = []
     done = 0
-    handle = display(HTML(page(task.instructions, steps, done)), display_id=True)
-
-    def draw() -> None:
-        if handle:  # None outside of a notebook
-            handle.update(HTML(page(task.instructions, steps, done)))
+    draw = _place(lambda: page(task.instructions, steps, done))
 
     def tried(_: int, step: Written) -> None:
         if len(steps) == done:
@@ -50,6 +47,41 @@ def write(
     return program_text(task, written)
 
 
+def watch(writer: Writer, asks: Iterable[Ask], k: int = 3) -> list[Written]:
+    """Write the steps of a problem, each with the gold history before it, and draw those that the solver refused at first.
+
+    Every try stays in view with what the solver said of it; the steps, in their order.
+    """
+    asks, solver = list(asks), shared_solver()
+    satisfiable = is_satisfiable([ask.context for ask in asks], solver)  # a step must not take the answer sets away
+    asks = [replace(ask, solve=found is True) for ask, found in zip(asks, satisfiable, strict=True)]
+    refused: dict[int, Written] = {}
+    draw = _place(lambda: _refused(refused, len(asks)))
+
+    def tried(index: int, step: Written) -> None:
+        if len(step.tries) > 1 or not step.ok:
+            refused[index] = step
+            draw()
+
+    return write_steps(writer, asks, k, solver, on_try=tried)
+
+
+def _place(shown: Callable[[], str]) -> Callable[[], None]:
+    """A place in the cell's output for the HTML that `shown` returns; call it to draw it anew."""
+    from IPython.display import HTML, display
+
+    handle = display(HTML(shown()), display_id=True)  # None outside of a notebook
+    return lambda: handle.update(HTML(shown())) if handle else None
+
+
+def _refused(steps: dict[int, Written], count: int) -> str:
+    """The steps that were refused at first, and how it ended with them."""
+    boxes = [_step(index + 1, step, True) for index, step in sorted(steps.items())]
+    mended = sum(step.ok for step in steps.values())
+    told = f"{count} steps: {count - len(steps)} accepted at once, {mended} of the other {len(steps)} mended"
+    return "".join(boxes) + f"<small>{told}</small>"
+
+
 def page(instructions: Sequence[str], steps: Sequence[Written], done: int) -> str:
     """The steps so far as HTML: those `done`, the one in hand, and how many there are to come."""
     boxes = [_step(number, step, number <= done) for number, step in enumerate(steps, 1)]
@@ -60,13 +92,13 @@ def page(instructions: Sequence[str], steps: Sequence[Written], done: int) -> st
 
 def _step(number: int, step: Written, done: bool) -> str:
     state = ("accepted" if step.ok else "failed") if done else "writing"
-    tries = "".join(_try(found, number == len(step.tries) and step.ok) for number, found in enumerate(step.tries, 1))
-    return (f'<div style="{BOX}border-left:4px solid {_INK[state]}"><small style="color:#6b7280">'
-            f"{number}. {html.escape(step.instruction)} — {state}</small>{tries}</div>")
+    tries = "".join(_try(found, place == len(step.tries) and step.ok) for place, found in enumerate(step.tries, 1))
+    return (f'<div style="{BOX}border-left:4px solid {_INK[state]}"><span style="{SMALL}">'
+            f"{number}. {html.escape(step.instruction)} — {state}</span>{tries}</div>")
 
 
 def _try(found: Try, accepted: bool) -> str:
     if accepted:
-        return f'<pre style="{CODE}">{highlight(found.code)}</pre>'
-    return (f'<pre style="{CODE}text-decoration:line-through;opacity:.6">{html.escape(found.code)}</pre>'
-            f'<pre style="{CODE}color:#b91c1c">{html.escape(found.complaint)}</pre>')
+        return f'<pre style="{CODE}margin-top:5px;">{highlight(found.code)}</pre>'
+    return (f'<pre style="{CODE}{_STRUCK}">{html.escape(found.code)}</pre>'
+            f'<pre style="{ERROR}">{html.escape(found.complaint)}</pre>')
