@@ -20,6 +20,7 @@ import mlx.core as mx  # noqa: E402
 import numpy  # noqa: E402
 import torch  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
+from plain_loop import train_plainly
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from scripts import chat, prompts  # noqa: E402
@@ -214,7 +215,6 @@ def test_gradient_checkpointing_changes_no_gradient_even_with_dropout(base: Path
 def test_twenty_steps_of_both_engines_agree(base: Path, data: Path, tmp_path: Path):
     """Same start, rows, order and settings in float32: the losses, and then what the two adapters do to the logits."""
     from peft import PeftModel, get_peft_model_state_dict
-    from transformers import get_cosine_schedule_with_warmup
 
     recipe = replace(PLAIN, iterations=20, save_every=10, warmup=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
     model, config = adapted(base, recipe)
@@ -226,22 +226,7 @@ def test_twenty_steps_of_both_engines_agree(base: Path, data: Path, tmp_path: Pa
     rows = encode_rows(chat.load_tokenizer(base), load_rows(data, "train"), recipe.max_tokens)
     start = to_peft(tmp_path / "start", tmp_path / "start_peft")
     peft = PeftModel.from_pretrained(torch_model(base), start, is_trainable=True).train()
-    weights = [parameter for parameter in peft.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_iterations, recipe.iterations)
-    losses = []
-    for step in batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed):
-        total = sum(sum(rows[index].supervised) for index in step)
-        losses.append(0.0)
-        for index in step:
-            logits = peft(torch.tensor([rows[index].input_ids])).logits[0, :-1]
-            loss = torch.nn.functional.cross_entropy(logits, torch.tensor(rows[index].labels[1:]), reduction="sum") / total
-            loss.backward()
-            losses[-1] += loss.item()
-        torch.nn.utils.clip_grad_norm_(weights, recipe.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+    losses = train_plainly(peft, rows, recipe)
 
     assert [loss for _, loss in metrics["losses"]] == pytest.approx(losses, rel=1e-3)  # seen: 2e-5
     assert losses[-1] < losses[0] - 0.2  # they learn something

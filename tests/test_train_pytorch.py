@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_loop import train_plainly
 from safetensors.torch import load_file
 
 from scripts import chat, prompts
@@ -123,31 +124,15 @@ def load_model(folder: Path):
 
 
 def plain_loop(base: Path, rows: list[Encoded], recipe: Recipe) -> list[float]:
-    """The losses of the recipe written with PyTorch and PEFT alone: one row after the other, nothing left out."""
+    """The losses of the recipe written with PyTorch and PEFT alone, from the seed that the engine starts with."""
     from peft import get_peft_model
-    from transformers import get_cosine_schedule_with_warmup, set_seed
+    from transformers import set_seed
 
     from scripts.lean import lora_config
 
     set_seed(recipe.seed)
     model = get_peft_model(load_model(base), lora_config(4, recipe)).train()
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_iterations, recipe.iterations)
-    losses = []
-    for step in batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed):
-        total = sum(sum(rows[index].supervised) for index in step)
-        losses.append(0.0)
-        for index in step:
-            scores = model(torch.tensor([rows[index].input_ids])).logits[0, :-1]
-            loss = torch.nn.functional.cross_entropy(scores, torch.tensor(rows[index].labels[1:]), reduction="sum") / total
-            loss.backward()
-            losses[-1] += loss.item()
-        torch.nn.utils.clip_grad_norm_(weights, recipe.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-    return losses
+    return train_plainly(model, rows, recipe)
 
 
 LONG = replace(PLAIN, iterations=20, warmup=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
