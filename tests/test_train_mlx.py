@@ -20,7 +20,6 @@ import mlx.core as mx  # noqa: E402
 import numpy  # noqa: E402
 import torch  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
-from plain_loop import train_plainly
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from scripts import chat, prompts  # noqa: E402
@@ -41,6 +40,7 @@ from scripts.mlx_model import (  # noqa: E402
 from scripts.mlx_step import adamw, evaluate, learning_rate, micro_batches, optimiser_step, seeded_layers  # noqa: E402
 from scripts.recipe import PROFILES, Recipe  # noqa: E402
 from scripts.train_mlx import train  # noqa: E402
+from tests.plain_loop import train_plainly
 from utils_ft import ROOT, UserError  # noqa: E402
 
 RECIPE = replace(PROFILES["smoke"].recipe, max_tokens=512, alpha=16)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from plain_loop import train_plainly
 from safetensors.torch import load_file
 
 from scripts import chat, prompts
@@ -28,6 +27,7 @@ from scripts.fuse import fuse
 from scripts.plan import describe, memory, plan, shape
 from scripts.recipe import PROFILES, Recipe
 from scripts.train_pytorch import main, train
+from tests.plain_loop import train_plainly
 from utils_ft import ADAPTERS, LOCAL_MODELS, ROOT, UserError
 
 RECIPE = replace(PROFILES["smoke"].recipe, max_tokens=512, iterations=12, save_every=4, alpha=16)  # with dropout and NEFTune
