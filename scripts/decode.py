@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from scripts.forest import Tree, common
+from scripts.prefixes import PrefixCache
 from utils_ft import UserError
 
 Pick = Callable[[int, Any], int]
@@ -77,18 +79,24 @@ def _logits(model: Any, ids: list[int], positions: list[int], rows: list[int], w
         _WORK.reset(token)
 
 
-def plant(model: Any, tree: Tree) -> Any:
-    """Compute a tree's prompts; the logits behind each, (prompts, vocabulary)."""
+def plant(model: Any, trees: Sequence[Tree], prefixes: PrefixCache | None = None) -> list[Any]:
+    """Compute the prompts of `trees`, but for what `prefixes` knows; for each tree the logits behind its prompts, (prompts, vocabulary)."""
     import torch
 
+    todo = [(index, column) for index, tree in enumerate(trees) for column in tree.recall(prefixes)]
     found = {}
-    for begin in range(0, len(tree.ids), CHUNK):
-        end = min(begin + CHUNK, len(tree.ids))
-        columns = sorted({column for column in tree.last if begin <= column < end})
-        work = [(end - begin, partial(tree.attend_stem, begin=begin, masks={}))]
-        rows = _logits(model, tree.ids[begin:end], tree.positions[begin:end], [column - begin for column in columns], work)
-        found |= dict(zip(columns, rows, strict=True))
-    return torch.stack([found[column] for column in tree.last])
+    for begin in range(0, len(todo), CHUNK):
+        chunk = todo[begin : begin + CHUNK]
+        strips = [(trees[index], [column for _, column in pairs]) for index, pairs in groupby(chunk, lambda pair: pair[0])]
+        work = [(len(columns), partial(tree.attend_stem, columns=columns, masks={})) for tree, columns in strips]
+        ids, positions = ([values(tree)[column] for tree, columns in strips for column in columns]
+                          for values in (lambda tree: tree.ids, lambda tree: tree.positions))
+        wanted = [row for row, (index, column) in enumerate(chunk) if column in trees[index].ends]
+        found |= zip([chunk[row] for row in wanted], _logits(model, ids, positions, wanted, work), strict=True)
+    if prefixes is not None:
+        for tree in trees:
+            tree.remember(prefixes)
+    return [torch.stack([found[index, column] for column in tree.last]) for index, tree in enumerate(trees)]
 
 
 def grow(model: Any, trees: Sequence[Tree], tokens: Sequence[Sequence[int]]) -> Any:
@@ -106,10 +114,12 @@ def grow(model: Any, trees: Sequence[Tree], tokens: Sequence[Sequence[int]]) -> 
 
 
 def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_tokens: int = 160,
-          pick: Pick | None = None, on_done: Callable[[int], None] | None = None) -> list[list[int]]:
+          pick: Pick | None = None, on_done: Callable[[int], None] | None = None,
+          prefixes: PrefixCache | None = None) -> list[list[int]]:
     """What `model` writes after each prompt, greedily or by `pick`, up to an end token (not returned) or the limit.
 
     Trees are planted as branches finish, so that the passes stay full. `on_done` hears how many more prompts are finished.
+    `prefixes` keeps what this call computes for the next one; it belongs to one model.
     """
     written: list[list[int]] = [[] for _ in prompts]
     waiting = deque(packed(prompts))
@@ -135,11 +145,13 @@ def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_
 
     with _attending(model):
         while waiting or growing:
-            while waiting and sum(map(len, fresh)) < BRANCHES:
+            planted: list[tuple[Tree, list[int]]] = []
+            while waiting and sum(map(len, fresh)) + sum(len(group) for _, group in planted) < BRANCHES:
                 group = waiting.popleft()
-                tree = Tree([prompts[index] for index in group], max_new_tokens)
-                growing.append((tree, group))
-                fresh.append(advance(tree, group, plant(model, tree)))
+                planted.append((Tree([prompts[index] for index in group], max_new_tokens), group))
+            growing += planted
+            logits = plant(model, [tree for tree, _ in planted], prefixes)
+            fresh += [advance(*pair, rows) for pair, rows in zip(planted, logits, strict=True)]
             alive = [(pair, tokens) for pair, tokens in zip(growing, fresh, strict=True) if tokens]
             growing, fresh = [pair for pair, _ in alive], [tokens for _, tokens in alive]
             if growing:

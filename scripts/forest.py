@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scripts.prefixes import PrefixCache
+
 BLOCK = 8  # branches whose attention is one product: each sees a part of the stem only
 
 
@@ -18,11 +20,12 @@ class Tree:
     def __init__(self, prompts: Sequence[Sequence[int]], room: int):
         import torch
 
+        self.prompts = prompts
         self.room = room
         self.ids: list[int] = []  # the distinct tokens of all prompts, those that a token follows before it
         self.positions: list[int] = []
         self.lengths = [len(prompt) for prompt in prompts]
-        self.last: list[int] = []  # the column of each prompt's last token
+        self.paths: list[list[int]] = []  # the columns of each prompt
         self.grown = 0  # tokens behind the prompts, the same for all living branches
         self.living = list(range(len(prompts)))
         visible: list[Any] = []
@@ -33,9 +36,11 @@ class Tree:
             columns = columns[:shared] + list(range(start, start + len(prompt) - shared))
             self.ids += prompt[shared:]
             self.positions += range(shared, len(prompt))
-            self.last.append(columns[-1])
+            self.paths.append(columns)
             visible.append((start, torch.tensor(columns[:shared], dtype=torch.long)))
             before = prompt
+        self.last = [path[-1] for path in self.paths]
+        self.ends = set(self.last)
         size = len(self.ids)
         self.sees = torch.ones(size, size, dtype=torch.bool).tril_()  # whether the token of a row attends to that of a column
         for (start, shared), end in zip(visible, [*(start for start, _ in visible[1:]), size], strict=True):
@@ -44,21 +49,48 @@ class Tree:
         self.stem: dict[int, tuple[Any, Any]] = {}  # by layer: keys and values of the prompts, (heads, tokens, width)
         self.twigs: dict[int, tuple[Any, Any]] = {}  # and of what grew, (branches, heads, room, width)
 
-    def attend_stem(self, layer: int, query: Any, key: Any, value: Any, options: dict, begin: int, masks: dict) -> Any:
-        """Attention of the prompt tokens from column `begin` on, whose keys and values are new; all (heads, tokens, width).
+    def recall(self, prefixes: PrefixCache | None) -> list[int]:
+        """Take over the keys and values that `prefixes` knows; the columns that are left to compute, in order.
 
-        `masks` is one dictionary for all layers of a pass: the mask is the same in each, but for its window.
+        The last column of each prompt is always among them: its logits are wanted.
+        """
+        known: set[int] = set()
+        for prompt, path in zip(self.prompts, self.paths, strict=True):
+            found = prefixes.find(prompt) if prefixes is not None else []
+            for number, layers in enumerate(found):
+                columns = path[number * PrefixCache.BLOCK : (number + 1) * PrefixCache.BLOCK]
+                if not known.issuperset(columns):
+                    for layer, (key, value) in layers.items():
+                        keys, values = self._stem(layer, key, value)
+                        keys[:, columns], values[:, columns] = key, value
+                    known.update(columns)
+        return [column for column in range(len(self.ids)) if column not in known or column in self.ends]
+
+    def remember(self, prefixes: PrefixCache) -> None:
+        """Give `prefixes` the keys and values of all prompts."""
+        for prompt, path in zip(self.prompts, self.paths, strict=True):
+            prefixes.keep(prompt, lambda part, path=path: {
+                layer: (keys[:, path[part]], values[:, path[part]]) for layer, (keys, values) in self.stem.items()})
+
+    def _stem(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
+        return _kept(self.stem, layer, key, value, lambda new: (new.shape[0], len(self.ids), new.shape[2]))
+
+    def attend_stem(self, layer: int, query: Any, key: Any, value: Any, options: dict, columns: list[int], masks: dict) -> Any:
+        """Attention of the prompt tokens in `columns`, whose keys and values are new; all (heads, tokens, width).
+
+        Whatever stands before the last of them is there. `masks` is one dictionary for all layers of a pass: the mask is
+        the same in each, but for its window.
         """
         import torch
         from torch.nn.functional import scaled_dot_product_attention
 
-        end = begin + query.shape[1]
-        keys, values = _kept(self.stem, layer, key, value, lambda new: (new.shape[0], len(self.ids), new.shape[2]))
-        keys[:, begin:end], values[:, begin:end] = key, value
+        end = columns[-1] + 1
+        keys, values = self._stem(layer, key, value)
+        keys[:, columns], values[:, columns] = key, value
         keys, values, heads = keys[:, :end], values[:, :end], key.shape[0]
         window = options["window"]
         if window not in masks:
-            mask = self._mask(slice(begin, end), end, window, self.positions[begin:end])
+            mask = self._mask(columns, end, window, [self.positions[column] for column in columns])
             masks[window] = mask.repeat(query.shape[0] // heads, 1).to(query)
         packed_query = query.reshape(heads, -1, query.shape[2])  # query heads that share a key head lie one after another
         if options["softcap"]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scripts import chat
 from scripts.decode import Pick, write
 from scripts.grammar import Grammar
+from scripts.prefixes import PrefixCache
 from scripts.prompts import Message
 from utils_ft import UserError, digest
 
@@ -21,6 +22,7 @@ class Writer:
     """A causal language model, its tokenizer, the tokens that end a turn, the most tokens it may say.
 
     With a `grammar` it can write nothing but one well-formed statement. `temperature` and `seed` are those of `samples`.
+    What conversations have begun with stays in `prefixes`, so that the next turn of each costs little.
     """
 
     model: Any
@@ -30,6 +32,7 @@ class Writer:
     grammar: Grammar | None = None
     temperature: float = 0.8
     seed: int = 0
+    prefixes: PrefixCache = field(default_factory=PrefixCache)
 
     def answers(self, conversations: Sequence[list[Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
         """What the model says next in each conversation, greedily."""
@@ -48,7 +51,8 @@ class Writer:
         self, prompts: list[list[int]], draws: list[Callable[[Any], int]] | None, on_done: Callable[[int], None] | None,
     ) -> list[str]:
         """The answers as text, each token drawn by its prompt's own function; None is greedy."""
-        written = write(self.model, prompts, set(self.ends), self.max_new_tokens, self._pick(draws) if draws else None, on_done)
+        pick = self._pick(draws) if draws else None
+        written = write(self.model, prompts, set(self.ends), self.max_new_tokens, pick, on_done, self.prefixes)
         return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
 
     def _pick(self, draws: list[Callable[[Any], int]]) -> Pick:

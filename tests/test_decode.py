@@ -18,6 +18,7 @@ from scripts import decode
 from scripts.base_models import _smoke_model
 from scripts.decode import packed, write
 from scripts.forest import Tree
+from scripts.prefixes import PrefixCache
 from utils_ft import UserError
 
 ENDS = set(range(3, 20))
@@ -161,3 +162,42 @@ def test_the_numbers_of_the_hook_are_those_of_the_prompts(smoke) -> None:  # noq
     prompts = texts(9, *range(30, 60))
     written = write(smoke, prompts, set(), 2, partial(lambda number, logits: 60 + number))
     assert written == [[60 + number] * 2 for number in range(30)]
+
+
+def computed(monkeypatch) -> list[int]:  # noqa: ANN001
+    """The sizes of the passes from now on."""
+    sizes: list[int] = []
+    own = decode._logits
+    monkeypatch.setattr(decode, "_logits", lambda model, ids, *rest: sizes.append(len(ids)) or own(model, ids, *rest))
+    return sizes
+
+
+@pytest.mark.parametrize("limit", [2**31, 100_000], ids=["all is kept", "little is kept"])
+def test_conversations_that_grow_are_not_computed_again(smoke, monkeypatch, limit: int) -> None:  # noqa: ANN001
+    prefixes = PrefixCache(limit)
+    conversations = texts(9, 300, 310, 40, 5)
+    [same, other] = texts(10, 33, 70)
+    conversations += [conversations[0][:200] + same, conversations[0][:200] + other]
+    for turn in texts(11, 50, 7, 31):
+        expected = [alone(smoke, prompt, ENDS, 8) for prompt in conversations]
+        assert write(smoke, conversations, ENDS, 8, prefixes=prefixes) == expected
+        assert prefixes.size <= limit
+        conversations = [prompt + turn for prompt in conversations]
+    sizes = computed(monkeypatch)
+    write(smoke, conversations, ENDS, 1, prefixes=prefixes)
+    most = sum(31 + PrefixCache.BLOCK for _ in conversations)
+    assert sum(sizes) <= most if limit == 2**31 else sum(sizes) > most
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_is_kept_serves_models_with_other_attention(kind: str) -> None:
+    model, prefixes = louder(MODELS[kind]()), PrefixCache()
+    for prompt in ([trunk := texts(12, 90)[0]], [trunk + [77, 78], trunk[:50]]):
+        assert write(model, prompt, {5}, 10, prefixes=prefixes) == [alone(model, ids, {5}, 10) for ids in prompt]
+    assert prefixes.find(trunk) and not prefixes.find(texts(13, 90)[0])
+
+
+def test_small_prompts_share_a_pass(smoke, monkeypatch) -> None:  # noqa: ANN001
+    sizes = computed(monkeypatch)
+    write(smoke, texts(14, *[300] * 8), ENDS, 1)
+    assert sizes == [256] * 9 + [96]
