@@ -13,7 +13,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -138,15 +138,26 @@ def evaluate_once(
     """Like `evaluate`, kept in `out`: the same model, problems and settings are not scored a second time."""
     settings = {"parts": list(parts), "k": list(ks), "samples": samples, "temperature": temperature, "grammar": grammar,
                 "max_new_tokens": max_new_tokens, "seed": seed}
+
+    def score() -> dict:
+        writer = load_writer(model, adapter, max_new_tokens, grammar, temperature, seed)
+        return evaluate(writer, problems, parts, ks, seed, samples)
+
+    return once(out, model, adapter, problems, settings, score)
+
+
+def once(
+    out: Path, model: Path, adapter: Path | None, problems: Sequence[Problem], settings: dict, score: Callable[[], dict],
+) -> dict:
+    """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings."""
     identity = digest(_weights(model), _weights(adapter) if adapter else "", json.dumps(settings),
                       *(text for problem in problems for text in (problem.id, problem.description, *problem.instances.values())),
                       *(step.instruction + step.code for problem in problems for step in problem.encoding.steps))
     if (kept := _kept(out)).get("identity") == identity:
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
-    writer = load_writer(model, adapter, max_new_tokens, grammar, temperature, seed)
     result = {"identity": identity, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
-              "settings": settings, **evaluate(writer, problems, parts, ks, seed, samples)}
+              "settings": settings, **score()}
     write_json(out, result)
     return result
 

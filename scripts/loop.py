@@ -2,6 +2,7 @@
 
 A step counts as accepted when the solver has nothing against it in its context. Of several samples the solver keeps
 what it gets furthest with, and of those the one whose answer sets most of them share; the greedy one counts first.
+Where a repair changes nothing, samples are drawn even if one answer would do: the greedy one would be the same again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scripts.writer import Writer
 
 NO_CODE = "error: there is no code"
 VOTE_SETS = 256  # answer sets at the most by which two samples are compared
+OTHERS = 4  # samples in place of a repair that changes nothing
 SOLVE_SECONDS = 0.5  # processor time to find an answer set; a program that needs longer counts as satisfiable
 
 
@@ -126,11 +128,15 @@ def write_steps(
             asked = [ask.messages for ask in asks]
         outputs = drafts if drafts and not attempt else writer.answers(asked, None if attempt else on_done)
         tries = check([asks[index] for index in failing], outputs, solver)
-        if samples > 1:
-            tries = _best(writer, [asks[index] for index in failing], asked, tries, samples - 1, solver)
+        unchanged = [attempt > 0 and found.code == written[index].code for index, found in zip(failing, tries, strict=True)]
+        again = [place for place, same in enumerate(unchanged) if samples > 1 or same]
+        best = _best(writer, [asks[failing[place]] for place in again], [asked[place] for place in again],
+                     [tries[place] for place in again], [unchanged[place] for place in again], samples - 1 or OTHERS, solver)
+        for place, found in zip(again, best, strict=True):
+            tries[place] = found
         still = []
         for index, found in zip(failing, tries, strict=True):
-            stuck = attempt and found.code == written[index].code  # the same question would get the same answer again
+            stuck = attempt and found.code == written[index].code  # the samples are no better
             written[index].tries.append(found)
             if on_try:
                 on_try(index, written[index])
@@ -143,18 +149,25 @@ def write_steps(
 
 
 def _best(
-    writer: Writer, asks: Sequence[Ask], asked: Sequence[list[prompts.Message]], tries: list[Try], count: int, solver: Solver,
+    writer: Writer, asks: Sequence[Ask], asked: Sequence[list[prompts.Message]], tries: Sequence[Try], unchanged: Sequence[bool],
+    count: int, solver: Solver,
 ) -> list[Try]:
     """In place of each try the best of it and `count` samples more: what the solver gets furthest with, by a vote.
 
-    Of those that get equally far, the largest group that means the same wins (Shi et al., 2022, vote by execution).
+    Of those that get equally far, the largest group that means the same wins (Shi et al., 2022, vote by execution); of
+    equally large ones the try itself, but anything else where it is `unchanged`, a repair that repeats what it repairs.
     """
+    if not asks:
+        return []
     sampled = [text for texts in writer.samples(asked, count) for text in texts]
     checked = check([ask for ask in asks for _ in range(count)], sampled, solver)
     groups = []
     for index, greedy in enumerate(tries):
         found = [greedy, *checked[index * count : (index + 1) * count]]
-        groups.append([each for each in found if each.rank == max(other.rank for other in found)])
+        top = [each for each in found if each.rank == max(other.rank for other in found)]
+        if unchanged[index]:
+            top = [each for each in top if each.code != greedy.code] or [greedy]
+        groups.append(top)
     meanings = _meanings(asks, groups, solver)
     return [_most_agreed(group, [meanings.get((ask.context, found.code), found.code) for found in group])
             for ask, group in zip(asks, groups, strict=True)]

@@ -2,8 +2,8 @@
 
     python -m scripts.study --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 80]
 
-Every arm takes the same number of optimiser steps of the same size from the same converted rows, and differs from the
-reference in one thing. What is done is kept: a study that was cut short goes on, and more seeds can be added later.
+Every arm takes the same number of optimiser steps of the same size from the same converted problems, and differs from the
+reference in one thing. What is done is kept: a study that was cut short goes on, and arms and seeds can be added later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.benchmarks import Problem, families_apart
 from scripts.checkpoints import choose
 from scripts.data_converter import Row, convert_folder, to_jsonl
 from scripts.dataset import load_rows
-from scripts.evaluate import evaluate_once, held_out, score_repairs
+from scripts.evaluate import evaluate_once, held_out, once, score_repairs
 from scripts.judge import Item, Judge, judges_of
 from scripts.recipe import Profile, Recipe
 from scripts.recipe import profile as profile_named
@@ -37,11 +37,12 @@ EVERY_LAYER = 10_000  # more than any model has: the recipe takes what there is
 
 @dataclass(frozen=True)
 class Arm:
-    """One training: which rows it keeps, how it changes them, and what of the recipe is another."""
+    """One training: how its rows are converted, which of them it keeps, and what of the recipe is another."""
 
     question: str
     keeps: Callable[[dict[str, Any]], bool] = lambda meta: True
     recipe: dict[str, Any] = field(default_factory=dict)
+    convert: dict[str, Any] = field(default_factory=dict)
     whole: bool = False  # the program in one turn instead of step by step
 
 
@@ -51,7 +52,7 @@ def _is(name: str, value: object) -> Callable[[dict[str, Any]], bool]:
 
 ARMS = {
     "reference": Arm("everything that the recipe has"),
-    "no_vocabulary": Arm("problems keep their own predicate names", lambda meta: not meta.get("vocabulary")),
+    "no_vocabulary": Arm("problems keep their own predicate names", convert={"vocabularies": 0}),
     "no_renaming": Arm("variables keep their names", _is("naming", "original")),
     "no_noise": Arm("instructions keep case and punctuation", _is("noise", False)),
     "no_repair": Arm("conversations only", _is("kind", "conversation")),
@@ -96,8 +97,11 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
     Everything lies in `out/<arm>-<seed>`, and nothing is made twice.
     """
     arm, folder = ARMS[name], out / f"{name}-{seed}"
-    write_text(folder / "train.jsonl", to_jsonl(rows_of(arm, load_rows(out, "train"))))
-    write_text(folder / "valid.jsonl", read_text(out / "valid.jsonl"))
+    rows = out / ("rows" if not arm.convert else f"rows-{name}")
+    if not (rows / "train.jsonl").exists():
+        convert_folder(out=rows, profile=chosen.name, **arm.convert)
+    write_text(folder / "train.jsonl", to_jsonl(rows_of(arm, load_rows(rows, "train"))))
+    write_text(folder / "valid.jsonl", read_text(rows / "valid.jsonl"))
     metrics = train(chosen.model_type, recipe.with_(seed=seed, **arm.recipe), folder, run=folder / "run")
     model, adapter = base_model(chosen.model_type), choose(folder / "run", "last").path
     score = _evaluate_whole if arm.whole else evaluate_once
@@ -109,14 +113,14 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
 
 def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts: Sequence[str], adapter: Path, tokens: int) -> dict:
     """Like `evaluate_once`, for a model that was taught to write programs in one turn."""
-    if out.exists():
-        return json.loads(read_text(out))
-    writer = load_writer(model, adapter, WHOLE * tokens)
-    with Solver() as solver:
-        judges = judges_of(problems, solver)
-        result = summary([*score_whole(writer, judges), *score_repairs(writer, judges)], families_apart(problems))
-    write_json(out, result)
-    return result
+
+    def score() -> dict:
+        writer = load_writer(model, adapter, WHOLE * tokens)
+        with Solver() as solver:
+            judges = judges_of(problems, solver)
+            return summary([*score_whole(writer, judges), *score_repairs(writer, judges)], families_apart(problems))
+
+    return once(out, model, adapter, problems, {"whole": True, "max_new_tokens": WHOLE * tokens}, score)
 
 
 # --- the table --------------------------------------------------------------------------------------------------
@@ -155,22 +159,25 @@ def study(
     out: Path, arms: Sequence[str] = tuple(ARMS), seeds: Sequence[int] = (0,), profile: str | None = None, max_steps: int | None = None,
     problems: int | None = None,
 ) -> Any:
-    """Run every arm with every seed, a seed after the other, and return the table; `out/study.json` is kept up to date.
+    """Run every arm with every seed, a seed after the other, and return the table of all arms that `out/study.json` has.
 
-    `problems` limits how many test problems are scored.
+    `problems` limits how many test problems are scored. UserError where `out` holds a study of other settings.
     """
     chosen = profile_named(profile)
     recipe = chosen.recipe.with_(iterations=max_steps)
-    if not (out / "train.jsonl").exists():
-        convert_folder(out=out, profile=chosen.name)
     scored = held_out(limit=problems)
-    results: dict[str, list[dict]] = {}
+    settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored]}
+    file = out / "study.json"
+    kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
+    if {name: kept.get(name) for name in settings} != settings:
+        raise UserError("this folder holds a study of another profile, recipe or set of problems", where=file,
+                        remedy="name another folder with --out")
     for seed in seeds:
         for name in arms:
             print(f"{name}, seed {seed}", flush=True)
-            results.setdefault(name, []).append(run_arm(name, seed, out, chosen, recipe, scored))
-            write_json(out / "study.json", {"recipe": asdict(recipe), "seeds": list(seeds), "arms": results})
-    return table(results)
+            kept["arms"].setdefault(name, {})[str(seed)] = run_arm(name, seed, out, chosen, recipe, scored)
+            write_json(file, kept)
+    return table({name: list(kept["arms"][name].values()) for name in ARMS if name in kept["arms"]})
 
 
 def main(

@@ -38,6 +38,9 @@ class Scripted:
             on_done(len(conversations))
         return [self._answer(messages) for messages in conversations]
 
+    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        return [[text] * count for text in self.answers(conversations)]
+
     def _answer(self, messages: list[prompts.Message]) -> str:
         text = messages[-1]["content"]
         if messages[0]["content"] == prompts.REPAIR_PERSONA:

@@ -18,7 +18,7 @@ from scripts.base_models import _smoke_model
 from scripts.benchmarks import read_problems
 from scripts.data_converter import convert
 from scripts.generate import Task, program_text, write_programs
-from scripts.loop import Ask, Written, check, has_code, write_steps
+from scripts.loop import OTHERS, Ask, Written, check, has_code, write_steps
 from scripts.writer import load_writer
 from utils_ft import ROOT, UserError
 
@@ -112,14 +112,23 @@ def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
     assert [step.after(k).code for k in range(5)] == ["a :- b", "a :- c", "a.", "a.", "a."]
 
 
-def test_the_same_answer_again_ends_the_repairs(solver: Solver) -> None:
-    writer = Scripted({"Do.": ["a :- b", "a :- c", "a :- c", "a."]})
-    [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 9, solver)
-    assert not step.ok and len(step.tries) == 3
+def test_a_repair_that_changes_nothing_is_drawn_and_the_same_again_ends_it(solver: Solver) -> None:
+    def write(*drawn: str) -> Written:
+        writer = Scripted({"Do.": ["a :- b", "a :- c", "a :- c", "a :- d", "a :- d", "b."]}, {"Do.": list(drawn)})
+        [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 9, solver)
+        assert set(writer.sampled) == {("Do.", OTHERS)}, "drawn only where the greedy answer is no news"
+        return step
+
+    repaired = write("a :- c", "a(X).", "a.", "p(")
+    assert repaired.ok and [found.code for found in repaired.tries] == ["a :- b", "a :- c", "a."]
+    stuck = write(*["a :- c"] * OTHERS)
+    assert not stuck.ok and [found.code for found in stuck.tries] == ["a :- b", "a :- c", "a :- c"]
+    other = write("a :- x", "a :- y", "a :- z", "a :- c")
+    assert [found.code for found in other.tries] == ["a :- b", "a :- c", "a :- x", "a :- d", "a :- x", "b."], "as bad, but no repetition"
 
 
 def test_a_failed_step_spoils_no_later_one(solver: Solver) -> None:
-    writer = scripted([GOLD[0]], ["p(X) :- "] * 3, [GOLD[2]])
+    writer = scripted([GOLD[0]], ["p(X) :- ", "p(Y) :- ", "p(Z) :- "], [GOLD[2]])
     [steps] = write_programs(writer, [TASK], 2, solver)
     assert [step.ok for step in steps] == [True, False, True]
 
@@ -282,11 +291,11 @@ def test_a_persons_mistake_ends_in_one_message_and_exit_code_2(smoke: Path, tmp_
 
 def test_the_studio_draws_every_try_and_returns_the_program(solver: Solver) -> None:
     pages: list[str] = []
-    writer = scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2"] * 2)
+    writer = scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"])
     text = studio.write(writer, DESCRIPTION, "\n".join(INSTRUCTIONS), FACTS, k=1)
     assert solver.check(text).passes and GOLD[1] in text
     steps: list[Written] = []
-    write_programs(scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2"] * 2), [TASK], 1, solver,
+    write_programs(scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"]), [TASK], 1, solver,
                    on_try=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
                    on_step=lambda _, step: steps.append(step))
     assert len(pages) == 5 and "&lt;wrong&gt;" in pages[1] and "line-through" in pages[2] and "accepted" in pages[2]

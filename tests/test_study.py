@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from scripts import prompts, study
 from scripts.asp_solver import Solver
 from scripts.benchmarks import read_problems
 from scripts.judge import judges_of
+from scripts.recipe import PROFILES
 from utils_ft import BENCHMARKS, UserError
 
 
@@ -21,7 +22,7 @@ def a_row(**meta: object) -> dict:
 
 
 @pytest.mark.parametrize(("arm", "meta"), [
-    ("no_vocabulary", {"vocabulary": {"a": "b"}}), ("no_renaming", {"naming": "canonical"}), ("no_noise", {"noise": True}),
+    ("no_renaming", {"naming": "canonical"}), ("no_noise", {"noise": True}),
     ("no_repair", {"kind": "repair"}), ("no_paraphrases", {"style": "academic"}),
 ])
 def test_an_arm_leaves_out_the_rows_it_is_named_after(arm: str, meta: dict) -> None:
@@ -71,8 +72,26 @@ def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path) -> None:
     n = table["steps"][0]
     assert list(table["steps"]) == [n, n] and n > 2
     kept = json.loads((tmp_path / "study.json").read_text())
-    assert [run["steps"]["n"] for runs in kept["arms"].values() for run in runs] == [n, n]
+    assert [run["steps"]["n"] for runs in kept["arms"].values() for run in runs.values()] == [n, n]
     before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*-0/**/*.safetensors")}
     more = study.study(tmp_path, ("no_repair",), (0, 1), "smoke", 2, problems=1)
-    assert list(more["seeds"]) == [2] and list(more["steps"]) == [2 * n]
+    assert list(more["arm"]) == ["no_repair", "whole_program"], "what was done before is in the table too"
+    assert list(more["seeds"]) == [2, 1] and list(more["steps"]) == [2 * n, n]
     assert before and {file: file.stat().st_mtime_ns for file in before} == before, "the first seed was not trained again"
+    with pytest.raises(UserError, match="another profile, recipe"):
+        study.study(tmp_path, ("no_repair",), (0,), "smoke", 3, problems=1)
+
+
+def test_the_arm_without_vocabularies_converts_for_itself(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+    """As many conversations of each problem, but all in the problem's own names."""
+    chosen = replace(PROFILES["smoke"], conversations=3, problems=6, vocabularies=2)
+    monkeypatch.setitem(PROFILES, "smoke", chosen)
+    study.study(tmp_path, ("reference", "no_vocabulary"), (0,), "smoke", 1, problems=1)
+
+    def conversations(name: str) -> list[dict]:
+        rows = [json.loads(line) for line in (tmp_path / f"{name}-0" / "train.jsonl").read_text().splitlines()]
+        return [row["meta"] for row in rows if row["meta"]["kind"] == "conversation"]
+
+    told, untold = conversations("reference"), conversations("no_vocabulary")
+    assert len(told) == len(untold) > 0
+    assert any(meta.get("vocabulary") for meta in told) and not any(meta.get("vocabulary") for meta in untold)
