@@ -2,8 +2,8 @@
 
     python -m scripts.data_converter --benchmarks data/benchmarks --out data --seed 0
 
-Two kinds of rows: conversations (a problem step by step, in several styles, namings and noise) and independent
-repair turns. Each carries a proof: renamed programs have the answer sets of the original, a repair's message is what
+Two kinds of rows: conversations (a problem step by step, in several styles, namings, noise and vocabularies) and
+independent repair turns. Each carries a proof: renamed programs have the answer sets of the original, a repair's message is what
 clingo prints for that code in its context, its fix is accepted. Same input and seed, same bytes.
 """
 
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice, product
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import cycle, islice, product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,7 +30,7 @@ from scripts.dataset import counts, encode_rows
 from scripts.feedback import complaint, context_of
 from scripts.paraphrases import load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
-from scripts.vocabulary import renamed, retell
+from scripts.vocabulary import in_code, in_prose, renamed, retell
 from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
 
 SPLITS = ("train", "valid", "test")
@@ -76,43 +77,94 @@ class Variant:
 # --- variants ---------------------------------------------------------------------------------------------------
 
 
-def variants(problem: Problem, solver: Solver, gold: list[Outcome], report: Report) -> dict[str, Variant]:
-    """The problem under each naming whose renaming is proved: same trees, nothing merged, same answer sets."""
+def variant_of(problem: Problem) -> Variant:
+    """The problem with its own variables."""
     encoding = problem.encoding
-    steps = tuple((step.instruction, step.code) for step in encoding.instructed)
-    result = {"original": Variant("original", encoding.given, steps)}
-    if encoding.given and compare(gold, solve(problem, result["original"].program, solver)).relation is not Relation.EQUAL:
-        report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
-        return {}
-    for pool in POOLS:
-        renamed = [rename(instruction, code, pool) for instruction, code in steps]
-        if not all(same_up_to(new.names, code, new.code) for new, (_, code) in zip(renamed, steps, strict=True)):
-            report.dropped[f"renaming {pool}: not the same tree"] += 1
-            continue
-        variant = Variant(pool, encoding.given, tuple((new.instruction, new.code) for new in renamed), tuple(new.names for new in renamed))
-        relation = compare(gold, solve(problem, variant.program, solver)).relation
+    return Variant("original", encoding.given, tuple((step.instruction, step.code) for step in encoding.instructed))
+
+
+@dataclass
+class Telling:
+    """A problem in one vocabulary, under the namings of its variables that are asked for and proved.
+
+    `names` maps its own predicates to those told, {} where they are the same; `gold` are its outcomes on its instances;
+    `source` is the problem in its own vocabulary, where this is another.
+    """
+
+    problem: Problem
+    names: dict[str, str]
+    gold: list[Outcome]
+    solver: Solver
+    report: Report
+    namings: tuple[str, ...] = NAMINGS
+    source: Telling | None = None
+    _variants: dict[str, Variant] = field(default_factory=dict)
+
+    @cached_property
+    def original(self) -> Variant:
+        return variant_of(self.problem)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What every row of it says of its origin."""
+        return {"problem": self.problem.name, "family": self.problem.family} | ({"vocabulary": self.names} if self.names else {})
+
+    def variant(self, naming: str) -> Variant:
+        """The problem under `naming` if its renaming is proved: same trees, nothing merged, same answer sets; else as it is."""
+        if naming not in self._variants:
+            self._variants[naming] = (self._renamed(naming) if naming in POOLS else None) or self.original
+        return self._variants[naming]
+
+    def _renamed(self, pool: str) -> Variant | None:
+        variant = self._retold(pool) if self.source else self._same_trees(pool)
+        if variant is None:
+            return None
+        relation = compare(self.gold, solve(self.problem, variant.program, self.solver)).relation
         if relation is not Relation.EQUAL:
-            report.dropped[f"renaming {pool}: answer sets {relation}"] += 1
-            continue
-        report.proofs["renamings with the same trees and answer sets"] += 1
-        result[pool] = variant
-    return result
+            self.report.dropped[f"renaming {pool}: answer sets {relation}"] += 1
+            return None
+        self.report.proofs["renamings with the same trees and answer sets"] += 1
+        return variant
+
+    def _same_trees(self, pool: str) -> Variant | None:
+        """The problem with its variables renamed, if that is all that is changed."""
+        found = [rename(instruction, code, pool) for instruction, code in self.original.steps]
+        if not all(same_up_to(new.names, code, new.code) for new, (_, code) in zip(found, self.original.steps, strict=True)):
+            self.report.dropped[f"renaming {pool}: not the same tree"] += 1
+            return None
+        return Variant(pool, self.original.given, tuple((new.instruction, new.code) for new in found), tuple(new.names for new in found))
+
+    def _retold(self, pool: str) -> Variant | None:
+        """The source under `pool`, its predicates renamed: which of the two comes first makes no difference."""
+        renamed = self.source.variant(pool)
+        steps = tuple((in_prose(instruction, self.names), in_code(code, self.names)) for instruction, code in renamed.steps)
+        return Variant(pool, self.original.given, steps, renamed.names) if renamed.naming == pool else None
 
 
-def tellings(
-    problem: Problem, count: int, rng: Random, solver: Solver, gold: list[Outcome], report: Report,
-) -> Iterator[tuple[Problem, dict[str, str]]]:
-    """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names."""
-    yield problem, {}
+def tellings(problem: Problem, count: int, rng: Random, solver: Solver, report: Report) -> list[Telling]:
+    """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names.
+
+    Empty where its code without instructions cannot stand before the rest. UserError where an instance has no outcome.
+    """
+    gold = solve(problem, problem.encoding.program, solver)
+    if failing := next((outcome for outcome in gold if outcome.answer_sets is None), None):
+        raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
+                        remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
+    own = Telling(problem, {}, gold, solver, report)
+    if own.original.given and compare(gold, solve(problem, own.original.program, solver)).relation is not Relation.EQUAL:
+        report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
+        return []
+    result = [own]
     for _ in range(count):
         retold, names = retell(problem, rng)
         found = solve(retold, retold.encoding.program, solver)
         pairs = zip(gold, found, strict=True)
         if all(new.answer_sets is not None and renamed(old.answer_sets, names) == new.answer_sets for old, new in pairs):
             report.proofs["vocabularies with the same answer sets up to the names"] += 1
-            yield retold, names
+            result.append(Telling(retold, names, found, solver, report, source=own))
         else:
             report.dropped["vocabulary: other answer sets"] += 1
+    return result
 
 
 def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
@@ -124,29 +176,29 @@ def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
 
 
 def conversation_rows(
-    problem: Problem, named: dict[str, Variant], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
+    told: Sequence[Telling], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
 ) -> Iterator[Row]:
-    """Up to `limit` conversations: the original first, then a draw over styles, namings and noise.
+    """Up to `limit` conversations of a problem: as it is first, then a draw over styles, namings and noise, each in its turn
+    of the vocabularies.
 
     `wordings` has, by style, paraphrases of instructions where somebody made them.
     """
-    descriptions = problem.descriptions()
-    combinations = list(product(descriptions, named, (False, True)))
-    first, rest = combinations[0], combinations[1:]
+    first, *rest = product(told[0].problem.descriptions(), told[0].namings, (False, True))
     quiet = [combination for combination in rest if not combination[2]]
     loud = [combination for combination in rest if combination[2]]
     rng.shuffle(quiet)
     rng.shuffle(loud)
     noisy_rows = min(len(loud), round(limit * NOISE_SHARE))
-    for style, naming, noise in [first, *quiet[: max(0, limit - 1 - noisy_rows)], *loud[:noisy_rows]][:limit]:
-        variant = named[naming]
-        told = _told(named["original"], variant, (wordings or {}).get(style, {}))
+    drawn = [first, *quiet[: max(0, limit - 1 - noisy_rows)], *loud[:noisy_rows]][:limit]
+    for (style, naming, noise), telling in zip(drawn, cycle(told), strict=False):
+        variant = telling.variant(naming)
+        instructions = _told(telling.original, variant, (wordings or {}).get(style, {}))
         steps = [(noisy(instruction) or instruction if noise else instruction, code)
-                 for instruction, (_, code) in zip(told, variant.steps, strict=True)]
+                 for instruction, (_, code) in zip(instructions, variant.steps, strict=True)]
+        description = prompts.describe(telling.problem.descriptions()[style], variant.given)
         yield {
-            "messages": prompts.conversation(prompts.describe(descriptions[style], variant.given), steps),
-            "meta": {"problem": problem.name, "family": problem.family, "kind": "conversation",
-                     "style": style, "naming": naming, "noise": noise},
+            "messages": prompts.conversation(description, steps),
+            "meta": telling.meta | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": noise},
         }
 
 
@@ -174,44 +226,42 @@ class _Candidate:
     fixed: str
 
 
-def repair_rows(problem: Problem, named: dict[str, Variant], limit: int, rng: Random, solver: Solver, report: Report) -> list[Row]:
+def repair_rows(telling: Telling, limit: int, rng: Random) -> list[Row]:
     """Up to `limit` repair turns, each with the message that the solver really gives."""
-    candidates = _candidates(problem, named, limit, rng)
+    candidates = _candidates(telling, limit, rng)
     rows: list[Row] = []
     while len(rows) < limit and (part := list(islice(candidates, limit - len(rows)))):
-        rows += _proved(part, problem, named, solver, report)
+        rows += _proved(part, telling)
     return rows
 
 
-def _proved(
-    candidates: list[_Candidate], problem: Problem, named: dict[str, Variant], solver: Solver, report: Report,
-) -> Iterator[Row]:
+def _proved(candidates: list[_Candidate], telling: Telling) -> Iterator[Row]:
     """The rows of those candidates that the solver confirms, in order."""
     requests = [
         # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
         Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
         for c in candidates for solve in [c.corruption == "wrong meaning"] for code in (c.broken, c.fixed)
     ]
-    outcomes = list(solver.run(requests))
+    outcomes = list(telling.solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
         kind, error, why = _judge(candidate, broken, fixed)
         if why:
-            report.dropped[f"{candidate.corruption}: {why}"] += 1
+            telling.report.dropped[f"{candidate.corruption}: {why}"] += 1
             continue
-        report.proofs["messages reproduced by the solver, fixes accepted"] += 1
-        variant = named[candidate.naming]
+        telling.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
+        variant = telling.variant(candidate.naming)
         instruction = variant.steps[candidate.step][0]
         messages = prompts.repair(instruction, candidate.broken, error)
         yield {
             "messages": [*messages, prompts.answer(candidate.fixed)],
-            "meta": {"problem": problem.name, "family": problem.family, "kind": "repair", "style": "original",
-                     "naming": candidate.naming, "noise": False, "corruption": kind, "broken": candidate.broken,
-                     "error": error, "fixed": candidate.fixed, "context": candidate.context,
-                     "instance": candidate.instance, "step": candidate.step},
+            "meta": telling.meta | {
+                "kind": "repair", "style": "original", "naming": candidate.naming, "noise": False, "corruption": kind,
+                "broken": candidate.broken, "error": error, "fixed": candidate.fixed, "context": candidate.context,
+                "instance": candidate.instance, "step": candidate.step},
         }
 
 
-def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Random) -> Iterator[_Candidate]:
+def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[_Candidate]:
     """Corrupted steps to try, four for each row wanted, no two the same.
 
     The class is drawn first, by its weight, and then a step that admits it: else the classes that apply everywhere would
@@ -223,8 +273,8 @@ def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Ra
         if len(seen) == 4 * limit:
             break
         corruption = rng.choices(classes, weights)[0]
-        naming, instance = rng.choice(list(named)), rng.choice(list(problem.instances))
-        variant = named[naming]
+        naming, instance = rng.choice(telling.namings), rng.choice(list(telling.problem.instances))
+        variant = telling.variant(naming)
         for step in rng.sample(range(len(variant.steps)), len(variant.steps)):
             code = variant.steps[step][1]
             broken = CORRUPTIONS[corruption][1](code, rng)
@@ -233,8 +283,8 @@ def _candidates(problem: Problem, named: dict[str, Variant], limit: int, rng: Ra
         else:
             continue
         seen.add((naming, step, broken))
-        context = context_of(problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
-        yield _Candidate(corruption, naming, step, instance, context, broken, code)
+        context = context_of(telling.problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
+        yield _Candidate(corruption, variant.naming, step, instance, context, broken, code)
 
 
 def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:
@@ -285,16 +335,15 @@ def convert(
             if not problem.encoding.instructed:
                 report.dropped["problem: no statement has an instruction"] += 1
                 continue
-            gold = solve(problem, problem.encoding.program, solver)
-            if failing := next((o for o in gold if o.answer_sets is None), None):
-                raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
-                                line=None, remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
+            told = tellings(problem, vocabularies if split == "train" else 0, rng, solver, report)
+            if split != "train":
+                told = [replace(telling, namings=("original",)) for telling in told]
             made: list[Row] = []
-            others = vocabularies if split == "train" else 0
-            for telling, names in tellings(problem, others, rng, solver, gold, report):
-                share = [limit - others * (limit // (others + 1)) if telling is problem else limit // (others + 1)
-                         for limit in (conversations if split == "train" else 1, repairs)]
-                made += _rows_of(telling, names, split, share, rng, solver, report, wordings and wordings(problem))
+            if told:
+                made += conversation_rows(told, conversations if split == "train" else 1, rng, wordings and wordings(problem))
+            for place, telling in enumerate(told):
+                share = repairs // len(told) + (place < repairs % len(told))
+                made += repair_rows(telling, share, rng)
             for row in made:
                 row["meta"]["split"] = split
                 fingerprint = digest(json.dumps(row["messages"]))
@@ -305,24 +354,6 @@ def convert(
                 rows[split].append(row)
                 report.rows[tuple(row["meta"].get(name, "") for name in ("split", "kind", "style", "naming", "noise", "corruption"))] += 1
     return rows, report
-
-
-def _rows_of(
-    telling: Problem, names: dict[str, str], split: str, share: list[int], rng: Random, solver: Solver, report: Report,
-    wordings: dict[str, dict[str, str]] | None,
-) -> Iterator[Row]:
-    """The rows of a problem in one vocabulary: up to `share` conversations and repairs."""
-    gold = solve(telling, telling.encoding.program, solver)
-    named = variants(telling, solver, gold, report)
-    if not named:
-        return
-    if split != "train":
-        named = {"original": named["original"]}
-    told = conversation_rows(telling, named, share[0], rng, wordings)
-    for row in (*told, *repair_rows(telling, named, share[1], rng, solver, report)):
-        if names:
-            row["meta"]["vocabulary"] = names
-        yield row
 
 
 def to_jsonl(rows: Iterable[Row]) -> str:

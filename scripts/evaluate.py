@@ -25,7 +25,7 @@ from scripts.adapter_formats import to_peft
 from scripts.asp_solver import Solver
 from scripts.base_models import base_model
 from scripts.benchmarks import Problem, families_apart, read_problems, split_of
-from scripts.data_converter import Report, repair_rows
+from scripts.data_converter import Report, Telling, repair_rows
 from scripts.generate import Task, program_text, write_programs
 from scripts.judge import Item, Judge, judges_of
 from scripts.loop import Ask, check, is_satisfiable, write_steps
@@ -74,7 +74,8 @@ def score_repairs(writer: Writer, judges: Sequence[Judge], seed: int = 0, limit:
     asks, where = [], []
     for judge in judges:
         rng = Random(digest("evaluate", str(seed), judge.problem.id))
-        for row in repair_rows(judge.problem, {"original": judge.variant}, limit, rng, judge.solver, Report()):
+        told = Telling(judge.problem, {}, judge.gold, judge.solver, Report(), ("original",))
+        for row in repair_rows(told, limit, rng):
             messages, meta = row["messages"][:-1], row["meta"]
             asks.append(Ask(messages, messages[-1]["content"], meta["context"], meta["corruption"] == "unsatisfiable"))
             where.append((judge, meta))

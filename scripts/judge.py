@@ -14,7 +14,7 @@ from scripts import prompts
 from scripts.asp_solver import Comparison, Outcome, Relation, Request, Solver, Verdict, compare
 from scripts.benchmarks import Problem
 from scripts.constructs import constructs
-from scripts.data_converter import Variant
+from scripts.data_converter import variant_of
 from scripts.feedback import context_of
 from scripts.loop import NO_CODE, Ask, has_code
 from utils_ft import UserError, show_path
@@ -51,7 +51,7 @@ class Judge:
     def __init__(self, problem: Problem, solver: Solver):
         self.problem, self.solver = problem, solver
         self.steps = problem.encoding.instructed
-        self.variant = Variant("original", problem.encoding.given, tuple((s.instruction, s.code) for s in self.steps))
+        self.variant = variant_of(problem)
         self.instances = list(problem.instances.values())
         self._compared = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
         # A person gives an instance that has a solution, so the loop gets one that is not named `unsat`.

@@ -70,7 +70,7 @@ class Profile:
     data: Path = DATA
     conversations: int = 10  # a problem, at the most
     repairs: int = 8  # a problem, at the most
-    vocabularies: int = 0  # a problem is retold in, its predicates renamed everywhere
+    vocabularies: int = 9  # a problem is retold in, its predicates renamed everywhere
     problems: int | None = None  # that are read, None for all
     test_problems: int | None = None  # that are scored, None for all
     max_new_tokens: int = 160  # a step may be answered with; the longest gold statement needs about 120
@@ -82,7 +82,7 @@ PROFILES = {
         Profile(
             "smoke", "smoke",
             Recipe(iterations=4, save_every=2, top_layers=2, learning_rate=1e-3, max_tokens=2048, rank=4, alpha=40),
-            data=DATA / "smoke", conversations=1, repairs=1, problems=12, test_problems=1, max_new_tokens=12,
+            data=DATA / "smoke", conversations=1, repairs=1, vocabularies=0, problems=12, test_problems=1, max_new_tokens=12,
         ),
         Profile("demo", "smollm", Recipe(iterations=80, save_every=40, learning_rate=1e-3), test_problems=12),
         Profile("full", "llama", Recipe()),

@@ -1,9 +1,11 @@
 """A problem told in another vocabulary is the same problem: the solver says so, and the gate passes it."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from scripts import data_converter
 from scripts.asp_solver import Solver
 from scripts.benchmarks import check_problem, read_problem
 from scripts.data_converter import Report, convert, solve, tellings
@@ -68,14 +70,25 @@ def test_fresh_names_occur_nowhere_in_the_texts():
     assert set(another({"a", "b_c"}, text, Random(0)).values()) <= {f"{x}{y}" for x in WORDS[-30:] for y in ("", *(f"_{w}" for w in WORDS))}
 
 
-def test_another_meaning_in_the_retold_problem_is_noticed(solver):
+def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     told = problem(FEW[0])
-    gold = solve(told, told.encoding.program, solver)
     report = Report()
-    assert [names for _, names in tellings(told, 2, Random(0), solver, gold, report)][0] == {}
+    assert [telling.names for telling in tellings(told, 2, Random(0), solver, report)][0] == {}
     assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
-    wrong = list(tellings(told, 2, Random(0), solver, gold[::-1], Report()))
-    assert len(wrong) == 1
+    other = problem(FEW[1])
+    monkeypatch.setattr(data_converter, "retell", lambda told, rng: (replace(told, encoding=other.encoding), {}))
+    assert len(tellings(told, 2, Random(0), solver, report)) == 1
+    assert report.dropped["vocabulary: other answer sets"] == 2
+
+
+def test_only_namings_that_are_asked_for_are_proved(solver):
+    report = Report()
+    [told] = tellings(problem(FEW[0]), 0, Random(0), solver, report)
+    assert told.variant("original") == told.original and not report.proofs
+    assert told.variant("abstract").naming == "abstract" and told.variant("abstract") is told.variant("abstract")
+    assert report.proofs["renamings with the same trees and answer sets"] == 1
+    told.gold = told.gold[:-1] + [replace(told.gold[-1], answer_sets=frozenset())]
+    assert told.variant("canonical") == told.original and report.dropped["renaming canonical: answer sets different"] == 1
 
 
 def test_rows_carry_their_names_and_only_training_rows_are_retold():
@@ -91,3 +104,19 @@ def test_rows_carry_their_names_and_only_training_rows_are_retold():
             code = "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant")
             expected = "\n".join(in_code(step.code, row["meta"]["vocabulary"]) for step in source.encoding.instructed)
             assert read_encoding(code).program == read_encoding(expected).program
+
+
+def test_every_vocabulary_has_its_share_of_styles_namings_noise_and_repairs():
+    """Ten vocabularies in ten conversations leave none of the other variations out."""
+    told = problem(FEW[0])
+    rows = convert([told], {told.id: "train"}, conversations=10, repairs=8, vocabularies=9)[0]["train"]
+    metas = [row["meta"] for row in rows]
+    conversations = [meta for meta in metas if meta["kind"] == "conversation"]
+    assert len(conversations) == 10 and len({str(meta.get("vocabulary")) for meta in conversations}) == 10
+    assert conversations[0]["style"] == conversations[0]["naming"] == "original" and "vocabulary" not in conversations[0]
+    assert len({meta["style"] for meta in conversations}) > 2 and len({meta["naming"] for meta in conversations}) == 3
+    assert 1 <= sum(meta["noise"] for meta in conversations) <= 3
+    repairs = [meta for meta in metas if meta["kind"] == "repair"]
+    assert len(repairs) > 5 and len({str(meta.get("vocabulary")) for meta in repairs}) == len(repairs)
+    text = {str(meta.get("vocabulary")): row["messages"] for meta, row in zip(metas, rows, strict=True) if meta["kind"] == "conversation"}
+    assert len({messages[1]["content"] for messages in text.values()}) == 10
