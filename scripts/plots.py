@@ -149,7 +149,7 @@ def token_lengths(lengths: Mapping[str, Sequence[int]], limit: int) -> Any:
 
 
 @_styled
-def loss_curve(log: Sequence[dict]) -> Any:
+def loss_curve(log: Sequence[dict], title: str = "") -> Any:
     """Train and validation loss over the steps of a run, from the rows of its log; nine steps around each averaged."""
     figure, axes = _figure()
     train, valid = ([(row["step"], row[name]) for row in log if row[name] is not None] for name in ("loss", "eval_loss"))
@@ -162,7 +162,7 @@ def loss_curve(log: Sequence[dict]) -> Any:
             axes.plot(steps, [sum(near) / len(near) for near in around], color=COLOURS["train"], label="train, mean of 9 steps")
     if valid:
         axes.plot(*zip(*valid, strict=True), color=COLOURS["valid"], marker="o", label="validation")
-    axes.set(xlabel="optimiser step", ylabel="loss (nats a supervised token)")
+    axes.set(xlabel="optimiser step", ylabel="loss (nats a supervised token)", title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if train or valid:
         axes.set_ylim(0, 1.1 * max(loss for _, loss in (*train, *valid)))

@@ -15,7 +15,7 @@ import pytest
 from scripts import plots, show, studio
 from scripts.asp_solver import Outcome, Verdict, shared_solver
 from scripts.checkpoints import COLUMNS
-from scripts.live import LiveCurve
+from scripts.live import LiveCurve, progress
 from scripts.loop import Ask
 from scripts.publish_notebooks import publish
 from scripts.run_notebooks import NOTEBOOKS, in_order, notebooks_of
@@ -249,10 +249,18 @@ def test_the_recommended_checkpoint_says_how_sure_that_is():
 def test_the_live_curve_is_drawn_in_one_place_and_is_gone_at_the_end():
     from IPython.utils.capture import capture_output
 
-    with capture_output() as captured, LiveCurve(every=0) as curve:
+    with capture_output() as captured, LiveCurve(2, every=0) as curve:
         for steps in (1, 2):
             curve([dict.fromkeys(COLUMNS) | {"step": step, "loss": 1.0} for step in range(steps)])
     assert len(captured.outputs) <= 1  # none outside of a notebook
+
+
+def test_a_log_tells_how_long_a_run_will_take():
+    log = [dict.fromkeys(COLUMNS) | {"step": step, "tokens_per_second": 200.4, "seconds": 30 + 10 * step} for step in range(1, 5)]
+    assert progress(log, 550) == "step 4 of 550, 200 tokens/s, 91 min to go"
+    assert progress(log, 5) == "step 4 of 5, 200 tokens/s, less than a minute to go"
+    assert progress(log[:1], 550) == "step 1 of 550, 200 tokens/s"
+    assert progress([dict.fromkeys(COLUMNS) | {"step": 1}], 4) == "step 1 of 4"
 
 
 class Scripted:
@@ -263,6 +271,9 @@ class Scripted:
 
     def answers(self, conversations, on_done=None):
         return self.left.pop(0)
+
+    def samples(self, conversations, count):
+        return [[":- q(1)."] * count for _ in conversations]
 
 
 def test_the_steps_that_the_solver_refused_are_watched_until_they_are_mended(monkeypatch):
