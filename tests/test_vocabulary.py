@@ -76,7 +76,7 @@ def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     assert [telling.names for telling in tellings(told, 2, Random(0), solver, report)][0] == {}
     assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
     other = problem(FEW[1])
-    monkeypatch.setattr(data_converter, "retell", lambda told, rng: (replace(told, encoding=other.encoding), {}))
+    monkeypatch.setattr(data_converter, "retell", lambda told, rng: (replace(told, source=other.source), {}))
     assert len(tellings(told, 2, Random(0), solver, report)) == 1
     assert report.dropped["vocabulary: other answer sets"] == 2
 
