@@ -28,5 +28,5 @@ notebooks: setup     # run the notebooks of a profile and put their outputs into
 check: setup         # the shipped problems through the gate
 	$(BIN)/python -m scripts.benchmarks check data/benchmarks
 
-clean:               # everything generated but the base models
+clean:               # everything generated but base models and paraphrases, which may have cost money
 	rm -rf runs adapters/* local_models/ft_* data/*.jsonl data/report.json data/smoke

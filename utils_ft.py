@@ -143,7 +143,7 @@ def write_json(path: str | Path, value: Any) -> Path:
 def read_text(path: str | Path, *, remedy: str = "") -> str:
     """The text of `path`; UserError where it is missing, a folder, or not UTF-8."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8").removeprefix("\ufeff")  # which some editors put before a text
     except FileNotFoundError:
         raise UserError("no such file", where=path, remedy=remedy) from None
     except UnicodeDecodeError as error:

@@ -65,10 +65,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """One program for the wall: parsed and grounded, and with `solve` also enumerated. None: the solver's limit."""
+    """One program for the wall: parsed and grounded, and with `solve` also enumerated. None: the solver's limit.
+
+    `first` stops at the first answer set, optimal or not: enough to know that there is one.
+    """
 
     program: str
     solve: bool = False
+    first: bool = False
     answer_sets: int | None = None
     cpu_seconds: float | None = None
 
@@ -172,7 +176,7 @@ class _Worker:
     def frame(self, request: Request) -> bytes:
         """`request` as it goes over the pipe."""
         message = {
-            "program": request.program, "solve": request.solve, "cpu_seconds": self._cpu_limit(request),
+            "program": request.program, "solve": request.solve, "first": request.first, "cpu_seconds": self._cpu_limit(request),
             "cap": self.limits.answer_sets if request.answer_sets is None else request.answer_sets,
         }
         data = json.dumps(message, ensure_ascii=False).encode()

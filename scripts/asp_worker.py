@@ -56,12 +56,15 @@ def tolerate_stray_bytes() -> None:
     clingo.core._to_str = lambda text: ffi.string(text).decode(errors="backslashreplace")
 
 
+MESSAGES = 500  # each atom that no rule derives is one
 MESSAGE_LENGTH = 4_000  # characters; more than that is a statement of that length, quoted
 SETS_LENGTH = 8 * 2**20  # characters of all answer sets together
 
 
-def run(program: str, solve: bool, cap: int) -> dict:
+def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
     """Parse and ground `program`, and with `solve` enumerate its (optimal) answer sets, `cap` of them at the most.
+
+    With `first` any one answer set is enough, optimal or not.
 
     Answer sets are projected on what the program shows; each comes as [sorted atoms, costs by descending priority].
     """
@@ -76,19 +79,20 @@ def run(program: str, solve: bool, cap: int) -> dict:
     reply: dict = {"verdict": "ok"}
     stage = "syntax"
     try:
-        control = clingo.Control(["--opt-mode=optN", "--project=show"], logger=log, message_limit=20)
+        mode = "ignore" if first else "optN"
+        control = clingo.Control([f"--opt-mode={mode}", "--project=show"], logger=log, message_limit=MESSAGES)
         control.add("base", [], program)
         stage = "unsafe"
         control.ground([("base", [])])
         if solve:
             stage = "solve"
             sets: dict[tuple, None] = {}
-            control.configuration.solve.models = 0
+            control.configuration.solve.models = int(first)
             seen = length = 0
 
             def on_model(model: clingo.Model) -> bool:
                 nonlocal seen, length
-                if model.cost and not model.optimality_proven:
+                if model.cost and not model.optimality_proven and not first:
                     return True
                 atoms = tuple(sorted(str(symbol) for symbol in model.symbols(shown=True)))
                 sets[(atoms, tuple(model.cost))] = None
@@ -139,7 +143,7 @@ def main() -> None:
         if has_timer:  # processor time, so that a busy machine changes no verdict
             signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
         try:
-            reply = run(request["program"], request["solve"], request["cap"])
+            reply = run(request["program"], request["solve"], request["cap"], request["first"])
         except MemoryError:
             reply = {"verdict": "memory", "errors": [], "notes": []}
         if has_timer:

@@ -19,7 +19,7 @@ from clingo.ast import ASTType
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from scripts.benchmarks import STYLES, Problem, read_problems
+from scripts.benchmarks import STYLES, Problem, read_problems, split_of
 from scripts.calls import Calls, Failed, Stopped
 from scripts.encoding import walk
 from scripts.faithfulness import complaints, content, vocabulary
@@ -239,17 +239,19 @@ def _shipped(task: Task) -> Row:
 def main(
     benchmarks: Path = BENCHMARKS, provider: str = "auto", out: Path = PARAPHRASES, styles: str = ",".join(STYLES),
     model: str | None = None, instructions: bool = False, tries: int = 3, max_calls: int | None = None,
-    max_tokens: int | None = None, workers: int = 4, per_minute: float = 60, dry_run: bool = False,
+    max_tokens: int | None = None, workers: int = 4, per_minute: float = 60, every: bool = False, dry_run: bool = False,
 ) -> None:
-    """Paraphrase a folder of problems.
+    """Paraphrase the training problems of a folder, or with --every all of them; validation and test keep their own words.
 
     --provider is gemini (with --model or GEMINI_MODEL another than Gemini 3 Flash), local (--model: a chat model's
     folder or hub id), shipped (the hand-written ones) or auto. --dry-run prints the calls and tokens and spends nothing.
     """
+    problems = read_problems(benchmarks)
+    splits = split_of(problems, benchmarks)
     report = paraphrase(
-        read_problems(benchmarks), provider, styles=[style.strip() for style in styles.split(",")], out=out, model=model,
-        instructions=instructions, tries=tries, max_calls=max_calls, max_tokens=max_tokens, workers=workers,
-        per_minute=per_minute, dry_run=dry_run,
+        [problem for problem in problems if every or splits[problem.id] == "train"], provider,
+        styles=[style.strip() for style in styles.split(",")], out=out, model=model, instructions=instructions, tries=tries,
+        max_calls=max_calls, max_tokens=max_tokens, workers=workers, per_minute=per_minute, dry_run=dry_run,
     )
     print(f"provider {report.provider} ({report.model}): {report.chosen}")
     if dry_run:

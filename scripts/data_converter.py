@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import cycle, islice, product
@@ -24,9 +24,10 @@ from tqdm.auto import tqdm
 from scripts import prompts
 from scripts.asp_solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
 from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
-from scripts.benchmarks import Problem, read_problems, split_of
+from scripts.benchmarks import STYLES, Problem, read_problems, split_of
 from scripts.chat import load_tokenizer
 from scripts.dataset import counts, encode_rows
+from scripts.encoding import predicates
 from scripts.feedback import complaint, context_of
 from scripts.paraphrases import load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
@@ -35,6 +36,7 @@ from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_js
 
 SPLITS = ("train", "valid", "test")
 NAMINGS = ("original", *POOLS)
+COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")  # what the report counts rows by
 NOISE_SHARE = 0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
 EVIDENCE = "clingo accepts this code, but "  # opens a message that comes from comparing answer sets
 
@@ -51,7 +53,7 @@ class Report:
     findings: list[dict] = field(default_factory=list)
 
     def as_json(self) -> dict:
-        rows = [dict(zip(("split", "kind", "style", "naming", "noise", "corruption", "rows"), (*k, n), strict=True))
+        rows = [dict(zip((*COUNTED, "rows"), (*k, n), strict=True))
                 for k, n in sorted(self.rows.items(), key=str)]
         return {"rows": rows, "dropped": dict(sorted(self.dropped.items())), "proofs": dict(sorted(self.proofs.items())),
                 "findings": self.findings}
@@ -177,38 +179,42 @@ def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
 
 def conversation_rows(
     told: Sequence[Telling], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
+    styles: Collection[str] = STYLES, noise: float = NOISE_SHARE,
 ) -> Iterator[Row]:
-    """Up to `limit` conversations of a problem: as it is first, then a draw over styles, namings and noise, each in its turn
-    of the vocabularies.
+    """Up to `limit` conversations of a problem: as it is first, then a draw over tones and namings, a share of it with noise.
 
-    `wordings` has, by style, paraphrases of instructions where somebody made them.
+    The vocabularies take turns. `wordings` has, by style, paraphrases of instructions where somebody made them.
     """
-    first, *rest = product(told[0].problem.descriptions(), told[0].namings, (False, True))
-    quiet = [combination for combination in rest if not combination[2]]
-    loud = [combination for combination in rest if combination[2]]
+    descriptions = [style for style in told[0].problem.descriptions() if style == "original" or style in styles]
+    first, *rest = product(descriptions, told[0].namings)
+    quiet, loud = rest or [first], [first, *rest]
     rng.shuffle(quiet)
     rng.shuffle(loud)
-    noisy_rows = min(len(loud), round(limit * NOISE_SHARE))
-    drawn = [first, *quiet[: max(0, limit - 1 - noisy_rows)], *loud[:noisy_rows]][:limit]
-    for (style, naming, noise), telling in zip(drawn, cycle(told), strict=False):
+    noisy_rows = round(limit * noise)
+    drawn = [(first, False), *((each, False) for each in islice(cycle(quiet), max(0, limit - 1 - noisy_rows))),
+             *((each, True) for each in islice(cycle(loud), noisy_rows))][:limit]
+    turns = zip(drawn, cycle(range(len(told))), strict=False)
+    for ((style, naming), unclean), turn in dict.fromkeys(turns):  # nothing twice, where there are few ways to tell it
+        telling = told[turn]
         variant = telling.variant(naming)
-        instructions = _told(telling.original, variant, (wordings or {}).get(style, {}))
-        steps = [(noisy(instruction) or instruction if noise else instruction, code)
+        instructions = _told(telling, variant, (wordings or {}).get(style, {}))
+        steps = [(noisy(instruction) or instruction if unclean else instruction, code)
                  for instruction, (_, code) in zip(instructions, variant.steps, strict=True)]
         description = prompts.describe(telling.problem.descriptions()[style], variant.given)
         yield {
             "messages": prompts.conversation(description, steps),
-            "meta": telling.meta | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": noise},
+            "meta": telling.meta | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": unclean},
         }
 
 
-def _told(original: Variant, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
-    """The instructions of a variant, each in another wording where there is one, its variables renamed along."""
-    for index, (instruction, _) in enumerate(original.steps):
+def _told(telling: Telling, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
+    """The instructions of a variant, each in another wording where there is one, its predicates and variables renamed along."""
+    for index, (instruction, _) in enumerate((telling.source or telling).original.steps):
         other = wording.get(instruction)
         if other is None:
             yield variant.steps[index][0]
         else:
+            other = in_prose(other, telling.names)
             yield rename_in_text(other, variant.names[index]) if variant.names else other
 
 
@@ -235,6 +241,13 @@ def repair_rows(telling: Telling, limit: int, rng: Random) -> list[Row]:
     return rows
 
 
+def example_repair(problem: Problem, corruption: str, solver: Solver, seed: int = 0) -> Row:
+    """A proved repair row of a problem, of the class `corruption` if one is found."""
+    [own, *_] = tellings(problem, 0, Random(seed), solver, Report())
+    rows = repair_rows(own, 40, Random(seed))
+    return next((row for row in rows if row["meta"]["corruption"] == corruption), rows[0])
+
+
 def _proved(candidates: list[_Candidate], telling: Telling) -> Iterator[Row]:
     """The rows of those candidates that the solver confirms, in order."""
     requests = [
@@ -245,19 +258,22 @@ def _proved(candidates: list[_Candidate], telling: Telling) -> Iterator[Row]:
     outcomes = list(telling.solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
         kind, error, why = _judge(candidate, broken, fixed)
+        instruction = telling.variant(candidate.naming).steps[candidate.step][0]
+        messages = prompts.repair(instruction, candidate.broken, error)
+        step = telling.problem.encoding.instructed[candidate.step]
+        needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
+        if not why and any(name not in messages[-1]["content"] for name in needed):
+            why = "the fix needs a predicate that is not in view"
         if why:
             telling.report.dropped[f"{candidate.corruption}: {why}"] += 1
             continue
         telling.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
-        variant = telling.variant(candidate.naming)
-        instruction = variant.steps[candidate.step][0]
-        messages = prompts.repair(instruction, candidate.broken, error)
         yield {
             "messages": [*messages, prompts.answer(candidate.fixed)],
             "meta": telling.meta | {
                 "kind": "repair", "style": "original", "naming": candidate.naming, "noise": False, "corruption": kind,
-                "broken": candidate.broken, "error": error, "fixed": candidate.fixed, "context": candidate.context,
-                "instance": candidate.instance, "step": candidate.step},
+                "instruction": instruction, "broken": candidate.broken, "error": error, "fixed": candidate.fixed,
+                "context": candidate.context, "instance": candidate.instance, "step": candidate.step},
         }
 
 
@@ -318,11 +334,12 @@ def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str,
 def convert(
     problems: list[Problem], splits: dict[str, str], seed: int = 0, conversations: int = 10, repairs: int = 8,
     wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None, vocabularies: int = 0,
+    styles: Collection[str] = STYLES, namings: tuple[str, ...] = NAMINGS, noise: float = NOISE_SHARE,
 ) -> tuple[dict[str, list[Row]], Report]:
     """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
 
-    Training data varies styles, namings and noise, and the vocabulary in up to `vocabularies` retellings; validation and
-    test keep the original conversation, and repairs.
+    Training data varies `styles` and `namings`, has a share of `noise`, and the vocabulary in up to `vocabularies` retellings;
+    validation and test keep the original conversation, and repairs.
     """
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     report = Report()
@@ -336,11 +353,11 @@ def convert(
                 report.dropped["problem: no statement has an instruction"] += 1
                 continue
             told = tellings(problem, vocabularies if split == "train" else 0, rng, solver, report)
-            if split != "train":
-                told = [replace(telling, namings=("original",)) for telling in told]
+            told = [replace(telling, namings=namings if split == "train" else ("original",)) for telling in told]
             made: list[Row] = []
             if told:
-                made += conversation_rows(told, conversations if split == "train" else 1, rng, wordings and wordings(problem))
+                wanted = conversations if split == "train" else 1
+                made += conversation_rows(told, wanted, rng, wordings and wordings(problem), styles, noise)
             for place, telling in enumerate(told):
                 share = repairs // len(told) + (place < repairs % len(told))
                 made += repair_rows(telling, share, rng)
@@ -352,7 +369,8 @@ def convert(
                     continue
                 seen.add(fingerprint)
                 rows[split].append(row)
-                report.rows[tuple(row["meta"].get(name, "") for name in ("split", "kind", "style", "naming", "noise", "corruption"))] += 1
+                counted = row["meta"] | {"names": "others" if "vocabulary" in row["meta"] else "its own"}
+                report.rows[tuple(counted.get(name, "") for name in COUNTED)] += 1
     return rows, report
 
 
@@ -363,13 +381,13 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 def convert_folder(
     benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
     conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None,
+    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None, **variety: Any,
 ) -> dict:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
 
     What is not given comes from the profile. With `paraphrases`, the folder that `data_augmentor` wrote, its texts stand in
     for the hand-written ones. With `tokenizer`, the folder of a model, tokens are counted, and the turns that its context
-    would cut. Every file appears whole or not at all.
+    would cut. `variety` limits styles, namings or noise, as in `convert`. Every file appears whole or not at all.
     """
     chosen = profile_named(profile)
     every = read_problems(benchmarks)
@@ -381,7 +399,7 @@ def convert_folder(
         wanted, splits, seed,
         chosen.conversations if conversations is None else conversations, chosen.repairs if repairs is None else repairs,
         (lambda problem: load_instructions(problem, paraphrases)) if paraphrases else None,
-        chosen.vocabularies if vocabularies is None else vocabularies,
+        chosen.vocabularies if vocabularies is None else vocabularies, **variety,
     )
     out = out or chosen.data
     texts = {split: to_jsonl(rows[split]) for split in SPLITS}

@@ -47,16 +47,25 @@ def _problem(messages: list) -> str | None:
 
 
 def validation_rows(data_dir: str | Path) -> list[Row]:
-    """The rows on which training measures its validation loss: `EVAL_ROWS` of the validation split, conversations first.
+    """The rows on which training measures its validation loss: `EVAL_ROWS` of the validation split, half of them repairs.
 
-    UserError where there is none: the choice of a checkpoint and the proof of a fused model need some.
+    They are spread over the split, so that many problems have a part. UserError where there is none: the choice of a
+    checkpoint and the proof of a fused model need some.
     """
     rows = load_rows(data_dir, "valid")
     if not rows:
         raise UserError("there is no validation row", where=Path(data_dir) / "valid.jsonl",
                         remedy='name a validation problem in split.json beside the families, {"valid": ["family/problem"]}, '
                                "and convert again")
-    return sorted(rows, key=lambda row: row.get("meta", {}).get("kind", ""))[:EVAL_ROWS]
+    repairs, others = ([row for row in rows if (row.get("meta", {}).get("kind") == "repair") is wanted] for wanted in (True, False))
+    half = max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs))
+    chosen = _spread(others, half)
+    return chosen + _spread(repairs, EVAL_ROWS - len(chosen))
+
+
+def _spread(rows: list[Row], limit: int) -> list[Row]:
+    """`limit` rows at the most, evenly far apart."""
+    return rows if len(rows) <= limit else [rows[index * len(rows) // limit] for index in range(limit)]
 
 
 def data_digest(rows: Sequence[Row]) -> str:
@@ -83,6 +92,15 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir:
     if path is not None:
         write_text(path, json.dumps([[row.input_ids, "".join("01"[on] for on in row.supervised), row.cut] for row in encoded]))
     return encoded
+
+
+def lengths(tokenizer: Any, rows: Sequence[Row]) -> dict[str, list[int]]:
+    """Tokens of each row, uncut, by its kind."""
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        tokens = chat.encode(tokenizer, row["messages"], max_tokens=10**6).input_ids
+        found.setdefault(row["meta"]["kind"], []).append(len(tokens))
+    return found
 
 
 def counts(rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from scripts import checkpoints
 from scripts.adapter_formats import to_peft
-from scripts.asp_solver import Solver
+from scripts.asp_solver import Relation, Request, Solver, compare
 from scripts.base_models import base_model
 from scripts.benchmarks import Problem, families_apart, read_problems, split_of
 from scripts.data_converter import Report, Telling, repair_rows
@@ -36,6 +36,8 @@ from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_js
 
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
+RECORDS = ("fuse.json", "trainer_state.json", "complete.json")  # which say how a folder came about, and change no answer
+SCORING = ("asp_solver", "asp_worker", "augmentations", "data_converter", "evaluate", "feedback", "grammar", "judge", "loop", "prompts")
 
 
 def name_of(k: int, samples: int) -> str:
@@ -81,12 +83,23 @@ def score_repairs(writer: Writer, judges: Sequence[Judge], seed: int = 0, limit:
             where.append((judge, meta))
     with tqdm(total=len(asks), desc="repairs", unit="repair", disable=None) as bar:
         outputs = writer.answers([ask.messages for ask in asks], bar.update)
+    tries = check(asks, outputs, judges[0].solver)
+    differ = [index for index, (_, meta) in enumerate(where) if meta["corruption"] == "answer sets differ"]
+    same = dict(zip(differ, _same_sets([(where[index][1], tries[index].code) for index in differ], judges[0].solver), strict=True))
     items = []
-    for (judge, meta), ask, found in zip(where, asks, check(asks, outputs, judges[0].solver), strict=True):
+    for index, ((judge, meta), ask, found) in enumerate(zip(where, asks, tries, strict=True)):
         item = judge.step_item("repair", meta["step"], ask.instruction, found.output)
-        fixed = not found.complaint and found.code != meta["broken"]
-        items.append(replace(item, ground=fixed, constructs=(meta["corruption"],)))
+        changed = meta["broken"].strip() not in (found.code, found.output.strip())  # a fence is stripped, but nobody mended it
+        fixed = changed and not found.complaint and same.get(index, True)
+        items.append(replace(item, ground=fixed, equivalent=item.equivalent and changed, constructs=(meta["corruption"],)))
     return items
+
+
+def _same_sets(pairs: Sequence[tuple[dict, str]], solver: Solver) -> list[bool]:
+    """Whether each code has, in the context of its repair, the answer sets of the fix."""
+    requests = [Request(meta["context"] + text, solve=True) for meta, code in pairs for text in (meta["fixed"], code)]
+    outcomes = list(solver.run(requests))
+    return [compare([right], [got]).relation is Relation.EQUAL for right, got in zip(outcomes[::2], outcomes[1::2], strict=True)]
 
 
 def score_programs(writer: Writer, judges: Sequence[Judge], k: int, samples: int = 1) -> list[Item]:
@@ -151,8 +164,9 @@ def once(
     out: Path, model: Path, adapter: Path | None, problems: Sequence[Problem], settings: dict, score: Callable[[], dict],
 ) -> dict:
     """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings."""
-    identity = digest(_weights(model), _weights(adapter) if adapter else "", json.dumps(settings),
+    identity = digest(_files(model), _files(adapter) if adapter else "", json.dumps(settings), _scoring(),
                       *(text for problem in problems for text in (problem.id, problem.description, *problem.instances.values())),
+                      *(name for problem in problems for name in problem.instances), *sorted(families_apart(problems)),
                       *(step.instruction + step.code for problem in problems for step in problem.encoding.steps))
     if (kept := _kept(out)).get("identity") == identity:
         print(f"already scored: {show_path(out)}", flush=True)
@@ -172,14 +186,21 @@ def _kept(out: Path) -> dict:
     return kept if isinstance(kept, dict) else {}
 
 
-def _weights(folder: Path) -> str:
-    """A hash of the weights in a folder."""
+def _files(folder: Path) -> str:
+    """A hash of weights, tokenizer and configuration in a folder."""
     state = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as weights:
-            while part := weights.read(2**24):
-                state.update(part)
+    for file in sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".jinja", ".model")):
+        if file.name not in RECORDS:
+            state.update(file.name.encode())
+            with file.open("rb") as data:
+                while part := data.read(2**24):
+                    state.update(part)
     return state.hexdigest()
+
+
+def _scoring() -> str:
+    """A hash of the code that asks and judges: figures of another version are not those of this one."""
+    return digest(*((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in SCORING))
 
 
 def score_checkpoints(
@@ -205,10 +226,13 @@ def score_checkpoints(
 
 
 def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None) -> list[Problem]:
-    """The problems of a split; `limit` of them, spread evenly over the families."""
+    """The problems of a split; `limit` of them, spread evenly over the families. UserError where there is none."""
     problems = read_problems(benchmarks)
     splits = split_of(problems, benchmarks)
     chosen = [problem for problem in problems if splits[problem.id] == split]
+    if not chosen:
+        raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks,
+                        remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all')
     if limit is None or limit >= len(chosen):
         return chosen
     return [chosen[round(index * len(chosen) / limit)] for index in range(limit)]
@@ -217,7 +241,8 @@ def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | No
 def main(
     model: Path | None = None, out: Path | None = None, benchmarks: Path = BENCHMARKS, adapter: Path | None = None,
     run: Path | None = None, split: str = "auto", parts: str = ",".join(PARTS), problems: int | None = None,
-    k: str = "0,3", samples: int = 1, temperature: float = 0.8, grammar: bool = False, seed: int = 0,
+    k: str = "0,3", samples: int = 1, temperature: float = 0.8, grammar: bool = False, max_new_tokens: int = MAX_NEW_TOKENS,
+    seed: int = 0,
 ) -> None:
     """Score a model on problems and write the figures and every single answer to a JSON file.
 
@@ -225,15 +250,14 @@ def main(
     --run the validation problems.
     --k: up to how many repairs a step, one evaluation each. --samples: how many answers a step, all but the first drawn at
     --temperature; the solver and a vote choose. --grammar: nothing but well-formed statements can be written.
+    --max-new-tokens: how long an answer may be; the longest statement of the shipped problems needs 120.
     --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems.
     """
     if split == "auto":
         split = "valid" if run else "test" if (benchmarks / "split.json").exists() else "all"
     chosen = read_problems(benchmarks)[:problems] if split == "all" else held_out(benchmarks, split, problems)
-    if not chosen:
-        raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks, remedy="use --split all")
     if run:
-        score_checkpoints(run, chosen, model)
+        score_checkpoints(run, chosen, model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))
         return
     if model is None or out is None:
@@ -244,7 +268,7 @@ def main(
     ks = tuple(int(number) if number.strip().isdecimal() else -1 for number in k.split(","))
     if min(ks) < 0 or samples < 1:
         raise UserError("--k is a list of numbers, --samples a number above 0", remedy="write --k 0,3 --samples 4")
-    result = evaluate_once(out, model, chosen, wanted, adapter, MAX_NEW_TOKENS, ks, seed, samples, temperature, grammar)
+    result = evaluate_once(out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar)
     print(scores({"": result}).drop(columns="model").to_string(index=False))
     print(show_path(out))
 

@@ -207,7 +207,7 @@ def _listed(values: dict) -> str:
 
 def main(model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None) -> None:
     """Fuse a checkpoint of the PyTorch engine into `local_models/ft_<type>_pytorch`."""
-    chosen = profile_named(profile)
+    chosen = profile_named(profile, model_type)
     if step not in ("best", "last") and not step.isdigit():
         raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
     print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data)))

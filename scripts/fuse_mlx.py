@@ -157,7 +157,7 @@ def main(
     adapter: Path | None = None,
 ) -> None:
     """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`."""
-    chosen = profile_named(profile)
+    chosen = profile_named(profile, model_type)
     if step not in ("best", "last") and not step.isdigit():
         raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
     print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data, adapter)))

@@ -8,6 +8,7 @@ at most k tries. k = 0 is the plain model. With the facts of an instance, a step
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from tqdm.auto import tqdm
 
 from scripts import prompts
 from scripts.asp_solver import Solver
+from scripts.benchmarks import without_front_matter
 from scripts.feedback import context_of
 from scripts.loop import Ask, OnTry, Written, is_satisfiable, write_steps
-from scripts.writer import Writer, load_writer
+from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
 from utils_ft import UserError, command, read_text, show_path, write_text
 
 
@@ -47,22 +49,23 @@ def write_programs(
     for number in range(max((len(task.instructions) for task in tasks), default=0)):
         active = [index for index, task in enumerate(tasks) if number < len(task.instructions)]
         asks = [
-            Ask(_conversation(tasks[index], programs[index], number), tasks[index].instructions[number],
+            Ask(_conversation(tasks[index], programs[index], number, k > 0 or samples > 1), tasks[index].instructions[number],
                 _context(tasks[index], programs[index]), satisfiable[index] is True)
             for index in active
         ]
         heard = (lambda place, step, active=active: on_try(active[place], step)) if on_try else None
         for index, step in zip(active, write_steps(writer, asks, k, solver, samples, on_try=heard), strict=True):
             programs[index].append(step)
-            if step.ok:
+            if step.ok and step.last.satisfiable is not None:
                 satisfiable[index] = step.last.satisfiable
             if on_step:
                 on_step(index, step)
     return programs
 
 
-def _conversation(task: Task, steps: Sequence[Written], number: int) -> list[prompts.Message]:
-    history = [(step.instruction, step.code) for step in steps]
+def _conversation(task: Task, steps: Sequence[Written], number: int, looped: bool) -> list[prompts.Message]:
+    """The turns so far and the next instruction; with the loop, which knows what failed, without the steps that did."""
+    history = [(step.instruction, step.code) for step in steps if step.ok or not looped]
     description = prompts.describe(task.description, task.given)
     return [*prompts.conversation(description, history), prompts.step(task.instructions[number])]
 
@@ -80,20 +83,23 @@ def program_text(task: Task, steps: Sequence[Written], only_accepted: bool = Tru
         if step.ok or not only_accepted:
             parts.append(f"{comment}\n{step.code}")
         else:
-            failed = "\n".join(f"%! {line}" for line in [*step.code.splitlines(), *step.last.complaint.splitlines()])
+            # A stray control character is no character of a program, not even in a comment.
+            told = re.sub(r"[^\n -~\u00a0-\U0010ffff]", " ", f"{step.code}\n{step.last.complaint}")
+            failed = "\n".join(f"%! {line}" for line in told.splitlines())
             parts.append(f"{comment}\n{failed}")
     return "\n\n".join(parts) + "\n"
 
 
 def main(
     model: Path, problem: Path, steps: Path, out: Path, adapter: Path | None = None, instance: Path | None = None, k: int = 3,
-    samples: int = 1, temperature: float = 0.8, grammar: bool = False, seed: int = 0,
+    samples: int = 1, temperature: float = 0.8, grammar: bool = False, max_new_tokens: int = MAX_NEW_TOKENS, seed: int = 0,
 ) -> None:
     """Write a program for a description and a file of instructions, one a line. Exit code 1 where some step failed.
 
     --samples writes that many answers a step, all but the first sampled at --temperature, and keeps what the solver gets
     furthest with and most of them agree on; --grammar lets the model write nothing but well-formed statements.
-    --instance: facts that the program must have an answer set with.
+    --instance: facts that the program must have an answer set with; without them samples that are accepted mean the same.
+    --max-new-tokens: how long an answer may be; the longest statement of the shipped problems needs 120.
     """
     import typer
 
@@ -102,8 +108,8 @@ def main(
         raise UserError("there is no instruction in this file", where=steps, remedy="write one instruction a line")
     if k < 0 or samples < 1:
         raise UserError("--k must be at least 0 and --samples at least 1")
-    task = Task(read_text(problem), instructions, read_text(instance) if instance else "")
-    writer = load_writer(model, adapter, grammar=grammar, temperature=temperature, seed=seed)
+    task = Task(without_front_matter(read_text(problem)).strip(), instructions, read_text(instance) if instance else "")
+    writer = load_writer(model, adapter, max_new_tokens, grammar=grammar, temperature=temperature, seed=seed)
     with Solver() as solver, tqdm(total=len(instructions), unit="step", disable=None) as bar:
 
         def done(_: int, step: Written) -> None:

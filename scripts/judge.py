@@ -60,12 +60,17 @@ class Judge:
     @cached_property
     def gold(self) -> list[Outcome]:
         """The gold program's answer sets, one outcome an instance. UserError where the solver does not find them all."""
-        outcomes = self._solve(self.variant.program)
+        outcomes = self._solve(self.problem.encoding.program)
         if failing := next((outcome for outcome in outcomes if outcome.answer_sets is None), None):
             raise UserError(f"the gold program has no complete answer: {failing.verdict} {failing.message}",
                             where=self.problem.encoding_file,
                             remedy=f"python -m scripts.benchmarks check {show_path(self.problem.folder)}")
         return outcomes
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether the code without instructions can stand before the rest, as it does when steps are asked for."""
+        return not self.variant.given or compare(self.gold, self._solve(self.variant.program)).relation is Relation.EQUAL
 
     def _solve(self, program: str) -> list[Outcome]:
         return list(self.solver.run(Request(f"{facts}\n{program}", solve=True) for facts in self.instances))
@@ -130,7 +135,10 @@ def judges_of(problems: Sequence[Problem], solver: Solver) -> list[Judge]:
     for judge in judges:
         if not judge.steps:
             print(f"left out, no statement has an instruction: {show_path(judge.problem.encoding_file)}", flush=True)
-    judges = [judge for judge in judges if judge.steps and judge.gold]
+        elif not judge.in_order:
+            print(f"left out, its code without instructions cannot stand before the rest: {show_path(judge.problem.encoding_file)}",
+                  flush=True)
+    judges = [judge for judge in judges if judge.steps and judge.gold and judge.in_order]
     if not judges:
         raise UserError("there is no step to ask for in these problems",
                         remedy="write a comment above each rule that says what it does")

@@ -162,6 +162,9 @@ class LeanTrainer(SFTTrainer):
     def __init__(self, changes: Sequence[str], tokens_at_once: int, **arguments: Any):
         super().__init__(**arguments)
         self.tokens_at_once = tokens_at_once
+        valid = arguments.get("eval_dataset")
+        targets = sum(label != -100 for row in valid["labels"] for label in row[1:]) if valid else 0
+        self.supervised_share = len(valid) / targets if targets else 0.0
         self.own_loss = "supervised" in changes and not self.aux_loss_enabled  # mixtures of experts have a loss of their own
         # TRL's own head scores the chosen positions only, in tiles, where there is Triton.
         self.head = "fused_lm_head" if self.accelerator.device.type in ("cuda", "xpu") else "supervised_only"
@@ -194,6 +197,8 @@ class LeanTrainer(SFTTrainer):
         inputs = {name: inputs[name] for name in ("input_ids", "labels")}
         output = model(**inputs, **{self.head: True})
         loss = output if self.head == "supervised_only" else -output.log_probs.sum()
+        if not model.training:  # the mean over rows, which transformers takes, is then that over supervised tokens
+            return loss * self.supervised_share / len(inputs["labels"])
         if num_items_in_batch is None:
             return loss / (inputs["labels"][:, 1:] != -100).sum()
         return loss * self.accelerator.num_processes / num_items_in_batch

@@ -52,7 +52,8 @@ class Try:
     @property
     def rank(self) -> tuple[bool, ...]:
         """How far the solver gets with it; the greater the better."""
-        return not self.complaint, self.outcome.passes, self.outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED)
+        parses = self.outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED)
+        return not self.complaint, has_code(self.code), self.outcome.passes, parses
 
 
 @dataclass
@@ -90,7 +91,7 @@ def has_code(code: str) -> bool:
 
 def is_satisfiable(programs: Sequence[str], solver: Solver) -> list[bool | None]:
     """Whether each program has an answer set; None where it is not found out in time."""
-    requests = [Request(program, solve=True, answer_sets=1, cpu_seconds=SOLVE_SECONDS) for program in programs]
+    requests = [Request(program, solve=True, first=True, cpu_seconds=SOLVE_SECONDS) for program in programs]
     return [outcome.verdict is not Verdict.UNSATISFIABLE if outcome.passes else None for outcome in solver.run(requests)]
 
 

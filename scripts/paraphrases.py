@@ -81,6 +81,12 @@ class Report:
                     found.setdefault(tuple(record.values()), record)[row.style] = text
         return list(found.values())
 
+    def tones(self, problem: Problem) -> dict[str, str]:
+        """The description of a problem as it was written, and in each tone that was made."""
+        made = {row.style: row.texts[problem.description] for row in self.rows
+                if row.id == problem.id and row.kind == "description" and problem.description in row.texts}
+        return {"original": problem.description} | made
+
 
 # --- the files --------------------------------------------------------------------------------------------------
 

@@ -73,10 +73,15 @@ def repair(instruction: str, broken: str, error: str) -> list[Message]:
     return [{"role": "system", "content": REPAIR_PERSONA}, {"role": "user", "content": text}]
 
 
-_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```(?:[^\n`]*\n)?(.*?)(?:```|\Z)", re.DOTALL)  # a language only where a line ends behind it
 
 
 def code_of(output: str) -> tuple[str, bool]:
-    """The code in a model's output, and whether a Markdown fence had to be stripped for it. Nothing else is mended."""
+    """The code in a model's output, and whether a Markdown fence had to be stripped for it. Nothing else is mended.
+
+    What stands before a fence is left out, unless nothing stands behind it: then the fence only closes.
+    """
     fence = _FENCE.search(output)
-    return (fence[1].strip(), True) if fence else (output.strip(), False)
+    if not fence:
+        return output.strip(), False
+    return fence[1].strip() or output[: fence.start()].strip(), True

@@ -90,9 +90,10 @@ PROFILES = {
 }
 
 
-def profile(name: str | None = None) -> Profile:
-    """The profile `name`, or the one that `FT_PROFILE` names, or `demo`."""
-    name = name or os.environ.get("FT_PROFILE") or "demo"
+def profile(name: str | None = None, model_type: str | None = None) -> Profile:
+    """The profile `name`, or the one that `FT_PROFILE` names, or the one made for `model_type`, `full` if none is; or `demo`."""
+    made_for = {profile.model_type: profile.name for profile in PROFILES.values()}
+    name = name or os.environ.get("FT_PROFILE") or (made_for.get(model_type, "full") if model_type else "demo")
     if name not in PROFILES:
         raise UserError(f"unknown profile {name!r}", remedy=f"one of: {', '.join(PROFILES)}")
     return PROFILES[name]

@@ -218,13 +218,13 @@ def main(
     --only NAME, once or more: these notebooks alone, in their order. --resume: go on with the last run of the profile
     where it did not come to its end.
     """
-    chosen = profile_named(profile)
     parameters = {}
     for pair in p or ():
         name, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"{pair!r} is no parameter", remedy="write -p NAME=VALUE")
         parameters[name] = _value(value)
+    chosen = profile_named(profile, parameters.get("MODEL_TYPE"))
     try:
         folder = run_notebooks(chosen.name, only or (), parameters, resume)
     except CellFailed as error:

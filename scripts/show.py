@@ -122,8 +122,9 @@ def side_by_side(texts: Mapping[str, str], code: bool = True, marked: bool = Fal
     return _html(f'<table {_TABLE}><tr style="background:transparent">{"".join(cells)}</tr></table>')
 
 
-def repair(instruction: str, broken: str, message: str, fixed: str) -> Any:
-    """A repair from above to below: the instruction with the code that failed, clingo's words, the fix; the changes marked."""
+def repair(row: Mapping[str, Any]) -> Any:
+    """A repair row from above to below: the instruction with the code that failed, clingo's words, the fix; the changes marked."""
+    instruction, broken, message, fixed = (row["meta"][name] for name in ("instruction", "broken", "error", "fixed"))
     parts = (("#dc2626", instruction, _code(broken, changes(fixed, broken))), ("#9ca3af", "clingo says", _text(message, ERROR)),
              ("#0d9488", "fixed", _code(fixed, changes(broken, fixed))))
     boxes = [f'<div style="{BOX}border-left:4px solid {ink}"><span style="{SMALL}">{html.escape(title)}</span>{body}</div>'

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from scripts import prompts
@@ -37,26 +38,21 @@ EVERY_LAYER = 10_000  # more than any model has: the recipe takes what there is
 
 @dataclass(frozen=True)
 class Arm:
-    """One training: how its rows are converted, which of them it keeps, and what of the recipe is another."""
+    """One training: what of the conversion and what of the recipe is another than in the reference."""
 
     question: str
-    keeps: Callable[[dict[str, Any]], bool] = lambda meta: True
-    recipe: dict[str, Any] = field(default_factory=dict)
     convert: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
     whole: bool = False  # the program in one turn instead of step by step
-
-
-def _is(name: str, value: object) -> Callable[[dict[str, Any]], bool]:
-    return lambda meta: meta[name] == value
 
 
 ARMS = {
     "reference": Arm("everything that the recipe has"),
-    "no_vocabulary": Arm("problems keep their own predicate names", convert={"vocabularies": 0}),
-    "no_renaming": Arm("variables keep their names", _is("naming", "original")),
-    "no_noise": Arm("instructions keep case and punctuation", _is("noise", False)),
-    "no_repair": Arm("conversations only", _is("kind", "conversation")),
-    "no_paraphrases": Arm("one wording of each description", _is("style", "original")),
+    "no_vocabulary": Arm("problems keep their own predicate names", {"vocabularies": 0}),
+    "no_renaming": Arm("variables keep their names", {"namings": ("original",)}),
+    "no_noise": Arm("instructions keep case and punctuation", {"noise": 0.0}),
+    "no_paraphrases": Arm("one wording of each description", {"styles": ()}),
+    "no_repair": Arm("conversations only", {"repairs": 0}),
     "whole_program": Arm("all instructions in one turn, all rules in the answer", whole=True),
     "all_layers": Arm("adapters on every layer", recipe={"top_layers": EVERY_LAYER}),
     "alpha_32": Arm("adapters count 2 times, not 10", recipe={"alpha": 32}),
@@ -65,14 +61,10 @@ ARMS = {
 
 
 def rows_of(arm: Arm, rows: Sequence[Row]) -> list[Row]:
-    """The rows that an arm trains on. UserError where none is left."""
-    kept = [row for row in rows if arm.keeps(row["meta"])]
-    if not kept:
-        raise UserError("no row is left for this arm", remedy="convert more problems or more rows a problem")
-    if arm.whole:
-        kept = [row | {"messages": prompts.at_once(row["messages"])} if row["meta"]["kind"] == "conversation" else row
-                for row in kept]
-    return kept
+    """The rows that an arm trains on."""
+    if not arm.whole:
+        return list(rows)
+    return [row | {"messages": prompts.at_once(row["messages"])} if row["meta"]["kind"] == "conversation" else row for row in rows]
 
 
 def score_whole(writer: Writer, judges: Sequence[Judge]) -> list[Item]:
@@ -97,18 +89,28 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
     Everything lies in `out/<arm>-<seed>`, and nothing is made twice.
     """
     arm, folder = ARMS[name], out / f"{name}-{seed}"
-    rows = out / ("rows" if not arm.convert else f"rows-{name}")
-    if not (rows / "train.jsonl").exists():
-        convert_folder(out=rows, profile=chosen.name, **arm.convert)
+    rows = _converted(out / f"rows-{name}" if arm.convert else out / "rows", chosen, arm.convert)
     write_text(folder / "train.jsonl", to_jsonl(rows_of(arm, load_rows(rows, "train"))))
-    write_text(folder / "valid.jsonl", read_text(rows / "valid.jsonl"))
+    write_text(folder / "valid.jsonl", read_text(_converted(out / "rows", chosen, {}) / "valid.jsonl"))
     metrics = train(chosen.model_type, recipe.with_(seed=seed, **arm.recipe), folder, run=folder / "run")
     model, adapter = base_model(chosen.model_type), choose(folder / "run", "last").path
     score = _evaluate_whole if arm.whole else evaluate_once
     result = score(folder / "scores.json", model, problems, PARTS, adapter, chosen.max_new_tokens)
     figures = {part: result[part] for part in ("steps", "loop", "repair", "seen_families", "held_out_families") if part in result}
-    return figures | {"tokens": metrics["tokens"], "train_seconds": metrics["train_seconds"],
+    by_problem: dict[str, list[int]] = {}  # right steps and all steps
+    for item in result["verdicts"]:
+        if item["part"] == "steps":
+            right, n = by_problem.get(item["problem"], (0, 0))
+            by_problem[item["problem"]] = [right + item["equivalent"], n + 1]
+    return figures | {"by_problem": by_problem, "tokens": metrics["tokens"], "train_seconds": metrics["train_seconds"],
                       "validation_loss": metrics["eval_losses"][-1][1] if metrics["eval_losses"] else None}
+
+
+def _converted(rows: Path, chosen: Profile, changes: dict[str, Any]) -> Path:
+    """The folder `rows`, with the rows in it."""
+    if not (rows / "train.jsonl").exists():
+        convert_folder(out=rows, profile=chosen.name, **changes)
+    return rows
 
 
 def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts: Sequence[str], adapter: Path, tokens: int) -> dict:
@@ -126,30 +128,54 @@ def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts:
 # --- the table --------------------------------------------------------------------------------------------------
 
 
-def table(results: dict[str, list[dict]]) -> Any:
-    """A row an arm, its seeds pooled: tokens, validation loss, and rates in per cent with 95 % intervals, as a DataFrame.
+def difference(runs: Sequence[dict], others: Sequence[dict], draws: int = 2000) -> tuple[float, float, float]:
+    """How many per cent more steps are right in `runs` than in `others`, with a 95 % interval: (difference, low, high).
 
-    The validation loss is that of the original conversations and of repairs, whatever an arm was trained on.
+    The steps are the same in both and those of a problem hang together, so whole problems are drawn (paired bootstrap).
+    """
+
+    def rates(runs: Sequence[dict]) -> dict[str, tuple[float, int]]:
+        return {problem: (sum(run["by_problem"][problem][0] for run in runs) / len(runs), n)
+                for problem, (_, n) in runs[0]["by_problem"].items()}
+
+    ours, theirs = rates(runs), rates(others)
+    names, rng = sorted(ours), Random(0)
+
+    def gap(problems: Sequence[str]) -> float:
+        return 100 * sum(ours[name][0] - theirs[name][0] for name in problems) / sum(ours[name][1] for name in problems)
+
+    gaps = sorted(gap(rng.choices(names, k=len(names))) for _ in range(draws))
+    return gap(names), gaps[round(0.025 * draws)], gaps[round(0.975 * draws) - 1]
+
+
+def table(results: dict[str, list[dict]]) -> Any:
+    """A row an arm: tokens, validation loss, rates in per cent with 95 % intervals, and the difference to the reference.
+
+    Seeds are averaged: more of them do not make more steps. The validation loss is that of the original conversations and
+    of repairs, whatever an arm was trained on.
     """
     import pandas as pd
 
     def rate(runs: list[dict], part: Callable[[dict], dict], name: str) -> str:
         found = [part(run) for run in runs if part(run).get("n")]
-        n, hits = sum(rates["n"] for rates in found), sum(round(rates[name] * rates["n"]) for rates in found)
+        if not found:
+            return ""
+        n, hits = found[0]["n"], sum(rates[name] * rates["n"] for rates in found) / len(found)
         low, high = interval(hits, n)
-        return f"{100 * hits / n:.1f} ({100 * low:.0f}–{100 * high:.0f})" if n else ""
+        return f"{100 * hits / n:.1f} ({100 * low:.0f}–{100 * high:.0f})"
 
     rows = []
     for name, runs in results.items():
         losses = [run["validation_loss"] for run in runs if run["validation_loss"] is not None]
+        compared = name != "reference" and "reference" in results
         rows.append({
             "arm": name, "": ARMS[name].question, "seeds": len(runs), "tokens": sum(run["tokens"] for run in runs) // len(runs),
-            "validation loss": round(sum(losses) / len(losses), 3) if losses else None,
-            "steps": sum(run["steps"]["n"] for run in runs),
+            "validation loss": round(sum(losses) / len(losses), 3) if losses else None, "steps": runs[0]["steps"]["n"],
             "parse": rate(runs, lambda run: run["steps"], "parse"), "ground": rate(runs, lambda run: run["steps"], "ground"),
             "equivalent": rate(runs, lambda run: run["steps"], "equivalent"),
+            "against the reference": "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference(runs, results["reference"])) if compared else "",
             "loop, equivalent": rate(runs, lambda run: run["loop"].get("k3", {}), "equivalent"),
-            "repairs": sum(run["repair"]["n"] for run in runs), "fixed": rate(runs, lambda run: run["repair"], "fixed"),
+            "repairs": runs[0]["repair"]["n"], "fixed": rate(runs, lambda run: run["repair"], "fixed"),
             "repaired to the gold": rate(runs, lambda run: run["repair"], "equivalent"),
         })
     return pd.DataFrame(rows)

@@ -169,6 +169,7 @@ def train(
         "peak_memory_gb": round(mx.get_peak_memory() / 1e9, 3),
         "versions": {name: version(name) for name in ("mlx", "mlx-lm", "transformers", "clingo")},
     }
+    metrics["epochs"] = round(recipe.iterations * recipe.rows_per_iteration / len(encoded), 2)
     metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)
     write_json(run / "metrics.json", metrics)
     return metrics
@@ -186,7 +187,7 @@ def main(
     default an Apple GPU gets that where the recipe says QLoRA, bfloat16 and gradient checkpointing, a CPU --dtype float32.
     """
     require_mlx()
-    chosen = profile_named(profile)
+    chosen = profile_named(profile, model_type)
     recipe = chosen.recipe.with_(iterations=max_steps, learning_rate=learning_rate, seed=seed)
     model_type = model_type or chosen.model_type
     metrics = train(model_type, recipe, data or chosen.data, resume, chat_template=chat_template, dtype=dtype,

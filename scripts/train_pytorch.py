@@ -151,6 +151,7 @@ def train(
         "trainable_parameters": trainer.model.num_parameters(only_trainable=True),
         "peak_memory_gb": round(peak_memory() / 1e9, 3), "processes": processes.num_processes, "versions": _versions(),
     }
+    metrics["epochs"] = round(recipe.iterations * recipe.rows_per_iteration / len(encoded), 2)
     metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)
     if processes.is_main_process:
         write_log(run, log)
@@ -176,7 +177,7 @@ def main(
     mlflow, … --dry-run says what would be trained, and the memory and hours it would take; for that a config.json is
     enough as --model-type.
     """
-    chosen = profile_named(profile)
+    chosen = profile_named(profile, model_type)
     recipe = chosen.recipe.with_(
         iterations=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens
     )

@@ -102,5 +102,7 @@ def load_writer(
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
-    ends = frozenset({chat.end_of_turn(tokenizer)})
+    # A base model ends a text with a token of its own, where a tuned one ends its turn.
+    own = loaded.generation_config.eos_token_id
+    ends = frozenset({chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
     return Writer(loaded, tokenizer, ends, max_new_tokens, Grammar(tokenizer, ends) if grammar else None, temperature, seed)

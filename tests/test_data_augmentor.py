@@ -399,7 +399,7 @@ def test_instructions_keep_variables_and_only_the_failing_are_asked_again(serve,
 
 
 def command(problems: Path, out: Path, *options: str, env: dict | None = None, **named: object) -> subprocess.Popen:
-    arguments = ["--benchmarks", str(problems), "--out", str(out), "--per-minute", "60000", *options]
+    arguments = ["--benchmarks", str(problems), "--out", str(out), "--per-minute", "60000", "--every", *options]
     return subprocess.Popen(
         [sys.executable, "-m", "scripts.data_augmentor", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, env={**os.environ, "FT_WORKDIR": str(out.parent), **(env or {})}, **named,

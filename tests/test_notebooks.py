@@ -46,7 +46,7 @@ def test_each_notebook_has_one_commented_parameters_cell_near_the_top(name):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_hold_no_logic(name):
     code = [cell.source for cell in code_of(name)]
-    assert not any(re.search(r"^\s*(def|class|while|import matplotlib)\b", source, re.MULTILINE) for source in code)
+    assert not any(re.search(r"^\s*(def|class|while|for|import matplotlib)\b", source, re.MULTILINE) for source in code)
     assert all(len(source.splitlines()) <= 26 for source in code)
     assert max(len(line) for source in code for line in source.splitlines()) <= 100, "wider than the page"
 
@@ -222,7 +222,7 @@ def test_whatever_a_model_says_is_escaped():
     for shown in (
         show.program(EVIL), show.conversation([{"role": "user", "content": EVIL}, {"role": "assistant", "content": EVIL}]),
         show.side_by_side({"a": "p.", EVIL: EVIL}, marked=True), show.side_by_side({"a": EVIL}, code=False),
-        show.repair(EVIL, EVIL, EVIL, "p."), show.failures({"verdicts": [item]}),
+        show.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}), show.failures({"verdicts": [item]}),
         show.answer_sets(Outcome(Verdict.SYNTAX, EVIL)), show.answer_sets(shared_solver().answer_sets(EVIL)),
     ):
         assert "<script" not in shown.data and "&lt;" in shown.data

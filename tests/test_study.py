@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from scripts import prompts, study
 from scripts.asp_solver import Solver
 from scripts.benchmarks import read_problems
+from scripts.data_converter import convert_folder
 from scripts.judge import judges_of
-from scripts.recipe import PROFILES
 from utils_ft import BENCHMARKS, UserError
 
 
@@ -21,16 +22,31 @@ def a_row(**meta: object) -> dict:
     return {"messages": prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b :- a.\nc :- a.")]), "meta": full}
 
 
-@pytest.mark.parametrize(("arm", "meta"), [
-    ("no_renaming", {"naming": "canonical"}), ("no_noise", {"noise": True}),
-    ("no_repair", {"kind": "repair"}), ("no_paraphrases", {"style": "academic"}),
-])
-def test_an_arm_leaves_out_the_rows_it_is_named_after(arm: str, meta: dict) -> None:
-    plain, special = a_row(), a_row(**meta)
-    assert study.rows_of(study.ARMS["reference"], [plain, special]) == [plain, special]
-    assert study.rows_of(study.ARMS[arm], [plain, special]) == [plain]
-    with pytest.raises(UserError, match="no row is left"):
-        study.rows_of(study.ARMS[arm], [special])
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory) -> dict[str, list[dict]]:  # noqa: ANN001
+    """The training rows of every arm that converts for itself, and of the reference, for six problems."""
+    rows = {}
+    for name in ("reference", *(name for name, arm in study.ARMS.items() if arm.convert)):
+        folder = tmp_path_factory.mktemp(name)
+        convert_folder(out=folder, profile="full", problems=6, **study.ARMS[name].convert)
+        rows[name] = [json.loads(line)["meta"] for line in (folder / "train.jsonl").read_text().splitlines()]
+    return rows
+
+
+def test_an_arm_leaves_out_what_it_is_named_after_and_nothing_else(converted: dict[str, list[dict]]) -> None:
+    def shown(metas: list[dict]) -> set[str]:
+        found = {"vocabulary" for meta in metas if meta.get("vocabulary")} | {"noise" for meta in metas if meta["noise"]}
+        found |= {"renaming" for meta in metas if meta["naming"] != "original"}
+        found |= {"paraphrases" for meta in metas if meta["style"] != "original"}
+        return found | {"repair" for meta in metas if meta["kind"] == "repair"}
+
+    everything = shown(converted["reference"])
+    assert everything == {"vocabulary", "noise", "renaming", "paraphrases", "repair"}
+    for name, metas in converted.items():
+        assert shown(metas) == everything - {name.removeprefix("no_")}
+        kinds = Counter(meta["kind"] for meta in metas)
+        assert kinds["conversation"] == Counter(meta["kind"] for meta in converted["reference"])["conversation"] == 40, name
+        assert name == "no_repair" or kinds["repair"] >= 30
 
 
 def test_a_whole_program_is_one_exchange_and_a_repair_stays_as_it_is() -> None:
@@ -76,22 +92,17 @@ def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*-0/**/*.safetensors")}
     more = study.study(tmp_path, ("no_repair",), (0, 1), "smoke", 2, problems=1)
     assert list(more["arm"]) == ["no_repair", "whole_program"], "what was done before is in the table too"
-    assert list(more["seeds"]) == [2, 1] and list(more["steps"]) == [2 * n, n]
+    assert list(more["seeds"]) == [2, 1] and list(more["steps"]) == [n, n], "more seeds are not more steps"
     assert before and {file: file.stat().st_mtime_ns for file in before} == before, "the first seed was not trained again"
     with pytest.raises(UserError, match="another profile, recipe"):
         study.study(tmp_path, ("no_repair",), (0,), "smoke", 3, problems=1)
 
 
-def test_the_arm_without_vocabularies_converts_for_itself(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
-    """As many conversations of each problem, but all in the problem's own names."""
-    chosen = replace(PROFILES["smoke"], conversations=3, problems=6, vocabularies=2)
-    monkeypatch.setitem(PROFILES, "smoke", chosen)
-    study.study(tmp_path, ("reference", "no_vocabulary"), (0,), "smoke", 1, problems=1)
+def test_a_difference_is_paired_and_knows_its_problems() -> None:
+    def run(*right: int) -> dict:
+        return {"by_problem": {f"p{number}": [hits, 10] for number, hits in enumerate(right)}}
 
-    def conversations(name: str) -> list[dict]:
-        rows = [json.loads(line) for line in (tmp_path / f"{name}-0" / "train.jsonl").read_text().splitlines()]
-        return [row["meta"] for row in rows if row["meta"]["kind"] == "conversation"]
-
-    told, untold = conversations("reference"), conversations("no_vocabulary")
-    assert len(told) == len(untold) > 0
-    assert any(meta.get("vocabulary") for meta in told) and not any(meta.get("vocabulary") for meta in untold)
+    assert study.difference([run(5, 5, 5)], [run(4, 4, 4)]) == pytest.approx((10.0, 10.0, 10.0)), "the same gain everywhere is certain"
+    gap, low, high = study.difference([run(9, 1, 5), run(9, 1, 5)], [run(1, 9, 5)])
+    assert gap == 0.0 and low < -20 and high > 20
+    assert study.difference([run(6), run(8)], [run(5)])[0] == pytest.approx(20.0), "seeds are averaged"

@@ -48,10 +48,45 @@ def test_in_code_whole_words_change_and_strings_stay(before, after):
         ("A guest's room: `sleeps_in(G, R)`.", "A violin's harp: `acorn_kettle(G, R)`."),
         ("It depends on the room; `on(X)` says so.", "It depends on the harp; `plum(X)` says so."),
         ("The guesthouse has no room \"room\".", "The guesthouse has no harp \"room\"."),
+        ("A loaf, two loaves, the Knives, an ally: all parties.", "A drum, two drums, the Kites, a lute: all tulips."),
+        ("Parked before the party; `before(X)`, `parked(X)`.", "Parked before the tulip; `moat(X)`, `stool(X)`."),
+        ("An `ally(A)` is an ally of A, an owner is not.", "A `lute(A)` is a lute of A, an owner is not."),
     ],
 )
 def test_in_prose_names_and_plain_words_change_and_english_stays(before, after):
-    assert in_prose(before, NAMES) == after
+    more = {"loaf": "drum", "knife": "kite", "ally": "lute", "party": "tulip", "before": "moat", "parked": "stool"}
+    assert in_prose(before, NAMES | more) == after
+
+
+def test_comments_are_prose_wherever_they_stand_and_directives_and_variables_stay():
+    source = """% The depots of a Site.
+open(Site) :- depot(Site), N = #count { X : count(X) }. % Depots are few.
+%* A depot is
+   a depot. *%
+#show count/1.
+label("% depot").
+"""
+    told = replace(problem(FEW[0]), source=source, description="A Site is a depot.", instances={"one": "depot(1). count(1..2). % depots"})
+    retold, names = retell(told, Random(0))
+    depot, counted, opened, label = (names[name] for name in ("depot", "count", "open", "label"))
+    assert retold.source == f"""% The {depot}s of a Site.
+{opened}(Site) :- {depot}(Site), N = #count {{ X : {counted}(X) }}. % {depot.capitalize()}s are few.
+%* A {depot} is
+   a {depot}. *%
+#show {counted}/1.
+{label}("% depot").
+"""
+    assert retold.description == f"A Site is a {depot}."
+    assert retold.instances["one"] == f"{depot}(1). {counted}(1..2). % {depot}s"
+
+
+def test_names_never_run_out():
+    many = {f"p_{number}" for number in range(400)}
+    assert len(set(another(many, "", Random(0)).values())) == 400
+
+
+def test_no_new_name_wants_another_article_than_the_rest():
+    assert not [word for word in WORDS if word[0] in "aeiou"] and len(set(WORDS)) == len(WORDS) > 250
 
 
 @pytest.mark.parametrize("name", FEW)
