@@ -198,7 +198,7 @@ def test_the_recheck_would_notice(rows, tmp_path):
         elif corruption == "unsatisfiable":
             row["meta"]["broken"] = row["meta"]["fixed"]
         else:
-            row["meta"]["error"] = row["meta"]["error"].replace("a", "b", 1)
+            row["meta"]["error"] = row["meta"]["error"].replace("e", "é", 1)
         changed.append(row)
         if corruption:
             unfixed = json.loads(json.dumps(row))
