@@ -25,7 +25,7 @@ class Recipe:
     alpha: int = 160  # adapters count alpha / rank = 10 times
     dropout: float = 0.05
     top_layers: int = 16
-    iterations: int = 550  # about two epochs of a thousand rows
+    iterations: int = 550  # of four rows each: two epochs of the thousand rows that the recipe was made for
     batch_size: int = 1
     accumulation: int = 4
     max_tokens: int = 4096

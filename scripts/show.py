@@ -165,7 +165,8 @@ def scores(results: Mapping[str, dict]) -> Any:
     """
     import pandas as pd
 
-    return pd.DataFrame([{"model": label, **row} for label, result in results.items() for row in _rows(result)])
+    rows = [{"model": label, **row} for label, result in results.items() for row in _rows(result)]
+    return pd.DataFrame(rows, columns=None if rows else ["model", "part", "n"])
 
 
 def _rows(result: dict) -> list[dict]:

@@ -73,6 +73,8 @@ def test_the_readme_of_the_collection_tells_the_truth():
     instances = sum(len(problem.instances) for problem in PROBLEMS)
     families = Counter(problem.family for problem in PROBLEMS)
     assert f"{len(PROBLEMS)} problems in {len(families)} families, {statements} rules, {instances} instances" in text
+    sides = Counter(split_of(PROBLEMS, BENCHMARKS).values())
+    assert f"{sides['train']} train, {sides['valid']} valid, {sides['test']} test" in text
     for family, count in families.items():
         assert re.search(rf"\| `{family}`: [^|]+ \| {count} \|", text), family
 

@@ -362,6 +362,44 @@ def test_code_without_an_instruction_is_given_never_asked_for(few, tmp_path):
             assert problem.encoding.given in row["meta"]["context"]
 
 
+def test_with_one_wording_there_are_as_many_conversations_each_in_its_vocabulary(few):
+    (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
+    for styles in ((), STYLES):
+        rows = convert([problem], {problem.id: "train"}, 0, 10, 0, vocabularies=9, styles=styles)[0]["train"]
+        assert len(rows) == 10 and len({str(row["meta"].get("vocabulary")) for row in rows}) == 10
+        assert sum(row["meta"]["noise"] for row in rows) == 2
+
+
+def test_paraphrased_instructions_are_told_in_every_vocabulary(few):
+    (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
+    wording = {step.instruction: f"Please note: {step.instruction}" for step in problem.encoding.instructed}
+    wordings = dict.fromkeys(("original", *STYLES), wording)
+    rows = convert([problem], {problem.id: "train"}, 0, 10, 0, lambda _: wordings, vocabularies=9)[0]["train"]
+    for row in rows:
+        told = [message["content"] for message in row["messages"] if message["role"] == "user"]
+        assert all(text.lower().startswith("please note") for text in told)
+        if row["meta"].get("vocabulary"):
+            assert not any(f"{name}(" in text for name in row["meta"]["vocabulary"] for text in told)
+
+
+def test_a_fix_needs_nothing_that_is_not_in_view(rows):
+    for row in rows:
+        if row["meta"]["kind"] == "repair":
+            shown, fixed = row["messages"][1]["content"], re.sub(r'"(?:\\.|[^"\\])*"', "", row["meta"]["fixed"])
+            assert all(name in shown for name in re.findall(r"(?<![#\w])[a-z]\w*(?=\()", fixed)), row["meta"]
+
+
+def test_a_predicate_named_like_a_directive_is_converted(few, tmp_path):
+    folder = tmp_path / "mine" / "one"
+    shutil.copytree(few / FEW[0], folder)
+    (folder / "encoding.lp").write_text("% The count of things.\ncount(N) :- N = #count { X : thing(X) }.\n\n% Show it.\n#show count/1.\n")
+    for number, facts in enumerate((folder / "instances").iterdir()):
+        facts.write_text(f"thing(1..{number + 2}).\n")
+    (problem,) = read_problems(tmp_path)
+    rows = convert([problem], {problem.id: "train"}, 0, 4, 2, vocabularies=3)[0]["train"]
+    assert sum("vocabulary" in row["meta"] for row in rows) >= 3
+
+
 def test_a_repair_is_dropped_and_counted_where_the_solver_does_not_confirm_it(few):
     (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
     report = Report()

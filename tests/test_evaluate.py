@@ -211,6 +211,44 @@ def test_a_fence_is_stripped_and_counted_and_prose_is_not(problems: list[Problem
     assert result["steps"]["fenced"] == sum(index % 4 < 2 for index in range(len(gold)))
 
 
+@pytest.mark.parametrize(("output", "code", "fenced"), [
+    ("a :- b.", "a :- b.", False), ("```asp\na :- b.\n```", "a :- b.", True), ("```\na :- b.", "a :- b.", True),
+    ("a :- b.\n```", "a :- b.", True), ("```a :- b.```", "a :- b.", True), ("```clingo4 code\na.\n```\nDone.", "a.", True),
+    ("So:\n```lp\na.\n```", "a.", True), ("```\n```", "", True),
+])
+def test_of_a_fenced_output_the_code_is_kept_to_the_letter(output: str, code: str, fenced: bool) -> None:
+    assert prompts.code_of(output) == (code, fenced)
+
+
+def test_a_repair_that_repeats_the_broken_code_is_none(problems: list[Problem]) -> None:
+    """Not even where a fence was all that was wrong with it: stripping that is our work."""
+    kept: list[str] = []
+
+    def echo(messages: list[prompts.Message]) -> str:
+        kept.append(messages[-1]["content"])
+        return messages[-1]["content"].split("\n\nCode:\n")[1].split("\n\nSolver:\n")[0]
+
+    writer = Scripted(lambda _: "")
+    writer._answer = echo
+    result = evaluate(writer, problems, ("repair",))
+    assert any("```" in text for text in kept) and result["repair"]["n"] == len(kept) > 10
+    assert result["repair"]["fixed"] == result["repair"]["equivalent"] == 0.0
+
+
+def test_a_repair_of_wrong_answer_sets_has_to_find_the_right_ones(problems: list[Problem]) -> None:
+    items = evaluate(Scripted(lambda _: "zzz_unrelated(1)."), problems, ("repair",))["verdicts"]
+    differ = [item for item in items if "answer sets differ" in item["constructs"]]
+    assert differ and not any(item["ground"] for item in differ)
+
+
+def test_code_that_cannot_stand_first_is_left_out_and_said(tmp_path: Path, solver: Solver, capsys) -> None:  # noqa: ANN001
+    """Moved to the front, `#program` would put every step into a part that is never grounded, and all would seem equal."""
+    folder = folder_of(tmp_path, "% X is an a.\na(X) :- n(X).\n\n#program extra.\nb.\n", one="n(1).")
+    with pytest.raises(UserError, match="no step to ask for"):
+        judges_of(read_problems(folder), solver)
+    assert "cannot stand before the rest" in capsys.readouterr().out
+
+
 # --- the loop ---------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from scripts.base_models import _smoke_model
 from scripts.benchmarks import read_problems
 from scripts.data_converter import convert
 from scripts.generate import Task, program_text, write_programs
-from scripts.loop import OTHERS, Ask, Written, check, has_code, write_steps
+from scripts.loop import OTHERS, Ask, Written, check, has_code, is_satisfiable, write_steps
 from scripts.writer import load_writer
 from utils_ft import ROOT, UserError
 
@@ -131,6 +131,8 @@ def test_a_failed_step_spoils_no_later_one(solver: Solver) -> None:
     writer = scripted([GOLD[0]], ["p(X) :- ", "p(Y) :- ", "p(Z) :- "], [GOLD[2]])
     [steps] = write_programs(writer, [TASK], 2, solver)
     assert [step.ok for step in steps] == [True, False, True]
+    history = [(INSTRUCTIONS[0], GOLD[0])]
+    assert writer.asked[-1] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])], "nor is it in view"
 
 
 @pytest.mark.parametrize("answer", ["", "% nothing to do", "```\n```", "%* nothing *%"])
@@ -142,6 +144,12 @@ def test_no_code_is_a_complaint(solver: Solver, answer: str) -> None:
 def test_several_statements_and_comments_are_code(solver: Solver) -> None:
     tries = check([Ask([], "", "")] * 3, ["a. b :- a.", "% first\na. % then\n", '% "x\na("%").'], solver)
     assert not any(found.complaint for found in tries)
+
+
+def test_control_characters_of_a_failed_step_do_not_spoil_the_program(solver: Solver) -> None:
+    [steps] = write_programs(scripted([GOLD[0]], ["p(\x00\x07 :-\r\u0085x"], [GOLD[2]]), [TASK], 0, solver)
+    text = program_text(TASK, steps)
+    assert "%! p(" in text and solver.check(text).passes
 
 
 # --- satisfiability ---------------------------------------------------------------------------------------------
@@ -162,6 +170,12 @@ def test_only_a_satisfiable_program_can_lose_its_answer_sets(solver: Solver) -> 
     [steps] = write_programs(scripted(*([code] for code in GOLD)), [task], 0, solver)
     assert all(step.ok for step in steps)
     assert {step.last.satisfiable for step in steps} == {None}
+
+
+def test_an_answer_set_is_enough_and_need_not_be_the_best(solver: Solver) -> None:
+    """Proving the optimum of these soft pigeons takes longer than anyone waits; that there is an answer set is plain."""
+    soft = "{ in(P,H) : H = 1..11 } = 1 :- P = 1..12. #minimize { 1,P,Q : in(P,H), in(Q,H), P < Q }."
+    assert is_satisfiable([soft, "a. :- a.", "{ a }."], solver) == [True, False, True]
 
 
 def test_what_takes_too_long_to_solve_is_no_complaint(solver: Solver) -> None:
@@ -186,6 +200,7 @@ def test_the_solver_ranks_the_samples(solver: Solver) -> None:
     assert best(unsafe, wrong_syntax, unsatisfiable) == unsatisfiable
     assert best(unsatisfiable, good) == good
     assert best(unsafe, "p(Y).", wrong_syntax) == unsafe, "the greedy one stays where none is better"
+    assert best(wrong_syntax, "% I am sorry", "") == wrong_syntax, "no code at all is the worst"
 
 
 def test_of_samples_that_pass_the_meaning_that_most_share_wins(solver: Solver) -> None:

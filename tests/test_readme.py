@@ -18,7 +18,8 @@ from utils_ft import BENCHMARKS, ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/evaluation.md": EVALUATION}
+PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/evaluation.md": EVALUATION,
+         "docs/data.md": (ROOT / "docs" / "data.md").read_text(encoding="utf-8")}
 
 
 # --- the map ----------------------------------------------------------------------------------------------------
