@@ -18,7 +18,7 @@ from scripts.writer import Writer
 
 NO_CODE = "error: there is no code"
 VOTE_SETS = 256  # answer sets at the most by which two samples are compared
-OTHERS = 4  # samples in place of a repair that changes nothing
+OTHERS = 1  # samples in place of a repair that changes nothing: a try costs two answers at the most
 SOLVE_SECONDS = 0.5  # processor time to find an answer set; a program that needs longer counts as satisfiable
 
 
