@@ -58,14 +58,15 @@ class Try:
 
 @dataclass
 class Written:
-    """A step as it was written: each try, the last of which stands."""
+    """A step as it was written: each try. The one that the solver gets furthest with stands, the later of equals."""
 
     instruction: str
     tries: list[Try] = field(default_factory=list)
 
     @property
     def last(self) -> Try:
-        return self.tries[-1]
+        """The try that stands."""
+        return self.after(len(self.tries))
 
     @property
     def code(self) -> str:
@@ -77,7 +78,7 @@ class Written:
 
     def after(self, k: int) -> Try:
         """The try that stands after `k` repairs."""
-        return self.tries[min(k, len(self.tries) - 1)]
+        return max(reversed(self.tries[: k + 1]), key=lambda found: found.rank)
 
 
 OnTry = Callable[[int, Written], None]
@@ -123,13 +124,14 @@ def write_steps(
     failing = list(range(len(asks)))
     for attempt in range(k + 1):
         if attempt:
-            asked = [prompts.repair(asks[index].instruction, written[index].code, written[index].last.complaint)
-                     for index in failing]
+            failed = [written[index].tries[-1] for index in failing]
+            asked = [prompts.repair(asks[index].instruction, found.code, found.complaint)
+                     for index, found in zip(failing, failed, strict=True)]
         else:
             asked = [ask.messages for ask in asks]
         outputs = drafts if drafts and not attempt else writer.answers(asked, None if attempt else on_done)
         tries = check([asks[index] for index in failing], outputs, solver)
-        unchanged = [attempt > 0 and found.code == written[index].code for index, found in zip(failing, tries, strict=True)]
+        unchanged = [attempt > 0 and found.code == before.code for found, before in zip(tries, failed if attempt else tries, strict=True)]
         again = [place for place, same in enumerate(unchanged) if samples > 1 or same]
         best = _best(writer, [asks[failing[place]] for place in again], [asked[place] for place in again],
                      [tries[place] for place in again], [unchanged[place] for place in again], samples - 1 or OTHERS, solver)
@@ -137,7 +139,7 @@ def write_steps(
             tries[place] = found
         still = []
         for index, found in zip(failing, tries, strict=True):
-            stuck = attempt and found.code == written[index].code  # the samples are no better
+            stuck = attempt and found.code == written[index].tries[-1].code  # the sample is no better
             written[index].tries.append(found)
             if on_try:
                 on_try(index, written[index])

@@ -110,6 +110,9 @@ def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
     [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 3, solver)
     assert step.ok and step.code == "a." and len(step.tries) == 3 and len(writer.asked) == 3
     assert [step.after(k).code for k in range(5)] == ["a :- b", "a :- c", "a.", "a.", "a."]
+    writer = Scripted({"Do.": ["a(X).", "a :- b", "a(Y).", "a :- c"]})
+    [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 3, solver)
+    assert [step.after(k).code for k in range(5)] == ["a(X).", "a(X).", "a(Y).", "a(Y).", "a(Y)."], "no repair makes it worse"
 
 
 def test_a_repair_that_changes_nothing_is_drawn_and_the_same_again_ends_it(solver: Solver) -> None:
