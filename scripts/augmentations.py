@@ -134,9 +134,9 @@ def same_up_to(names: dict[str, str], old: str, new: str) -> bool:
 
 
 _OPERAND = r"(?:\d+|[^\W\d_]\d*)"  # a number or a variable
-_MATHS = re.compile(  # operators between operands, or of a longer name and an operand, and the sign of a number
+_MATHS = (  # operators between operands, or of a longer name and an operand, and the sign of a number
     rf"(?<=[\w)`])\s*(?:[-+*/=<>]|\.\.|!=|<=|>=)\s*(?={_OPERAND}(?![\w'])|\(\w)|(?<=\b[^\W\d_])\s*(?:[+*=<>]|!=|<=|>=)\s*(?=\w)"
-    r"|(?<![\w)-])-(?=\d)", re.ASCII)
+    r"|(?<![\w)-])-(?=\d)")
 
 
 def noisy(instruction: str) -> str:
@@ -144,9 +144,7 @@ def noisy(instruction: str) -> str:
 
     `T-1`, `X != Y` and `1..n` without their signs would say something else, and nobody types them so.
     """
-    text = instruction.lower()
-    kept = {place for match in _MATHS.finditer(text) for place in range(*match.span())}
-    text = "".join(letter if place in kept else " " if re.match(r"[^\w\s]", letter) else letter for place, letter in enumerate(text))
+    text = re.sub(rf"(?P<maths>(?a:{_MATHS}))|[^\w\s]", lambda match: match["maths"] or " ", instruction.lower())
     text = re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", " ", text)
     return re.sub(r"\s+", " ", text).strip()
 

@@ -85,6 +85,12 @@ def variant_of(problem: Problem) -> Variant:
     return Variant("original", encoding.given, tuple((step.instruction, step.code) for step in encoding.instructed))
 
 
+def given_stands_first(problem: Problem, gold: list[Outcome], solver: Solver) -> bool:
+    """Whether the code without instructions can stand before the rest, as it does when steps are asked for."""
+    variant = variant_of(problem)
+    return not variant.given or compare(gold, solve(problem, variant.program, solver)).relation is Relation.EQUAL
+
+
 @dataclass
 class Telling:
     """A problem in one vocabulary, under the namings of its variables that are asked for and proved.
@@ -153,7 +159,7 @@ def tellings(problem: Problem, count: int, rng: Random, solver: Solver, report: 
         raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
                         remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
     own = Telling(problem, {}, gold, solver, report)
-    if own.original.given and compare(gold, solve(problem, own.original.program, solver)).relation is not Relation.EQUAL:
+    if not given_stands_first(problem, gold, solver):
         report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
         return []
     result = [own]

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from scripts import prompts
-from scripts.asp_solver import Comparison, Outcome, Relation, Request, Solver, Verdict, compare
+from scripts.asp_solver import Comparison, Outcome, Relation, Solver, Verdict, compare
 from scripts.benchmarks import Problem
 from scripts.constructs import constructs
-from scripts.data_converter import variant_of
+from scripts.data_converter import given_stands_first, solve, variant_of
 from scripts.feedback import context_of
 from scripts.loop import NO_CODE, Ask, has_code
 from utils_ft import UserError, show_path
@@ -52,33 +52,25 @@ class Judge:
         self.problem, self.solver = problem, solver
         self.steps = problem.encoding.instructed
         self.variant = variant_of(problem)
-        self.instances = list(problem.instances.values())
         self._compared = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
         # A person gives an instance that has a solution, so the loop gets one that is not named `unsat`.
-        self.facts = next((facts for name, facts in problem.instances.items() if "unsat" not in name), self.instances[0])
+        self.facts = next((facts for name, facts in problem.instances.items() if "unsat" not in name),
+                          next(iter(problem.instances.values())))
 
     @cached_property
     def gold(self) -> list[Outcome]:
         """The gold program's answer sets, one outcome an instance. UserError where the solver does not find them all."""
-        outcomes = self._solve(self.problem.encoding.program)
+        outcomes = solve(self.problem, self.problem.encoding.program, self.solver)
         if failing := next((outcome for outcome in outcomes if outcome.answer_sets is None), None):
             raise UserError(f"the gold program has no complete answer: {failing.verdict} {failing.message}",
                             where=self.problem.encoding_file,
                             remedy=f"python -m scripts.benchmarks check {show_path(self.problem.folder)}")
         return outcomes
 
-    @cached_property
-    def in_order(self) -> bool:
-        """Whether the code without instructions can stand before the rest, as it does when steps are asked for."""
-        return not self.variant.given or compare(self.gold, self._solve(self.variant.program)).relation is Relation.EQUAL
-
-    def _solve(self, program: str) -> list[Outcome]:
-        return list(self.solver.run(Request(f"{facts}\n{program}", solve=True) for facts in self.instances))
-
     def _compare(self, program: str) -> Comparison:
         """How a program compares with the gold program; each text is solved once."""
         if program not in self._compared:
-            self._compared[program] = compare(self.gold, self._solve(program))
+            self._compared[program] = compare(self.gold, solve(self.problem, program, self.solver))
         return self._compared[program]
 
     def asks(self) -> Iterator[Ask]:
@@ -131,14 +123,15 @@ class Judge:
 
 def judges_of(problems: Sequence[Problem], solver: Solver) -> list[Judge]:
     """A judge for each problem that has a step to ask for. UserError for a gold program that cannot be compared with."""
-    judges = [Judge(problem, solver) for problem in problems]
-    for judge in judges:
+    judges = []
+    for judge in (Judge(problem, solver) for problem in problems):
+        where = show_path(judge.problem.encoding_file)
         if not judge.steps:
-            print(f"left out, no statement has an instruction: {show_path(judge.problem.encoding_file)}", flush=True)
-        elif not judge.in_order:
-            print(f"left out, its code without instructions cannot stand before the rest: {show_path(judge.problem.encoding_file)}",
-                  flush=True)
-    judges = [judge for judge in judges if judge.steps and judge.gold and judge.in_order]
+            print(f"left out, no statement has an instruction: {where}", flush=True)
+        elif not given_stands_first(judge.problem, judge.gold, solver):
+            print(f"left out, its code without instructions cannot stand before the rest: {where}", flush=True)
+        else:
+            judges.append(judge)
     if not judges:
         raise UserError("there is no step to ask for in these problems",
                         remedy="write a comment above each rule that says what it does")

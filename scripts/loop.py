@@ -123,23 +123,19 @@ def write_steps(
     written = [Written(ask.instruction) for ask in asks]
     failing = list(range(len(asks)))
     for attempt in range(k + 1):
-        if attempt:
-            failed = [written[index].tries[-1] for index in failing]
-            asked = [prompts.repair(asks[index].instruction, found.code, found.complaint)
-                     for index, found in zip(failing, failed, strict=True)]
-        else:
-            asked = [ask.messages for ask in asks]
+        before = [written[index].tries[-1] if attempt else None for index in failing]
+        asked = [prompts.repair(asks[index].instruction, last.code, last.complaint) if last else asks[index].messages
+                 for index, last in zip(failing, before, strict=True)]
         outputs = drafts if drafts and not attempt else writer.answers(asked, None if attempt else on_done)
         tries = check([asks[index] for index in failing], outputs, solver)
-        unchanged = [attempt > 0 and found.code == before.code for found, before in zip(tries, failed if attempt else tries, strict=True)]
+        unchanged = _unchanged(tries, before)
         again = [place for place, same in enumerate(unchanged) if samples > 1 or same]
         best = _best(writer, [asks[failing[place]] for place in again], [asked[place] for place in again],
                      [tries[place] for place in again], [unchanged[place] for place in again], samples - 1 or OTHERS, solver)
         for place, found in zip(again, best, strict=True):
             tries[place] = found
         still = []
-        for index, found in zip(failing, tries, strict=True):
-            stuck = attempt and found.code == written[index].tries[-1].code  # the sample is no better
+        for index, found, stuck in zip(failing, tries, _unchanged(tries, before), strict=True):  # stuck: the sample is no better
             written[index].tries.append(found)
             if on_try:
                 on_try(index, written[index])
@@ -149,6 +145,11 @@ def write_steps(
         if not failing:
             break
     return written
+
+
+def _unchanged(tries: Sequence[Try], before: Sequence[Try | None]) -> list[bool]:
+    """Which tries have the code of the one they should repair."""
+    return [last is not None and found.code == last.code for found, last in zip(tries, before, strict=True)]
 
 
 def _best(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import chain, count
 from random import Random
 
-from scripts.asp_solver import AnswerSet
+from scripts.asp_solver import AnswerSet, code_only
 from scripts.benchmarks import Problem
 from scripts.encoding import predicates
 
@@ -111,7 +111,7 @@ def retell(problem: Problem, rng: Random) -> tuple[Problem, dict[str, str]]:
     """The problem in another vocabulary, and the names: old to new."""
     texts = "\n".join([problem.source, *problem.descriptions().values(), *problem.instances.values()])
     names = another(predicate_names(problem), texts, rng)
-    variables = set(re.findall(r"(?<![\w\"])_*[A-Z]\w+", _PARTS.sub("", problem.source)))
+    variables = set(re.findall(r"(?<![\w\"])_*[A-Z]\w+", code_only(problem.source)))
 
     def told(text: str) -> str:
         return in_prose(text, names, variables)
