@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import cycle, islice, product
@@ -51,6 +52,13 @@ class Report:
     dropped: Counter = field(default_factory=Counter)
     proofs: Counter = field(default_factory=Counter)
     findings: list[dict] = field(default_factory=list)
+
+    def add(self, other: Report) -> None:
+        """Count what another report counts as well."""
+        self.rows.update(other.rows)
+        self.dropped.update(other.dropped)
+        self.proofs.update(other.proofs)
+        self.findings += other.findings
 
     def as_json(self) -> dict:
         rows = [dict(zip((*COUNTED, "rows"), (*k, n), strict=True))
@@ -350,24 +358,20 @@ def convert(
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     report = Report()
     seen: set[str] = set()
-    with Solver() as solver:
-        for problem in tqdm(problems, desc="converting", unit="problem", disable=None):
+
+    def made(problem: Problem) -> tuple[list[Row], Report]:
+        train = splits[problem.id] == "train"
+        return problem_rows(
+            problem, Random(digest(str(seed), problem.id)), solver, conversations if train else 1, repairs, wordings and wordings(problem),
+            vocabularies if train else 0, styles, namings if train else ("original",), noise)
+
+    # While the solver's workers prove the rows of one problem, this process makes those of another.
+    with Solver() as solver, ThreadPoolExecutor(solver.size) as pool:
+        found = pool.map(made, problems)
+        for problem, (new, told) in zip(problems, tqdm(found, "converting", len(problems), unit="problem", disable=None), strict=True):
+            report.add(told)
             split = splits[problem.id]
-            rng = Random(digest(str(seed), problem.id))
-            report.findings += [{"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text} for f in problem.encoding.findings]
-            if not problem.encoding.instructed:
-                report.dropped["problem: no statement has an instruction"] += 1
-                continue
-            told = tellings(problem, vocabularies if split == "train" else 0, rng, solver, report)
-            told = [replace(telling, namings=namings if split == "train" else ("original",)) for telling in told]
-            made: list[Row] = []
-            if told:
-                wanted = conversations if split == "train" else 1
-                made += conversation_rows(told, wanted, rng, wordings and wordings(problem), styles, noise)
-            for place, telling in enumerate(told):
-                share = repairs // len(told) + (place < repairs % len(told))
-                made += repair_rows(telling, share, rng)
-            for row in made:
+            for row in new:
                 row["meta"]["split"] = split
                 fingerprint = digest(json.dumps(row["messages"]))
                 if fingerprint in seen:
@@ -377,6 +381,23 @@ def convert(
                 rows[split].append(row)
                 counted = row["meta"] | {"names": "others" if "vocabulary" in row["meta"] else "its own"}
                 report.rows[tuple(counted.get(name, "") for name in COUNTED)] += 1
+    return rows, report
+
+
+def problem_rows(
+    problem: Problem, rng: Random, solver: Solver, conversations: int, repairs: int,
+    wordings: dict[str, dict[str, str]] | None, vocabularies: int, styles: Collection[str], namings: tuple[str, ...], noise: float,
+) -> tuple[list[Row], Report]:
+    """The rows of one problem, the conversations first, and the report of what was proved and dropped on the way."""
+    report = Report()
+    report.findings += [{"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text} for f in problem.encoding.findings]
+    if not problem.encoding.instructed:
+        report.dropped["problem: no statement has an instruction"] += 1
+        return [], report
+    told = [replace(telling, namings=namings) for telling in tellings(problem, vocabularies, rng, solver, report)]
+    rows = list(conversation_rows(told, conversations, rng, wordings, styles, noise)) if told else []
+    for place, telling in enumerate(told):
+        rows += repair_rows(telling, repairs // len(told) + (place < repairs % len(told)), rng)
     return rows, report
 
 
