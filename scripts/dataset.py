@@ -59,13 +59,13 @@ def validation_rows(data_dir: str | Path) -> list[Row]:
                                "and convert again")
     repairs, others = ([row for row in rows if (row.get("meta", {}).get("kind") == "repair") is wanted] for wanted in (True, False))
     half = max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs))
-    chosen = _spread(others, half)
-    return chosen + _spread(repairs, EVAL_ROWS - len(chosen))
+    chosen = spread(others, half)
+    return chosen + spread(repairs, EVAL_ROWS - len(chosen))
 
 
-def _spread(rows: list[Row], limit: int) -> list[Row]:
-    """`limit` rows at the most, evenly far apart."""
-    return rows if len(rows) <= limit else [rows[index * len(rows) // limit] for index in range(limit)]
+def spread(items: list, limit: int) -> list:
+    """`limit` of the items at the most, evenly far apart."""
+    return items if len(items) <= limit else [items[index * len(items) // limit] for index in range(limit)]
 
 
 def data_digest(rows: Sequence[Row]) -> str:

@@ -26,6 +26,7 @@ from scripts.asp_solver import Relation, Request, Solver, compare
 from scripts.base_models import base_model
 from scripts.benchmarks import Problem, families_apart, read_problems, split_of
 from scripts.data_converter import Report, Telling, repair_rows
+from scripts.dataset import spread
 from scripts.generate import Task, program_text, write_programs
 from scripts.judge import Item, Judge, judges_of
 from scripts.loop import Ask, check, is_satisfiable, write_steps
@@ -37,7 +38,8 @@ from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_js
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")  # which say how a folder came about, and change no answer
-SCORING = ("asp_solver", "asp_worker", "augmentations", "data_converter", "evaluate", "feedback", "grammar", "judge", "loop", "prompts")
+SCORING = ("asp_solver", "asp_worker", "augmentations", "chat", "data_converter", "encoding", "evaluate", "feedback", "generate",
+           "grammar", "judge", "loop", "prompts", "scores", "writer")
 
 
 def name_of(k: int, samples: int) -> str:
@@ -226,16 +228,14 @@ def score_checkpoints(
 
 
 def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None) -> list[Problem]:
-    """The problems of a split; `limit` of them, spread evenly over the families. UserError where there is none."""
+    """The problems of a split, or `all`; `limit` of them, spread evenly over the families. UserError where there is none."""
     problems = read_problems(benchmarks)
     splits = split_of(problems, benchmarks)
-    chosen = [problem for problem in problems if splits[problem.id] == split]
+    chosen = [problem for problem in problems if split in ("all", splits[problem.id])]
     if not chosen:
         raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks,
                         remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all')
-    if limit is None or limit >= len(chosen):
-        return chosen
-    return [chosen[round(index * len(chosen) / limit)] for index in range(limit)]
+    return chosen if limit is None else spread(chosen, limit)
 
 
 def main(
@@ -255,7 +255,7 @@ def main(
     """
     if split == "auto":
         split = "valid" if run else "test" if (benchmarks / "split.json").exists() else "all"
-    chosen = read_problems(benchmarks)[:problems] if split == "all" else held_out(benchmarks, split, problems)
+    chosen = held_out(benchmarks, split, problems)
     if run:
         score_checkpoints(run, chosen, model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))

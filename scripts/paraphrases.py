@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did. `summary()`, `pairs()` and `losses()` are lists of records: pandas makes tables of them."""
+    """What a run did. `summary()` and `losses()` are lists of records: pandas makes tables of them."""
 
     provider: str
     model: str
@@ -70,16 +70,6 @@ class Report:
             {"problem": row.id, "kind": row.kind, "style": row.style, "status": row.status, "why": row.why}
             for row in self.rows if row.why and row.status != "open"
         ]
-
-    def pairs(self, problem: str | None = None) -> list[dict]:
-        """One record for each original text, its paraphrases beside it by style; of one problem, or of all."""
-        found: dict[tuple, dict] = {}
-        for row in self.rows:
-            if problem is None or problem in (row.problem, row.id):
-                for original, text in row.texts.items():
-                    record = {"problem": row.id, "kind": row.kind, "original": original}
-                    found.setdefault(tuple(record.values()), record)[row.style] = text
-        return list(found.values())
 
     def tones(self, problem: Problem) -> dict[str, str]:
         """The description of a problem as it was written, and in each tone that was made."""

@@ -283,8 +283,8 @@ def test_a_run_survives_everything_a_service_does(serve, villages, tmp_path, mon
     assert Counter(row.status for row in second.rows) == {"cached": 14, "dropped": 4, "failed": 1}
     table = pandas.DataFrame(second.summary())
     assert table.loc[0, ["made", "cached", "dropped", "failed", "tokens"]].tolist() == [0, 14, 4, 1, 0]
-    pairs = pandas.DataFrame(second.pairs("villages/well"))
-    assert pairs.loc[0, "natural"] == faithful(pairs.loc[0, "original"])
+    [well] = [problem for problem in villages() if problem.name == "well"]
+    assert second.tones(well) == {"original": well.description, "natural": faithful(well.description)}
 
 
 def test_retry_after_holds_every_request_back(serve, villages, tmp_path) -> None:  # noqa: ANN001
