@@ -50,6 +50,11 @@ class Problem:
     def id(self) -> str:
         return f"{self.family}/{self.name}"
 
+    @property
+    def example(self) -> tuple[str, str]:
+        """Name and facts of the first instance with a solution (its name does not say `unsat`), as a person would give one."""
+        return next((item for item in self.instances.items() if "unsat" not in item[0]), next(iter(self.instances.items())))
+
     def descriptions(self) -> dict[str, str]:
         """The description in every style there is, the original first."""
         return {"original": self.description, **self.paraphrases}

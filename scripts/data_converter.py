@@ -39,6 +39,7 @@ SPLITS = ("train", "valid", "test")
 NAMINGS = ("original", *POOLS)
 COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")  # what the report counts rows by
 NOISE_SHARE = 0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
+OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 EVIDENCE = "clingo accepts this code, but "  # opens a message that comes from comparing answer sets
 
 Row = dict[str, Any]
@@ -236,7 +237,9 @@ def _told(telling: Telling, variant: Variant, wording: dict[str, str]) -> Iterat
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
+    """Code that may be worth a repair: what became of it how, under which naming, step and instance, in which context."""
+
     corruption: str
     naming: str
     step: int
@@ -251,7 +254,7 @@ def repair_rows(telling: Telling, limit: int, rng: Random) -> list[Row]:
     candidates = _candidates(telling, limit, rng)
     rows: list[Row] = []
     while len(rows) < limit and (part := list(islice(candidates, limit - len(rows)))):
-        rows += _proved(part, telling)
+        rows += proved_repairs(part, telling)
     return rows
 
 
@@ -262,12 +265,12 @@ def example_repair(problem: Problem, corruption: str, solver: Solver, seed: int 
     return next((row for row in rows if row["meta"]["corruption"] == corruption), rows[0])
 
 
-def _proved(candidates: list[_Candidate], telling: Telling) -> Iterator[Row]:
+def proved_repairs(candidates: list[Candidate], telling: Telling) -> Iterator[Row]:
     """The rows of those candidates that the solver confirms, in order."""
     requests = [
         # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
         Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
-        for c in candidates for solve in [c.corruption == "wrong meaning"] for code in (c.broken, c.fixed)
+        for c in candidates for solve in [c.corruption in ("wrong meaning", OWN_ERROR)] for code in (c.broken, c.fixed)
     ]
     outcomes = list(telling.solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
@@ -291,7 +294,7 @@ def _proved(candidates: list[_Candidate], telling: Telling) -> Iterator[Row]:
         }
 
 
-def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[_Candidate]:
+def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[Candidate]:
     """Corrupted steps to try, four for each row wanted, no two the same.
 
     The class is drawn first, by its weight, and then a step that admits it: else the classes that apply everywhere would
@@ -314,17 +317,19 @@ def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[_Candidat
             continue
         seen.add((naming, step, broken))
         context = context_of(telling.problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
-        yield _Candidate(corruption, variant.naming, step, instance, context, broken, code)
+        yield Candidate(corruption, variant.naming, step, instance, context, broken, code)
 
 
-def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:
+def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:
     """The corruption class and message of a candidate, or, last, why it is no repair row."""
     if not fixed.passes or complaint(fixed, candidate.context):
         return "", "", "the solver has something against the fix"
     error = complaint(broken, candidate.context)
     if broken.verdict in (Verdict.TIMEOUT, Verdict.MEMORY, Verdict.REFUSED, Verdict.TOO_MANY):
         return "", "", f"ends in {broken.verdict}"
-    if candidate.corruption != "wrong meaning":
+    if candidate.corruption == OWN_ERROR and error and broken.verdict is not Verdict.UNSATISFIABLE:
+        return candidate.corruption, error, ""
+    if candidate.corruption not in ("wrong meaning", OWN_ERROR):
         wanted = {"unsafe variable": Verdict.UNSAFE, "wrong arity": Verdict.OK}.get(candidate.corruption)
         if not error:
             return "", "", "clingo accepts it"
@@ -339,6 +344,8 @@ def _judge(candidate: _Candidate, broken: Outcome, fixed: Outcome) -> tuple[str,
         return "", "", "the answer sets stay the same"
     if broken.verdict is Verdict.UNSATISFIABLE:
         return "unsatisfiable", error, ""
+    if candidate.corruption == OWN_ERROR:
+        return "", "", "the solver has nothing against it"
     return "answer sets differ", EVIDENCE + evidence(fixed.answer_sets, broken.answer_sets), ""
 
 

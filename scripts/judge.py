@@ -53,9 +53,7 @@ class Judge:
         self.steps = problem.encoding.instructed
         self.variant = variant_of(problem)
         self._compared = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
-        # A person gives an instance that has a solution, so the loop gets one that is not named `unsat`.
-        self.facts = next((facts for name, facts in problem.instances.items() if "unsat" not in name),
-                          next(iter(problem.instances.values())))
+        _, self.facts = problem.example
 
     @cached_property
     def gold(self) -> list[Outcome]:
