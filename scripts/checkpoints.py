@@ -63,13 +63,18 @@ def checkpoints(run: Path) -> list[Checkpoint]:
 
 
 def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
-    """Step → step equivalence and its interval, from the `scores-<step>.json` that `evaluate` wrote into the run folder."""
+    """Step → step equivalence and its interval, from the `scores-<step>.json` that `evaluate` wrote into the run folder.
+
+    Only what was scored on the problems and with the settings of the newest file can be compared, and counts.
+    """
+    files = sorted((file.stat().st_mtime, file) for file in run.glob("scores-*.json") if re.fullmatch(r"scores-\d+", file.stem))
+    results = {int(file.stem.removeprefix("scores-")): json.loads(file.read_text()) for _, file in files}
+    asked = [(result.get("problems"), result.get("settings")) for result in results.values()]
     found = {}
-    for file in run.glob("scores-*.json"):
-        if name := re.fullmatch(r"scores-(\d+)\.json", file.name):
-            steps = json.loads(file.read_text())["steps"]
-            interval = steps.get("equivalent_ci")
-            found[int(name[1])] = steps["equivalent"], tuple(interval) if interval else None
+    for (step, result), question in zip(results.items(), asked, strict=True):
+        if question == asked[-1]:
+            interval = result["steps"].get("equivalent_ci")
+            found[step] = result["steps"]["equivalent"], tuple(interval) if interval else None
     return found
 
 

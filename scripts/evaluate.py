@@ -174,7 +174,7 @@ def once(
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
     result = {"identity": identity, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
-              "settings": settings, **score()}
+              "settings": settings, "problems": [problem.id for problem in problems], **score()}
     write_json(out, result)
     return result
 

@@ -500,6 +500,10 @@ def test_the_table_recommends_a_checkpoint_and_shows_how_sure_its_score_is(tmp_p
     found = table(run)
     assert list(found["recommended"]) == ["", "", "←"] and list(found["step equivalence"].dropna()) == [0.25, 0.5]
     assert list(found["low"].dropna()) == [0.125, 0.25] and list(found["high"].dropna()) == [0.5, 0.75]
+    other = run / "scores-100.json"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"problems": ["family/another"]}))
+    os.utime(other, (1, 1))
+    assert list(table(run)["step equivalence"].dropna()) == [0.5], "what was scored on other problems earlier is no comparison"
     unscored = table(checkpoint_folders(tmp_path / "unscored", {50: 0.9, 100: 0.3}))
     assert list(unscored["recommended"]) == ["", "←"] and unscored[["low", "high"]].isna().all(axis=None)
 
