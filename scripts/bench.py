@@ -20,6 +20,7 @@ from scripts.asp_solver import Outcome, Request, Solver
 from scripts.base_models import base_model
 from scripts.benchmarks import read_problems
 from scripts.chat import encode_prompt
+from scripts.dataset import spread
 from scripts.judge import Judge
 from scripts.writer import MAX_NEW_TOKENS, load_writer
 from utils_ft import BENCHMARKS, DATA, UserError, command
@@ -107,11 +108,10 @@ def generate(
     import torch
 
     writer = load_writer(model or base_model("smollm"), max_new_tokens=max_new_tokens, grammar=grammar)
-    found = read_problems(benchmarks)
-    chosen = [found[index * len(found) // problems] for index in range(min(problems, len(found)))]
+    chosen = spread(read_problems(benchmarks), problems)
     with Solver() as idle:
         conversations = [ask.messages for problem in chosen for ask in Judge(problem, idle).asks()]
-    some = [index * len(conversations) // items for index in range(min(items, len(conversations)))]
+    some = spread(list(range(len(conversations))), items)
     prompts = [encode_prompt(writer.tokenizer, messages) for messages in conversations]
     end, network = sorted(writer.ends), writer.model
 
