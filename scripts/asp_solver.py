@@ -1,8 +1,9 @@
 """clingo behind a wall: check a program, enumerate its answer sets, compare two programs.
 
-Everything a model writes is hostile input: it meets clingo only in the worker processes of a `Solver`, each with
-limits on processor time, wall-clock time and memory, without files or network, killed and replaced when a request
-overruns. Programs that try to reach outside (`#include`, `#script`) never get that far.
+Everything a model writes is hostile input: it is grounded and solved only in the worker processes of a `Solver`, each
+with limits on processor time, wall-clock time and memory, without files or network, killed and replaced when a request
+overruns. Programs that try to reach outside (`#include`, `#script`) never get that far. What the wall has let pass may be
+parsed in our own process, for the arities of its predicates; it is never grounded there.
 
     with Solver() as solver:
         solver.check("p(X) :- not q(X).").message

@@ -98,7 +98,13 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
             "there is no problem in this folder", where=root,
             remedy="put each problem into DIR/<family>/<problem>/ as problem.md and encoding.lp, with instances/*.lp",
         )
-    return [read_problem(folder, folder.parent.name if folder != root else root.name) for folder in sorted(folders)]
+    problems = [read_problem(folder, folder.parent.name if folder != root else root.name) for folder in sorted(folders)]
+    by_id: dict[str, Problem] = {}
+    for problem in problems:
+        if (other := by_id.setdefault(problem.id, problem)) is not problem:
+            raise UserError(f"the problem has the name {problem.id}, as {show_path(other.folder)} has", where=problem.folder,
+                            remedy="rename one of the two folders, or the family above it")
+    return problems
 
 
 def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict[str, str]:
@@ -183,7 +189,7 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
         faults.append(Fault(problem.folder / "instances", None, "the problem has no instances",
                             "add two to four small files of facts, instances/NAME.lp"))
     outcomes = list(solver.run(Request(f"{facts}\n{encoding.program}", solve=True) for facts in problem.instances.values()))
-    faults += _instance_faults(problem, outcomes)
+    faults += instance_faults(problem, outcomes)
     if any(outcome.answer_sets is None for outcome in outcomes):
         return Checked(problem, tuple(faults), len(statements), 0, tuple(len(outcome.answer_sets or ()) for outcome in outcomes))
     idle = untested(problem, statements, outcomes, solver)
@@ -249,7 +255,7 @@ def _constants(statement: Statement) -> set[str]:
     }
 
 
-def _instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[Fault]:
+def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[Fault]:
     """One fault an instance, and a fault of the encoding once only."""
     reported: set[tuple[Path, int | None]] = set()
     for (name, facts), outcome in zip(problem.instances.items(), outcomes, strict=True):

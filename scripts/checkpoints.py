@@ -44,7 +44,7 @@ def is_whole(path: Path) -> bool:
     if path.is_file():
         return True
     try:
-        sizes = json.loads((path / WHOLE).read_text())
+        sizes = json.loads((path / WHOLE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in sizes.items())
@@ -68,7 +68,7 @@ def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
     Only what was scored on the problems and with the settings of the newest file can be compared, and counts.
     """
     files = sorted((file.stat().st_mtime, file) for file in run.glob("scores-*.json") if re.fullmatch(r"scores-\d+", file.stem))
-    results = {int(file.stem.removeprefix("scores-")): json.loads(file.read_text()) for _, file in files}
+    results = {int(file.stem.removeprefix("scores-")): json.loads(file.read_text(encoding="utf-8")) for _, file in files}
     asked = [(result.get("problems"), result.get("settings")) for result in results.values()]
     found = {}
     for (step, result), question in zip(results.items(), asked, strict=True):
@@ -157,9 +157,9 @@ def prepare_run(run: Path, identity: dict, resume: bool) -> dict | None:
     """
     run.mkdir(parents=True, exist_ok=True)
     file = run / "run.json"
-    known = json.loads(file.read_text()) if file.exists() else None
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if known is not None and (known != identity or not resume):
-        aside = run.with_name(f"{run.name}.{digest(file.read_text())[:8]}-{int(time.time())}")
+        aside = run.with_name(f"{run.name}.{digest(json.dumps(known))[:8]}-{int(time.time())}")
         run.rename(aside)
         print(f"another run lay in {show_path(run)}: moved to {show_path(aside)}", flush=True)
         run.mkdir()
@@ -171,7 +171,7 @@ def prepare_run(run: Path, identity: dict, resume: bool) -> dict | None:
         path.rename(path.with_name(f".torn-{path.name}-{int(time.time())}"))
     if (run / "metrics.json").exists():
         print(f"already done: {show_path(run / 'metrics.json')}", flush=True)
-        return json.loads((run / "metrics.json").read_text())
+        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return None
 
 

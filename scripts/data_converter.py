@@ -10,6 +10,7 @@ clingo prints for that code in its context, its fix is accepted. Same input and 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,21 +26,20 @@ from tqdm.auto import tqdm
 from scripts import prompts
 from scripts.asp_solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
 from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
-from scripts.benchmarks import STYLES, Problem, read_problems, split_of
+from scripts.benchmarks import STYLES, Problem, instance_faults, read_problems, split_of
 from scripts.chat import load_tokenizer
 from scripts.dataset import counts, encode_rows
 from scripts.encoding import predicates
 from scripts.feedback import complaint, context_of
 from scripts.paraphrases import load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
-from scripts.vocabulary import in_code, in_prose, renamed, retell
-from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
+from scripts.vocabulary import in_code, in_prose, is_named, renamed, retell, variable_names
+from utils_ft import BENCHMARKS, UserError, command, digest, write_json, write_text
 
 SPLITS = ("train", "valid", "test")
 NAMINGS = ("original", *POOLS)
 COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")  # what the report counts rows by
 NOISE_SHARE = 0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
-OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 EVIDENCE = "clingo accepts this code, but "  # opens a message that comes from comparing answer sets
 
 Row = dict[str, Any]
@@ -161,12 +161,9 @@ class Telling:
 def tellings(problem: Problem, count: int, rng: Random, solver: Solver, report: Report) -> list[Telling]:
     """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names.
 
-    Empty where its code without instructions cannot stand before the rest. UserError where an instance has no outcome.
+    Empty where its code without instructions cannot stand before the rest.
     """
-    gold = solve(problem, problem.encoding.program, solver)
-    if failing := next((outcome for outcome in gold if outcome.answer_sets is None), None):
-        raise UserError(f"the solver says {failing.verdict}: {failing.message}", where=problem.encoding_file,
-                        remedy=f"python -m scripts.benchmarks check {show_path(problem.folder)}")
+    gold = gold_outcomes(problem, solver)
     own = Telling(problem, {}, gold, solver, report)
     if not given_stands_first(problem, gold, solver):
         report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
@@ -182,6 +179,17 @@ def tellings(problem: Problem, count: int, rng: Random, solver: Solver, report: 
         else:
             report.dropped["vocabulary: other answer sets"] += 1
     return result
+
+
+def gold_outcomes(problem: Problem, solver: Solver) -> list[Outcome]:
+    """The outcomes of the gold program, one an instance. UserError, with file and line, where its answer sets are not all found."""
+    outcomes = solve(problem, problem.encoding.program, solver)
+    failing = [(item, outcome) for item, outcome in zip(problem.instances.items(), outcomes, strict=True) if outcome.answer_sets is None]
+    if failing:
+        items, why = zip(*failing, strict=True)
+        fault = next(instance_faults(replace(problem, instances=dict(items)), why))
+        raise UserError(fault.what, where=fault.file, line=fault.line, remedy=fault.remedy)
+    return outcomes
 
 
 def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
@@ -229,7 +237,7 @@ def _told(telling: Telling, variant: Variant, wording: dict[str, str]) -> Iterat
         if other is None:
             yield variant.steps[index][0]
         else:
-            other = in_prose(other, telling.names)
+            other = in_prose(other, telling.names, variable_names(telling.source.problem) if telling.source else ())
             yield rename_in_text(other, variant.names[index]) if variant.names else other
 
 
@@ -254,7 +262,7 @@ def repair_rows(telling: Telling, limit: int, rng: Random) -> list[Row]:
     candidates = _candidates(telling, limit, rng)
     rows: list[Row] = []
     while len(rows) < limit and (part := list(islice(candidates, limit - len(rows)))):
-        rows += proved_repairs(part, telling)
+        rows += _proved(part, telling)
     return rows
 
 
@@ -265,33 +273,47 @@ def example_repair(problem: Problem, corruption: str, solver: Solver, seed: int 
     return next((row for row in rows if row["meta"]["corruption"] == corruption), rows[0])
 
 
-def proved_repairs(candidates: list[Candidate], telling: Telling) -> Iterator[Row]:
+def _proved(candidates: list[Candidate], telling: Telling) -> Iterator[Row]:
     """The rows of those candidates that the solver confirms, in order."""
     requests = [
         # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
         Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
-        for c in candidates for solve in [c.corruption in ("wrong meaning", OWN_ERROR)] for code in (c.broken, c.fixed)
+        for c in candidates for solve in [c.corruption == "wrong meaning"] for code in (c.broken, c.fixed)
     ]
     outcomes = list(telling.solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
         kind, error, why = _judge(candidate, broken, fixed)
-        instruction = telling.variant(candidate.naming).steps[candidate.step][0]
-        messages = prompts.repair(instruction, candidate.broken, error)
-        step = telling.problem.encoding.instructed[candidate.step]
-        needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
-        if not why and any(name not in messages[-1]["content"] for name in needed):
-            why = "the fix needs a predicate that is not in view"
         if why:
             telling.report.dropped[f"{candidate.corruption}: {why}"] += 1
-            continue
-        telling.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
-        yield {
-            "messages": [*messages, prompts.answer(candidate.fixed)],
-            "meta": telling.meta | {
-                "kind": "repair", "style": "original", "naming": candidate.naming, "noise": False, "corruption": kind,
-                "instruction": instruction, "broken": candidate.broken, "error": error, "fixed": candidate.fixed,
-                "context": candidate.context, "instance": candidate.instance, "step": candidate.step},
-        }
+        elif row := repair_row(candidate, telling, kind, error):
+            yield row
+
+
+def repair_row(candidate: Candidate, telling: Telling, kind: str, error: str) -> Row | None:
+    """The row of a proved repair, `error` being what was said of the broken code.
+
+    None, and counted as dropped, where the fix needs a predicate that this turn does not show: nobody could know it.
+    """
+    instruction = telling.variant(candidate.naming).steps[candidate.step][0]
+    step = telling.problem.encoding.instructed[candidate.step]
+    needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
+    if not all(_in_view(name, instruction, candidate.broken, error) for name in needed):
+        telling.report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
+        return None
+    telling.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
+    return {
+        "messages": [*prompts.repair(instruction, candidate.broken, error), prompts.answer(candidate.fixed)],
+        "meta": telling.meta | {
+            "kind": "repair", "style": "original", "naming": candidate.naming, "noise": False, "corruption": kind,
+            "instruction": instruction, "broken": candidate.broken, "error": error, "fixed": candidate.fixed,
+            "context": candidate.context, "instance": candidate.instance, "step": candidate.step},
+    }
+
+
+def _in_view(name: str, instruction: str, broken: str, error: str) -> bool:
+    """Whether a repair turn shows the name of a predicate. The solver's own words are no names, but the atoms that it quotes."""
+    return (is_named(name, instruction) or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", broken) is not None
+            or re.search(rf"(?<![#\w]){re.escape(name)}\(", error) is not None)
 
 
 def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[Candidate]:
@@ -327,9 +349,7 @@ def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, 
     error = complaint(broken, candidate.context)
     if broken.verdict in (Verdict.TIMEOUT, Verdict.MEMORY, Verdict.REFUSED, Verdict.TOO_MANY):
         return "", "", f"ends in {broken.verdict}"
-    if candidate.corruption == OWN_ERROR and error and broken.verdict is not Verdict.UNSATISFIABLE:
-        return candidate.corruption, error, ""
-    if candidate.corruption not in ("wrong meaning", OWN_ERROR):
+    if candidate.corruption != "wrong meaning":
         wanted = {"unsafe variable": Verdict.UNSAFE, "wrong arity": Verdict.OK}.get(candidate.corruption)
         if not error:
             return "", "", "clingo accepts it"
@@ -344,8 +364,6 @@ def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, 
         return "", "", "the answer sets stay the same"
     if broken.verdict is Verdict.UNSATISFIABLE:
         return "unsatisfiable", error, ""
-    if candidate.corruption == OWN_ERROR:
-        return "", "", "the solver has nothing against it"
     return "answer sets differ", EVIDENCE + evidence(fixed.answer_sets, broken.answer_sets), ""
 
 

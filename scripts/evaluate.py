@@ -39,7 +39,7 @@ PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")  # which say how a folder came about, and change no answer
 SCORING = ("asp_solver", "asp_worker", "augmentations", "chat", "data_converter", "encoding", "evaluate", "feedback", "generate",
-           "grammar", "judge", "loop", "prompts", "scores", "writer")
+           "grammar", "judge", "loop", "prompts", "scores", "vocabulary", "writer")
 
 
 def name_of(k: int, samples: int) -> str:
@@ -166,7 +166,7 @@ def once(
     out: Path, model: Path, adapter: Path | None, problems: Sequence[Problem], settings: dict, score: Callable[[], dict],
 ) -> dict:
     """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings."""
-    identity = digest(_files(model), _files(adapter) if adapter else "", json.dumps(settings), _scoring(),
+    identity = digest(weights_digest(model), weights_digest(adapter) if adapter else "", json.dumps(settings), code_digest(),
                       *(text for problem in problems for text in (problem.id, problem.description, *problem.instances.values())),
                       *(name for problem in problems for name in problem.instances), *sorted(families_apart(problems)),
                       *(step.instruction + step.code for problem in problems for step in problem.encoding.steps))
@@ -188,7 +188,7 @@ def _kept(out: Path) -> dict:
     return kept if isinstance(kept, dict) else {}
 
 
-def _files(folder: Path) -> str:
+def weights_digest(folder: Path) -> str:
     """A hash of weights, tokenizer and configuration in a folder."""
     state = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".jinja", ".model")):
@@ -200,8 +200,8 @@ def _files(folder: Path) -> str:
     return state.hexdigest()
 
 
-def _scoring() -> str:
-    """A hash of the code that asks and judges: figures of another version are not those of this one."""
+def code_digest() -> str:
+    """A hash of the code that converts, asks and judges: figures of another version are not those of this one."""
     return digest(*((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in SCORING))
 
 
@@ -221,7 +221,7 @@ def score_checkpoints(
             adapter = checkpoint.path
             if adapter.is_file():  # MLX keeps a checkpoint in one file, which PyTorch reads after a conversion
                 adapter = to_peft(adapter, Path(scratch) / str(checkpoint.step), model)
-            base = model or base_model(json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"])
+            base = model or base_model(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
             out = run / f"scores-{checkpoint.step}.json"
             results[checkpoint.step] = evaluate_once(out, base, problems, ("steps",), adapter, max_new_tokens)
     return results

@@ -38,7 +38,7 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     run, target = ADAPTERS / f"{name}_pytorch", LOCAL_MODELS / f"ft_{name}_pytorch"
     checkpoint = choose(run, step)
     adapter = digest((checkpoint.path / "adapter_model.safetensors").read_bytes())
-    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text())["adapter_sha256"] == adapter:
+    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text(encoding="utf-8"))["adapter_sha256"] == adapter:
         print(f"already fused: step {checkpoint.step} is {show_path(target)}", flush=True)
         return target
 
@@ -54,7 +54,7 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     with new_folder(target) as draft:
         fused.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
-        config = json.loads((draft / "config.json").read_text())
+        config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
         write_json(draft / "config.json", config | rope_settings(config))
         write_generation_settings(folder, draft, tokenizer)
         reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype()).to(device()).eval()
@@ -131,9 +131,9 @@ def training_figures(run: Path) -> dict:
     """The figures of the run, without its curves and the model's name, which may be a path of this machine."""
     file = run / "metrics.json"
     if not file.exists():  # a person may fuse a checkpoint of a run that goes on
-        return json.loads((run / "run.json").read_text())
+        return json.loads((run / "run.json").read_text(encoding="utf-8"))
     left_out = ("losses", "eval_losses", "model_type")
-    return {name: value for name, value in json.loads(file.read_text()).items() if name not in left_out}
+    return {name: value for name, value in json.loads(file.read_text(encoding="utf-8")).items() if name not in left_out}
 
 
 # --- the model card ---------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def fuse(
         "base": base_name(model_spec(model_type).source), "base_fingerprint": fingerprint(base),
         "adapter_sha256": digest(file.read_bytes()),
     }
-    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text()).items() >= made_from.items():
+    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text(encoding="utf-8")).items() >= made_from.items():
         print(f"already fused: {show_path(file)} is {show_path(target)}", flush=True)
         return target
 
@@ -118,7 +118,7 @@ def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
 
 
 def _is_small(folder: Path) -> bool:
-    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
     return index["metadata"]["total_parameters"] < FLOAT32_BELOW
 
 

@@ -14,7 +14,7 @@ from scripts import prompts
 from scripts.asp_solver import Comparison, Outcome, Relation, Solver, Verdict, compare
 from scripts.benchmarks import Problem
 from scripts.constructs import constructs
-from scripts.data_converter import given_stands_first, solve, variant_of
+from scripts.data_converter import given_stands_first, gold_outcomes, solve, variant_of
 from scripts.feedback import context_of
 from scripts.loop import NO_CODE, Ask, has_code
 from utils_ft import UserError, show_path
@@ -58,12 +58,7 @@ class Judge:
     @cached_property
     def gold(self) -> list[Outcome]:
         """The gold program's answer sets, one outcome an instance. UserError where the solver does not find them all."""
-        outcomes = solve(self.problem, self.problem.encoding.program, self.solver)
-        if failing := next((outcome for outcome in outcomes if outcome.answer_sets is None), None):
-            raise UserError(f"the gold program has no complete answer: {failing.verdict} {failing.message}",
-                            where=self.problem.encoding_file,
-                            remedy=f"python -m scripts.benchmarks check {show_path(self.problem.folder)}")
-        return outcomes
+        return gold_outcomes(self.problem, self.solver)
 
     def _compare(self, program: str) -> Comparison:
         """How a program compares with the gold program; each text is solved once."""

@@ -11,8 +11,8 @@ on from the fused model with them:
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -21,47 +21,57 @@ from tqdm.auto import tqdm
 from scripts import prompts
 from scripts.asp_solver import Solver
 from scripts.benchmarks import Problem
-from scripts.data_converter import OWN_ERROR, SPLITS, Candidate, Report, Row, Telling, proved_repairs, tellings, to_jsonl
+from scripts.data_converter import SPLITS, Candidate, Report, Row, Telling, repair_row, tellings, to_jsonl
 from scripts.dataset import load_rows, spread
-from scripts.evaluate import held_out
+from scripts.evaluate import code_digest, held_out, weights_digest
 from scripts.feedback import context_of
-from scripts.loop import has_code
+from scripts.loop import Ask, check, has_code
 from scripts.recipe import profile
 from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
-from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
+from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_json, write_text
+
+OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 
 
-def own_errors(writer: Writer, problems: Sequence[Problem], solver: Solver, seed: int = 0, samples: int = 1) -> tuple[list[Row], Report]:
-    """A proved repair row for each answer that the solver complains of, no two the same, and the report.
+def own_errors(writer: Writer, problem: Problem, solver: Solver, seed: int = 0, samples: int = 1) -> tuple[list[Row], Report]:
+    """A repair row for each answer of the model that the loop would complain of, in the loop's words; and the report.
 
-    Each problem is told in a vocabulary drawn anew, as the model may know its training conversations by heart. Of `samples`
+    The problem is told in a vocabulary drawn anew, as the model may know its training conversations by heart. Of `samples`
     answers to a step the first is greedy. An answer that is only wrong gives no row: without gold nobody could say so.
     """
     report, rows = Report(), []
-    for problem in tqdm(problems, desc="writing", unit="problem", disable=None):
-        for telling in tellings(problem, 1, Random(digest("own errors", str(seed), problem.id)), solver, report)[-1:]:
-            rows += proved_repairs(_candidates(writer, telling, samples), telling)
-    for row in rows:
-        row["meta"]["split"] = "train"
+    for telling in tellings(problem, 1, Random(digest("own errors", str(seed), problem.id)), solver, report)[-1:]:
+        asks = _asks(telling)
+        answers = [[greedy] for greedy in writer.answers([ask.messages for ask in asks])]
+        if samples > 1:
+            drawn = writer.samples([ask.messages for ask in asks], samples - 1)
+            answers = [first + more for first, more in zip(answers, drawn, strict=True)]
+        gold = check(asks, [code for _, code in telling.original.steps], solver)
+        for index, (ask, right, texts) in enumerate(zip(asks, gold, answers, strict=True)):
+            if right.complaint:
+                report.dropped["step: the solver has something against the gold code"] += 1
+                continue
+            tries = {found.code: found for found in check([ask] * len(texts), texts, solver) if has_code(found.code)}
+            for found in tries.values():
+                if not found.complaint:
+                    report.dropped["answer: the solver has nothing against it"] += 1
+                    continue
+                candidate = Candidate(OWN_ERROR, telling.original.naming, index, problem.example[0], ask.context, found.code, right.code)
+                if row := repair_row(candidate, telling, OWN_ERROR, found.complaint):
+                    row["meta"]["split"] = "train"
+                    rows.append(row)
     return rows, report
 
 
-def _candidates(writer: Writer, telling: Telling, samples: int) -> list[Candidate]:
-    """What the model answers to each step, with the gold history before it, where that is code and not the gold code."""
-    variant, (name, facts) = telling.original, telling.problem.example
+def _asks(telling: Telling) -> list[Ask]:
+    """Each step to be written, with the gold history before it, in the words of the telling."""
+    variant, (_, facts) = telling.original, telling.problem.example
     description = prompts.describe(telling.problem.description, variant.given)
-    asked = [[*prompts.conversation(description, variant.steps[:index]), prompts.step(instruction)]
-             for index, (instruction, _) in enumerate(variant.steps)]
-    answers = [[greedy] for greedy in writer.answers(asked)]
-    if samples > 1:
-        answers = [first + more for first, more in zip(answers, writer.samples(asked, samples - 1), strict=True)]
-    found = []
-    for index, (texts, (_, gold)) in enumerate(zip(answers, variant.steps, strict=True)):
-        context = context_of(facts, variant.given, [code for _, code in variant.steps[:index]])
-        for code in dict.fromkeys(prompts.code_of(text)[0] for text in texts):
-            if has_code(code) and code != gold:
-                found.append(Candidate(OWN_ERROR, variant.naming, index, name, context, code, gold))
-    return found
+    return [
+        Ask([*prompts.conversation(description, variant.steps[:index]), prompts.step(instruction)], instruction,
+            context_of(facts, variant.given, [code for _, code in variant.steps[:index]]), solve=True)
+        for index, (instruction, _) in enumerate(variant.steps)
+    ]
 
 
 def main(
@@ -71,29 +81,53 @@ def main(
     """Make repair rows from what a fine-tuned model gets wrong on training problems.
 
     --out (by default `own_errors` in --data, the folder of the converted rows) gets them as train.jsonl with as many of the
-    converted rows, so that nothing is forgotten over them; valid.jsonl and test.jsonl are those of --data.
+    converted rows, so that nothing is forgotten over them; valid.jsonl and test.jsonl are those of --data. What each problem
+    gave is kept below `problems` there, so that an interrupted command goes on.
     --problems limits how many are written; --samples draws more answers to each step than the greedy one.
     """
     if samples < 1:
         raise UserError("--samples is a number above 0", remedy="write --samples 2")
     data = data or profile().data
     out = out or data / "own_errors"
+    if out.resolve() == data.resolve():
+        raise UserError("the rows would replace those that they are made to go with", where=out, remedy="name another folder with --out")
     converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
     chosen = held_out(benchmarks, "train", problems)
+    writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
+    made_by = digest(weights_digest(model), code_digest(), str((seed, samples, max_new_tokens)))
+    rows, report = [], Report()
     with Solver() as solver:
-        rows, report = own_errors(load_writer(model, max_new_tokens=max_new_tokens, seed=seed), chosen, solver, seed, samples)
+        for problem in tqdm(chosen, desc="writing", unit="problem", disable=None):
+            kept = _kept(out / "problems" / f"{problem.family}.{problem.name}.json", made_by, writer, problem, solver, seed, samples)
+            rows += kept["rows"]
+            report.dropped.update(kept["dropped"])
     for reason, number in sorted(report.dropped.items()):
         print(f"dropped {number:5}  {reason}")
     if not rows:
         raise UserError("the model made no error that the solver sees", where=model, remedy="draw more answers with --samples 4")
     write_json(out / "report.json", {
         "model": show_path(model), "seed": seed, "samples": samples, "problems": len(chosen), "rows": len(rows),
-        "dropped": dict(sorted(report.dropped.items())), "proofs": dict(sorted(report.proofs.items()))})
+        "dropped": dict(sorted(report.dropped.items()))})
     for split in SPLITS:
         write_text(out / f"{split}.jsonl", to_jsonl(rows + spread(converted[split], len(rows)) if split == "train" else converted[split]))
-    for kind, number in sorted(Counter(row["meta"]["corruption"] for row in rows).items()):
-        print(f"{kind:14} {number:6}")
+    for verdict, number in sorted(Counter(_kind(row) for row in rows).items()):
+        print(f"{verdict:14} {number:6}")
     print(show_path(out))
+
+
+def _kept(file: Path, made_by: str, writer: Writer, problem: Problem, solver: Solver, seed: int, samples: int) -> dict:
+    """Rows and dropped answers of a problem, from `file` where the same model has written the same problem before."""
+    identity = digest(made_by, problem.source, problem.description, *problem.instances.values())
+    if file.exists() and (kept := json.loads(read_text(file)))["identity"] == identity:
+        return kept
+    rows, report = own_errors(writer, problem, solver, seed, samples)
+    kept = {"identity": identity, "rows": rows, "dropped": dict(report.dropped)}
+    write_json(file, kept)
+    return kept
+
+
+def _kind(row: Row) -> str:
+    return "unsatisfiable" if row["meta"]["error"] == "UNSATISFIABLE" else "clingo's words"
 
 
 if __name__ == "__main__":

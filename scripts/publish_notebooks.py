@@ -25,7 +25,7 @@ def publish(run: Path, notebooks: Path = ROOT / "notebooks") -> dict[Path, int]:
     file = run / "run.json"
     if not file.exists():
         raise UserError("this is no run folder", where=run, remedy="python -m scripts.run_notebooks makes one below runs/")
-    done = json.loads(file.read_text())["done"]
+    done = json.loads(file.read_text(encoding="utf-8"))["done"]
     changed = {}
     for name in (name for name in NOTEBOOKS if name in done):
         target = notebooks / f"{name}.ipynb"

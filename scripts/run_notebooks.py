@@ -63,7 +63,7 @@ def run_notebooks(
     chosen = _parameters(names, profile, parameters or {})
     folder = _run_folder(profile, names, resume)
     file = folder / "run.json"
-    run = json.loads(file.read_text()) if file.exists() else {"profile": profile, "done": {}}
+    run = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"profile": profile, "done": {}}
     run |= {"notebooks": [name for name in NOTEBOOKS if name in {*names, *run["done"]}], "failed": ""}
     os.environ["FT_PROFILE"] = profile
     _keep(folder, run)
@@ -137,7 +137,7 @@ def _parameters(names: Sequence[str], profile: str, parameters: dict[str, Any]) 
 def _run_folder(profile: str, names: Sequence[str], resume: bool) -> Path:
     """A new run folder, or with `resume` that of the last run of this profile where it did not come to its end."""
     earlier = sorted(path.parent for path in RUNS.glob(f"{profile}-*/run.json"))
-    if resume and earlier and set(names) - set(json.loads((earlier[-1] / "run.json").read_text())["done"]):
+    if resume and earlier and set(names) - set(json.loads((earlier[-1] / "run.json").read_text(encoding="utf-8"))["done"]):
         return earlier[-1]
     while True:
         folder = RUNS / f"{profile}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -195,7 +195,7 @@ def results(model_type: str, engine: str = "pytorch") -> dict[str, dict]:
     """The test scores that the training notebook left: label → figures."""
     run = ADAPTERS / f"{model_spec(model_type).type}_{engine}"
     files = {"base": run / "test-base.json", "fine-tuned": run / "test-fused.json"}
-    return {label: json.loads(file.read_text()) for label, file in files.items() if file.exists()}
+    return {label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.exists()}
 
 
 # --- the command ------------------------------------------------------------------------------------------------

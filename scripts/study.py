@@ -18,18 +18,18 @@ from typing import Any
 from scripts import prompts
 from scripts.asp_solver import Solver
 from scripts.base_models import base_model
-from scripts.benchmarks import Problem, families_apart
+from scripts.benchmarks import Problem, families_apart, read_problems
 from scripts.checkpoints import choose
-from scripts.data_converter import Row, convert_folder, to_jsonl
+from scripts.data_converter import SPLITS, Row, convert_folder, to_jsonl
 from scripts.dataset import load_rows
-from scripts.evaluate import evaluate_once, held_out, once, score_repairs
+from scripts.evaluate import code_digest, evaluate_once, held_out, once, score_repairs
 from scripts.judge import Item, Judge, judges_of
 from scripts.recipe import Profile, Recipe
 from scripts.recipe import profile as profile_named
 from scripts.scores import interval, summary
 from scripts.train_pytorch import train
 from scripts.writer import Writer, load_writer
-from utils_ft import RUNS, UserError, command, read_text, show_path, write_json, write_text
+from utils_ft import RUNS, UserError, command, digest, read_text, show_path, write_json, write_text
 
 PARTS = ("steps", "loop", "repair")
 WHOLE = 8  # a program may be as long as so many of the longest answers
@@ -108,7 +108,7 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
 
 def _converted(rows: Path, chosen: Profile, changes: dict[str, Any]) -> Path:
     """The folder `rows`, with the rows in it."""
-    if not (rows / "train.jsonl").exists():
+    if not all((rows / f"{split}.jsonl").exists() for split in SPLITS):
         convert_folder(out=rows, profile=chosen.name, **changes)
     return rows
 
@@ -192,11 +192,12 @@ def study(
     chosen = profile_named(profile)
     recipe = chosen.recipe.with_(iterations=max_steps)
     scored = held_out(limit=problems)
-    settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored]}
+    settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
+                "made_from": digest(code_digest(), *(problem.source for problem in read_problems()))}
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:
-        raise UserError("this folder holds a study of another profile, recipe or set of problems", where=file,
+        raise UserError("this folder holds a study of another profile, recipe, set of problems or version of the code", where=file,
                         remedy="name another folder with --out")
     for seed in seeds:
         for name in arms:

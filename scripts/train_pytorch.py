@@ -117,7 +117,7 @@ def train(
         prepare_run(run, identity, resume)
     processes.wait_for_everyone()
     if (run / "metrics.json").exists():
-        return json.loads((run / "metrics.json").read_text())
+        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
     from scripts import lean
 

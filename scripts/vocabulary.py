@@ -101,17 +101,30 @@ def _is_noun(name: str) -> bool:
     return "_" in name or len(name) >= _PLAIN and name not in _COMMON and not re.search(r"..[^e]ed$|[^s]s$", name)
 
 
+def is_named(name: str, prose: str) -> bool:
+    """Whether a text names a predicate: as code, or in plain words where the name may be a noun, in the plural as well."""
+    if re.search(rf"(?<![#\w]){re.escape(name)}[(/`]", prose):
+        return True
+    forms = {name.removesuffix(own) + ending for ending, own in _ENDINGS if name.endswith(own)} if _is_noun(name) else set()
+    return any(re.search(rf"(?<![#\w]){re.escape(form)}(?!\w)", prose, re.IGNORECASE) for form in forms)
+
+
 def predicate_names(problem: Problem) -> set[str]:
     """The names of all predicates of a problem's encoding."""
     statements = [statement for step in problem.encoding.steps for statement in step.statements]
     return {name.lstrip("-") for statement in statements for name, _ in predicates(statement)} - {""}
 
 
+def variable_names(problem: Problem) -> set[str]:
+    """The names of the variables of a problem's encoding that have more than a letter: those of one are no words."""
+    return set(re.findall(r"(?<![\w\"])_*[A-Z]\w+", code_only(problem.source)))
+
+
 def retell(problem: Problem, rng: Random) -> tuple[Problem, dict[str, str]]:
     """The problem in another vocabulary, and the names: old to new."""
     texts = "\n".join([problem.source, *problem.descriptions().values(), *problem.instances.values()])
     names = another(predicate_names(problem), texts, rng)
-    variables = set(re.findall(r"(?<![\w\"])_*[A-Z]\w+", code_only(problem.source)))
+    variables = variable_names(problem)
 
     def told(text: str) -> str:
         return in_prose(text, names, variables)

@@ -236,6 +236,13 @@ def test_a_folder_that_cannot_be_read_is_one_message(tmp_path, prepare, words):
         read_problems(tmp_path / "nowhere")
 
 
+def test_two_problems_of_one_name_are_refused(tmp_path):
+    for part in ("a", "b"):
+        write_problem(tmp_path / part / "graphs" / "paths")
+    with pytest.raises(UserError, match=r"b/graphs/paths: the problem has the name graphs/paths, as \S*a/graphs/paths has"):
+        read_problems(tmp_path)
+
+
 def test_the_predecessors_layout_is_read_as_well(tmp_path, solver):
     for name in ("ASP.txt", "ASP.lp"):
         folder = tmp_path / name.replace(".", "_") / "graph_colouring"

@@ -377,11 +377,33 @@ def test_paraphrased_instructions_are_told_in_every_vocabulary(few):
             assert not any(f"{name}(" in text for name in row["meta"]["vocabulary"] for text in told)
 
 
+def test_a_variable_named_like_a_predicate_keeps_its_name_in_a_paraphrased_instruction(few, tmp_path):
+    folder = tmp_path / "mine" / "family" / "one"
+    shutil.copytree(few / FEW[0], folder)
+    instruction, other = "Choose any Node with node(Node).", "Each Node where node(Node) holds may be chosen."
+    (folder / "encoding.lp").write_text(f"% {instruction}\n{{ pick(Node) : node(Node) }}.\n\n% Show the picks.\n#show pick/1.\n")
+    for number, facts in enumerate((folder / "instances").iterdir()):
+        facts.write_text(f"node(1..{number + 2}).\n")
+    [problem] = read_problems(tmp_path)
+    wordings = dict.fromkeys(("original", *STYLES), {instruction: other})
+    rows = convert([problem], {problem.id: "train"}, 0, 10, 0, lambda _: wordings, vocabularies=9, noise=0.0)[0]["train"]
+    assert sum("vocabulary" in row["meta"] for row in rows) > 5
+    for row in rows:
+        name = row["meta"].get("vocabulary", {}).get("node", "node")
+        variable = re.search(r"\((\w+)\) :", row["messages"][2]["content"])[1]
+        assert row["messages"][1]["content"] == f"Each {variable} where {name}({variable}) holds may be chosen."
+
+
 def test_a_fix_needs_nothing_that_is_not_in_view(rows):
     for row in rows:
         if row["meta"]["kind"] == "repair":
-            shown, fixed = row["messages"][1]["content"], re.sub(r'"(?:\\.|[^"\\])*"', "", row["meta"]["fixed"])
-            assert all(name in shown for name in re.findall(r"(?<![#\w])[a-z]\w*(?=\()", fixed)), row["meta"]
+            meta = row["meta"]
+            fixed = re.sub(r'"(?:\\.|[^"\\])*"', "", meta["fixed"])
+            words = set(re.findall(r"\w+", f"{meta['instruction']} {meta['broken']}".lower()))  # not the solver's: "variables in"
+            words |= set(re.findall(r"\w+(?=\()", meta["error"]))
+            shown = words | {word.removesuffix(ending) for word in words for ending in ("s", "es")}
+            shown |= {word.removesuffix("ies") + "y" for word in words} | {word.removesuffix("ves") + "f" for word in words}
+            assert set(re.findall(r"(?<![#\w])[a-z]\w*(?=\()", fixed)) <= shown, meta
 
 
 def test_a_predicate_named_like_a_directive_is_converted(few, tmp_path):
@@ -402,6 +424,15 @@ def test_a_repair_is_dropped_and_counted_where_the_solver_does_not_confirm_it(fe
         rows = repair_rows(tellings(problem, 0, Random(3), solver, report)[0], 40, Random(3))
     assert len(rows) >= 25
     assert report.dropped and all(": " in reason for reason in report.dropped)
+
+
+def test_a_broken_instance_is_named_with_its_line(few, tmp_path):
+    shutil.copytree(few / FEW[0], tmp_path / "family" / "one")
+    broken = min((tmp_path / "family" / "one" / "instances").iterdir())
+    broken.write_text(broken.read_text() + "thing(1) thing(2).\n")
+    line = broken.read_text().count("\n")
+    with pytest.raises(UserError, match=rf"{re.escape(broken.name)}:{line}: clingo says syntax"):
+        convert_folder(tmp_path, tmp_path / "out", vocabularies=1)
 
 
 def test_a_broken_encoding_ends_in_one_message_and_what_was_there_stays(few, tmp_path):
