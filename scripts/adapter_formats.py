@@ -1,7 +1,7 @@
 """LoRA adapters from PEFT's format into mlx-lm's and back, bit for bit: train on a GPU, fuse on a Mac, or the reverse.
 
-    python -m scripts.adapter_formats adapters/llama_pytorch/checkpoint-550 adapters/from_gpu
-    python -m scripts.adapter_formats adapters/llama_mlx/0000550_adapters.safetensors adapters/from_mac
+    python -m scripts.adapter_formats --source adapters/llama_pytorch/checkpoint-550 --target adapters/from_gpu
+    python -m scripts.adapter_formats --source adapters/llama_mlx/0000550_adapters.safetensors --target adapters/from_mac
 
 The direction follows from what the source is. PEFT keeps A as (rank, in) and B as (out, rank), mlx-lm their transposes;
 PEFT counts an adapter alpha / rank times, mlx-lm `scale` times. Needs no MLX, so it runs on the GPU machine too.
@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.base_models import base_model
+from scripts.base_models import config_folder
 from utils_ft import UserError, command, new_folder, show_path, write_json
 
 PEFT_FILE = "adapter_model.safetensors"
@@ -147,12 +147,12 @@ def _write(target: Path, name: str, arrays: dict, metadata: dict, settings: dict
 
 
 def main(source: Path, target: Path, base: str | None = None) -> None:
-    """Convert the adapter SOURCE into the new folder TARGET: PEFT's format into mlx-lm's, mlx-lm's into PEFT's.
+    """Convert the adapter --source into the new folder --target: PEFT's format into mlx-lm's, mlx-lm's into PEFT's.
 
     --base is the base model, as a type, a folder or a hub id; by default the one that the adapter names.
     """
     convert = to_mlx if (source / PEFT_FILE).is_file() else to_peft
-    print(show_path(convert(source, target, base_model(base) if base else None)))
+    print(show_path(convert(source, target, config_folder(base) if base else None)))
 
 
 if __name__ == "__main__":

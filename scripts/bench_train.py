@@ -28,7 +28,7 @@ from scripts import chat
 from scripts.base_models import base_model
 from scripts.chat import Encoded
 from scripts.dataset import batches, encode_rows, load_rows
-from scripts.device import compute_dtype, device, free_memory, peak_memory, quiet, reset_peak_memory
+from scripts.device import compute_dtype, device, free_memory, peak_memory, quiet, reset_peak_memory, wait_for_device
 from scripts.recipe import PROJECTIONS, Recipe
 
 LLAMA3_8B = {
@@ -162,7 +162,7 @@ def _work(pipe: Connection, load: Load, changes: tuple[str, ...] | None) -> None
             self.start = time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            _wait_for_device()
+            wait_for_device()
             pipe.send(time.perf_counter() - self.start)
 
     try:
@@ -188,13 +188,6 @@ def _load(load: Load) -> Any:
     if isinstance(load.model, dict):
         return random_llama(load.model, load.recipe.qlora, compute_dtype())
     return load_base(load.model, load.recipe.qlora)
-
-
-def _wait_for_device() -> None:
-    import torch
-
-    if device() == "cuda":
-        torch.cuda.synchronize()
 
 
 def alternate(load: Load, variants: dict[str, tuple[str, ...] | None]) -> dict[str, Result]:

@@ -67,7 +67,23 @@ def free_memory() -> int:
 
     if device() == "cuda":
         return torch.cuda.mem_get_info()[0]
-    return psutil.virtual_memory().available
+    return min(psutil.virtual_memory().available, _container_memory())
+
+
+def _container_memory() -> float:
+    """Bytes that the limit of a Linux container (cgroup 2) still allows; infinite where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        return max(0, limit - used)
+    return float("inf")
+
+
+def wait_for_device() -> None:
+    """Returns when the GPU has done what it was asked for."""
+    import torch
+
+    if device() == "cuda":
+        torch.cuda.synchronize()
 
 
 def reset_peak_memory() -> None:

@@ -8,7 +8,9 @@ more of the adapter. The proof (logits of base + adapter against the fused model
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from scripts import chat
 from scripts.base_models import base_model, model_spec, rope_settings
 from scripts.checkpoints import choose
 from scripts.dataset import encode_rows, validation_rows
-from scripts.device import compute_dtype, device, hush_old_names
+from scripts.device import compute_dtype, device, free_memory, hush_old_names, memory_advice
 from scripts.prompts import PERSONA
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
 
 PROOF_ROWS = 4
+TOO_LARGE = "fuse on a machine with more memory: the model takes two bytes a parameter; the checkpoint stays"
 PROOF_TOKENS = 12  # written after a prompt, without a cache
 
 
@@ -46,18 +49,25 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     folder = base_model(model_type)
     tokenizer = chat.load_tokenizer(checkpoint.path)
     rows = proof_rows(tokenizer, data or profile_named().data)
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(device()).eval()
+    where = device() if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")) else "cpu"
+    with memory_advice(TOO_LARGE, folder):
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(where).eval()
     model = PeftModel.from_pretrained(base, checkpoint.path).eval()
     before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
     fused = model.merge_and_unload().to(torch.bfloat16)
     fused.config.use_cache, fused.generation_config = True, GenerationConfig()
-    with new_folder(target) as draft:
+    with memory_advice(TOO_LARGE, target), new_folder(target) as draft:
         fused.save_pretrained(draft)
+        del base, model, fused  # one model at a time
+        gc.collect()
+        if where == "cuda":
+            torch.cuda.empty_cache()
         tokenizer.save_pretrained(draft)
+        keep_modelfiles(target, draft)
         config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
         write_json(draft / "config.json", config | rope_settings(config))
         write_generation_settings(folder, draft, tokenizer)
-        reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype()).to(device()).eval()
+        reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype()).to(where).eval()
         exactness = proof(before, [logits(reloaded, row) for row in rows])
         same = sum(left == greedy(reloaded, row) for left, row in zip(said, rows, strict=True))
         exactness["same_greedy_output"] = round(same / len(rows), 3)
@@ -68,6 +78,12 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
         write_json(draft / "fuse.json", record)
         write_text(draft / "README.md", card(target.name, record))
     return target
+
+
+def keep_modelfiles(old: Path, new: Path) -> None:
+    """Copy the Modelfiles of a fused folder into the one that will replace it: a person may have written into them."""
+    for file in old.glob("Modelfile*"):
+        shutil.copy2(file, new / file.name)
 
 
 def proof_rows(tokenizer: Any, data: Path) -> list[chat.Encoded]:

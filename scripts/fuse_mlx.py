@@ -16,7 +16,7 @@ from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
 from scripts.chat import Encoded
 from scripts.checkpoints import choose
-from scripts.fuse import base_name, card, logits, proof, proof_rows, training_figures, write_generation_settings
+from scripts.fuse import base_name, card, keep_modelfiles, logits, proof, proof_rows, training_figures, write_generation_settings
 from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx
 from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
@@ -58,6 +58,7 @@ def fuse(
         stored, plain, adapted = _merge(model, config, weights, rows, draft)
         del model
         _write_settings(base, draft, tokenizer)
+        keep_modelfiles(target, draft)
         proved_in = "float32" if _is_small(draft) else stored
         with_mlx, with_transformers = _logits_of_mlx(draft, rows, proved_in), _logits_of_transformers(draft, rows, proved_in)
         record = made_from | {

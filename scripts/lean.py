@@ -63,11 +63,11 @@ def load_base(folder: Path, qlora: bool, dtype: torch.dtype | None = None) -> An
 
 
 def unpack(model: Any) -> Any:
-    """A model with its NF4 matrices replaced by the very numbers that they stand for, where these fit into memory.
+    """On a CPU: a model with its NF4 matrices replaced by the very numbers that they stand for, where these fit into memory.
 
     bitsandbytes de-quantises each matrix in each forward and each backward pass; on a CPU that is a third of a step.
     """
-    if not getattr(model, "is_loaded_in_4bit", False):
+    if device() != "cpu" or not getattr(model, "is_loaded_in_4bit", False):
         return model
     dtype = model.config.dtype
     unpacked = 2 * dtype.itemsize * sum(p.numel() for p in model.parameters() if hasattr(p, "quant_state"))  # 4 bits: 2 a byte
@@ -214,12 +214,16 @@ def make_trainer(
     UserError where the rows of a step cannot be shared out evenly among the processes, or `report_to` names nothing that
     is installed.
     """
+    if sharded() or hasattr(model.config.get_text_config(), "output_router_logits"):
+        # Processes that share a model must take the same number of passes, which the lengths of their rows would decide;
+        # and of a mixture of experts TRL adds the routers' loss in each pass.
+        changes = [change for change in changes if change != "batches"]
     world = int(os.environ.get("WORLD_SIZE", 1))
     at_once = recipe.rows_per_iteration if "batches" in changes else recipe.batch_size * world
     if recipe.rows_per_iteration % world or at_once % world:
         raise UserError(f"{recipe.rows_per_iteration} rows an optimiser step cannot be shared by {world} processes",
                         remedy="launch as many processes as divide batch_size × accumulation")
-    if "unpacked" in changes and device() == "cpu":
+    if "unpacked" in changes:
         model = unpack(model)
     dtype, names = compute_dtype(), report_to.split(",")
     hush_old_names()

@@ -14,7 +14,7 @@ from typing import Any
 
 from scripts.base_models import rope_settings
 from scripts.recipe import PROJECTIONS, Recipe
-from utils_ft import UserError
+from utils_ft import UserError, read_text
 
 DTYPES = ("bfloat16", "float32")
 
@@ -82,7 +82,11 @@ def _quantize_projections(model: Any, folder: Path) -> None:
 
 def adapter_config(model: Any, recipe: Recipe, base: str, dtype: str, quantized: bool) -> dict:
     """mlx-lm's `adapter_config.json` for `recipe`: its own keys, and what the adapter was trained over."""
-    keys = sorted({path for layer in model.layers for path, _ in layer.named_modules() if _is_projection(path)})
+    found = {path: module for layer in model.layers for path, module in layer.named_modules() if _is_projection(path)}
+    if experts := sorted(path for path, module in found.items() if "Switch" in type(module).__name__):
+        raise UserError(f"a mixture of experts ({experts[0]}) can be trained here but not fused", where=base,
+                        remedy="use the PyTorch engine")
+    keys = sorted(found)
     if not keys:
         remedy = f"they are {', '.join(PROJECTIONS)}"
         raise UserError("the model has none of the projections that LoRA adapts", where=base, remedy=remedy)
@@ -116,7 +120,8 @@ def add_adapter(model: Any, config: dict, weights: dict | None = None, seed: int
 
 def load_adapter(file: Path) -> tuple[dict, dict]:
     """An adapter's configuration and its weights, from its file and the `adapter_config.json` beside it."""
-    config = json.loads((file.parent / "adapter_config.json").read_text(encoding="utf-8"))
+    settings = read_text(file.parent / "adapter_config.json", remedy="an adapter's folder holds its weights and this file")
+    config = json.loads(settings)
     if "lora_parameters" not in config:
         remedy = "convert it first: python -m scripts.adapter_formats"
         raise UserError("not an adapter of mlx-lm", where=file.parent, remedy=remedy)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,14 @@ def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
 
 
 def write_modelfile(gguf: Path, prompt: PromptFormat) -> Path:
-    """Write the Modelfile beside `gguf`; one that a person changed is kept as Modelfile.old."""
+    """Write the Modelfile beside `gguf`; one that a person changed is kept as Modelfile.old, Modelfile.old2, …"""
     file, text = gguf.with_name("Modelfile"), modelfile(gguf.name, prompt)
     if prompt.turns is None:
         print("note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that resembles it",
               flush=True)
     if file.exists() and read_text(file).splitlines()[1:] != text.splitlines()[1:]:
-        os.replace(file, file.with_name("Modelfile.old"))
-        print(f"the Modelfile that was here is now {show_path(file.with_name('Modelfile.old'))}", flush=True)
+        names = chain(["Modelfile.old"], (f"Modelfile.old{number}" for number in count(2)))
+        kept = next(kept for kept in map(file.with_name, names) if not kept.exists())
+        os.replace(file, kept)
+        print(f"the Modelfile that was here is now {show_path(kept)}", flush=True)
     return write_text(file, text)

@@ -28,6 +28,7 @@ from scripts.device import (
     peak_memory,
     quiet,
     reset_peak_memory,
+    wait_for_device,
 )
 from scripts.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
@@ -221,10 +222,11 @@ def _one_step(
             self.start = time.perf_counter()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
+            wait_for_device()
             self.end = time.perf_counter()
 
     heaviest = max(order, key=lambda step: max(len(rows[index].input_ids) for index in step))
-    model, clock = lean.load_base(folder, recipe.qlora), Clock()
+    model, clock = lean.unpack(lean.load_base(folder, recipe.qlora)), Clock()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = lean.make_trainer(
             model, chat.load_tokenizer(folder, chat_template), recipe, rows, [heaviest], Path(scratch),

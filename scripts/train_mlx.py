@@ -61,13 +61,18 @@ def _optimizer_file(run: Path, step: int) -> Path:
 def restore(run: Path, model: Any, optimizer: Any) -> int:
     """Load the newest checkpoint that is whole, adapter and optimiser; its step, or 0 where there is none.
 
-    One that is not whole (a full disk, a copy cut short) is renamed and passed over.
+    One that is not whole (a full disk, a copy cut short) is renamed and passed over. UserError where only the state of the
+    optimiser is missing: nobody wants to begin again for that without being asked.
     """
     from mlx.utils import tree_unflatten
 
     for found in reversed(checkpoints(run)):
+        moments = _optimizer_file(run, found.step)
+        if not moments.exists():
+            raise UserError("the state of the optimiser is missing", where=moments,
+                            remedy="bring the file back, or begin again with --no-resume (the run is moved aside)")
         try:
-            weights, state = load_arrays(found.path), load_arrays(_optimizer_file(run, found.step))
+            weights, state = load_arrays(found.path), load_arrays(moments)
         except UserError:
             print(f"{show_path(found.path)} is not whole: passed over", flush=True)
             found.path.rename(found.path.with_name(f".torn-{found.path.name}"))

@@ -10,6 +10,7 @@ checkpoint into `local_models/ft_<type>_pytorch/`.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
@@ -132,7 +133,7 @@ def train(
     if last is not None and processes.is_main_process:
         print(f"resuming {show_path(run)} from step {last}", flush=True)
     with memory_advice(advice(recipe), run):
-        model = lean.load_base(folder, recipe.qlora)
+        model = lean.unpack(lean.load_base(folder, recipe.qlora))  # before anybody asks how much memory is left
         trainer = lean.make_trainer(
             model, tokenizer, recipe, encoded, order, run, valid, report_to, needs_checkpointing(model, recipe, encoded), [watch]
         )
@@ -192,6 +193,7 @@ def main(
         return
     print(f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
           f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}")
+    gc.collect()  # the trainer and its parts hold each other, and the model
     print(f"fused model: {show_path(fuse(model_type, fuse_step, data))}")
 
 

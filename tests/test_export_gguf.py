@@ -284,6 +284,9 @@ def test_a_modelfile_that_a_person_changed_is_kept(smoke, tmp_path):
     export(smoke, tmp_path / "smoke.gguf")
     export(smoke, tmp_path / "another.gguf")
     assert (tmp_path / "Modelfile.old").read_text() == mine and "SYSTEM mine" not in file.read_text()
+    file.write_text(mine + "SYSTEM later\n")
+    export(smoke, tmp_path / "smoke.gguf")
+    assert (tmp_path / "Modelfile.old").read_text() == mine and (tmp_path / "Modelfile.old2").read_text() == mine + "SYSTEM later\n"
 
 
 # --- what cannot be exported ------------------------------------------------------------------------------------

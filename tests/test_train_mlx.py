@@ -256,7 +256,9 @@ def test_adapters_convert_to_peft_and_back_bit_for_bit(finished: Path, base: Pat
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     config, config_again = (json.loads((folder / "adapter_config.json").read_text()) for folder in (finished, again))
     assert config_again == {name: config[name] for name in config_again}
-    twice = to_peft(again, tmp_path / "peft2")
+    command = [sys.executable, "-m", "scripts.adapter_formats", "--source", str(again), "--target", str(tmp_path / "peft2")]
+    subprocess.run(command, check=True, cwd=ROOT)
+    twice = tmp_path / "peft2"
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (twice / name).read_bytes() == (peft / name).read_bytes()
     settings = json.loads((peft / "adapter_config.json").read_text())
@@ -329,6 +331,21 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(finished: Path, b
     timeless = ("step", "loss", "eval_loss", "learning_rate")
     logs = [[[row[name] for name in timeless] for row in read_log(folder)] for folder in (run, finished)]
     assert logs[0] == logs[1]
+
+
+def test_a_run_without_its_optimiser_is_not_begun_again_in_silence(finished: Path, base: Path, data: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "metrics.json").unlink()
+    (run / "0000004_optimizer.safetensors").unlink()
+    with pytest.raises(UserError, match="0000004_optimizer.safetensors: the state of the optimiser is missing\n.*--no-resume"):
+        train(str(base), RECIPE, data, run=run, dtype="bfloat16")
+    assert (run / "0000004_adapters.safetensors").exists()
+
+
+def test_an_adapter_that_is_not_there_is_one_message(tmp_path: Path):
+    with pytest.raises(UserError, match="adapter_config.json: no such file"):
+        load_adapter(tmp_path / "nowhere" / "adapters.safetensors")
 
 
 def test_another_recipe_moves_the_old_run_aside_and_old_checkpoints_go(base: Path, data: Path, tmp_path: Path):

@@ -460,6 +460,21 @@ def test_fsdp_wraps_whole_layers_and_keeps_the_4_bits_in_a_format_that_it_can_sh
     assert nf4(torch.bfloat16).bnb_4bit_quant_storage == torch.uint8
 
 
+@pytest.mark.parametrize("case", ["sharded", "experts"])
+def test_rows_go_through_by_themselves_where_passes_are_counted(base: Path, data: Path, tmp_path: Path, monkeypatch, case: str):
+    """Processes that share a model take the same passes; TRL adds the loss of the routers once in each."""
+    from scripts import lean
+
+    rows = encoded_rows(base, data)
+    model = lean.load_base(base, False, torch.float32)
+    if case == "sharded":
+        monkeypatch.setattr(lean, "sharded", lambda: True)
+    else:
+        model.config.output_router_logits, model.config.router_aux_loss_coef = True, 0.01
+    trainer = lean.make_trainer(model, chat.load_tokenizer(base), PLAIN, rows, [[0, 1, 2, 3]], tmp_path)
+    assert (trainer.args.per_device_train_batch_size, trainer.args.gradient_accumulation_steps) == (1, 4)
+
+
 def test_rows_that_cannot_be_shared_evenly_are_refused(base: Path, data: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="4 rows.*3 processes\n.*batch_size × accumulation"):
@@ -545,6 +560,8 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_and_proves_it(fin
     found = {}
     for step in (4, "last"):
         assert fuse(str(base), step, data) == target
+        if step == 4:
+            (target / "Modelfile").write_text("FROM a.gguf\nSYSTEM mine\n")  # outlives that the folder is replaced
         found[step] = logits(load_model(target), ids)
         number = 12 if step == "last" else step
         expected = PeftModel.from_pretrained(load_model(base), finished / f"checkpoint-{number}")
@@ -557,6 +574,7 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_and_proves_it(fin
         training = record["training"]
         assert training["recipe"]["rank"] == 4 and training["data_sha256"] and training["versions"]["torch"] == torch.__version__
     assert not torch.allclose(found[4], found["last"], atol=1e-3)
+    assert "SYSTEM mine" in (target / "Modelfile").read_text()
     card = (target / "README.md").read_text()
     assert "LoRA checkpoint 12" in card and record["training"]["data_sha256"] in card and f"torch {torch.__version__}" in card
     capsys.readouterr()
