@@ -1,9 +1,9 @@
-"""Merge a chosen checkpoint into its base in bfloat16, save an ordinary model folder, and prove that it is exact.
+"""Merge a chosen checkpoint into its base in bfloat16, save an ordinary model folder, and measure how exact it is.
 
     python -m scripts.fuse --model-type smollm --step best
 
 A checkpoint trained over a 4-bit base is merged into the 16-bit one: merging into 4-bit weights loses a hundred times
-more of the adapter. The proof (logits of base + adapter against the fused model, on real rows) stands in `fuse.json`.
+more of the adapter. The measurement (logits of base + adapter against the fused model, on real rows) stands in `fuse.json`.
 """
 
 from __future__ import annotations

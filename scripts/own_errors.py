@@ -6,7 +6,7 @@ The corruptions of `augmentations` follow what models are known to get wrong; th
 wrong, so that it learns from the states that it reaches itself (Ross et al., 2011, dataset aggregation). Training goes
 on from the fused model with them:
 
-    python -m scripts.train_pytorch --model-type local_models/ft_smollm_pytorch --data data/own_errors --max-steps 100
+    python -m scripts.train_pytorch --profile demo --model-type local_models/ft_smollm_pytorch --data data/own_errors --max-steps 100
 """
 
 from __future__ import annotations

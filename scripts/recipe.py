@@ -73,6 +73,7 @@ class Profile:
     vocabularies: int = 9  # a problem is retold in, its predicates renamed everywhere
     problems: int | None = None  # that are read, None for all
     test_problems: int | None = None  # that are scored, None for all
+    provider: str = "shipped"  # of paraphrases; the small profiles never spend money, even with a key
     max_new_tokens: int = 160  # a step may be answered with; the longest gold statement needs about 120
 
 
@@ -85,7 +86,7 @@ PROFILES = {
             data=DATA / "smoke", conversations=1, repairs=1, vocabularies=0, problems=12, test_problems=1, max_new_tokens=12,
         ),
         Profile("demo", "smollm", Recipe(iterations=80, save_every=40, learning_rate=1e-3), test_problems=10),
-        Profile("full", "llama", Recipe()),
+        Profile("full", "llama", Recipe(), provider="auto"),
     )
 }
 
