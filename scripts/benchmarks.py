@@ -51,6 +51,12 @@ class Problem:
         return f"{self.family}/{self.name}"
 
     @property
+    def digest(self) -> str:
+        """A hash of all its texts: what is kept of a problem holds as long as it stays the same."""
+        named = [*self.instances.items(), *self.paraphrases.items()]
+        return digest(self.id, self.source, self.description, *(text for pair in named for text in pair))
+
+    @property
     def example(self) -> tuple[str, str]:
         """Name and facts of the first instance with a solution (its name does not say `unsat`), as a person would give one."""
         return next((item for item in self.instances.items() if "unsat" not in item[0]), next(iter(self.instances.items())))

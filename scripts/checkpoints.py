@@ -67,14 +67,15 @@ def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
 
     Only what was scored on the problems and with the settings of the newest file can be compared, and counts.
     """
-    files = sorted((file.stat().st_mtime, file) for file in run.glob("scores-*.json") if re.fullmatch(r"scores-\d+", file.stem))
-    results = {int(file.stem.removeprefix("scores-")): json.loads(file.read_text(encoding="utf-8")) for _, file in files}
-    asked = [(result.get("problems"), result.get("settings")) for result in results.values()]
-    found = {}
-    for (step, result), question in zip(results.items(), asked, strict=True):
-        if question == asked[-1]:
+    files = [file for file in run.glob("scores-*.json") if re.fullmatch(r"scores-\d+", file.stem)]
+    found, newest = {}, None
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        asked = result.get("problems"), result.get("settings")
+        newest = newest or asked
+        if asked == newest:
             interval = result["steps"].get("equivalent_ci")
-            found[step] = result["steps"]["equivalent"], tuple(interval) if interval else None
+            found[int(file.stem.removeprefix("scores-"))] = result["steps"]["equivalent"], tuple(interval) if interval else None
     return found
 
 

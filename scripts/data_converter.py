@@ -232,12 +232,13 @@ def conversation_rows(
 
 def _told(telling: Telling, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
     """The instructions of a variant, each in another wording where there is one, its predicates and variables renamed along."""
+    kept = variable_names(telling.source.problem) if telling.source else ()
     for index, (instruction, _) in enumerate((telling.source or telling).original.steps):
         other = wording.get(instruction)
         if other is None:
             yield variant.steps[index][0]
         else:
-            other = in_prose(other, telling.names, variable_names(telling.source.problem) if telling.source else ())
+            other = in_prose(other, telling.names, kept)
             yield rename_in_text(other, variant.names[index]) if variant.names else other
 
 
@@ -246,7 +247,7 @@ def _told(telling: Telling, variant: Variant, wording: dict[str, str]) -> Iterat
 
 @dataclass(frozen=True)
 class Candidate:
-    """Code that may be worth a repair: what became of it how, under which naming, step and instance, in which context."""
+    """A broken step and its fix: the class of corruption, the naming and step it is of, the instance and program before it."""
 
     corruption: str
     naming: str

@@ -167,10 +167,8 @@ def once(
 ) -> dict:
     """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings."""
     identity = digest(weights_digest(model), weights_digest(adapter) if adapter else "", json.dumps(settings), code_digest(),
-                      *(text for problem in problems for text in (problem.id, problem.description, *problem.instances.values())),
-                      *(name for problem in problems for name in problem.instances), *sorted(families_apart(problems)),
-                      *(step.instruction + step.code for problem in problems for step in problem.encoding.steps))
-    if (kept := _kept(out)).get("identity") == identity:
+                      *(problem.digest for problem in problems), *sorted(families_apart(problems)))
+    if kept := kept_in(out, identity):
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
     result = {"identity": identity, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
@@ -179,13 +177,13 @@ def once(
     return result
 
 
-def _kept(out: Path) -> dict:
-    """What an earlier evaluation left in `out`; {} where there is none that can be read."""
+def kept_in(file: Path, identity: str) -> dict | None:
+    """What was left in `file` under this `identity`; None where there is none that can be read, or another."""
     try:
-        kept = json.loads(out.read_text(encoding="utf-8"))
+        kept = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
+        return None
+    return kept if isinstance(kept, dict) and kept.get("identity") == identity else None
 
 
 def weights_digest(folder: Path) -> str:

@@ -24,8 +24,8 @@ from scripts.recipe import profile as profile_named
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
 
 PROOF_ROWS = 4
-TOO_LARGE = "fuse on a machine with more memory: the model takes two bytes a parameter; the checkpoint stays"
 PROOF_TOKENS = 12  # written after a prompt, without a cache
+TOO_LARGE = "fuse on a machine with more memory: the model takes two bytes a parameter; the checkpoint stays"
 
 
 def fuse(model_type: str, step: int | str = "best", data: Path | None = None) -> Path:
@@ -50,13 +50,12 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     tokenizer = chat.load_tokenizer(checkpoint.path)
     rows = proof_rows(tokenizer, data or profile_named().data)
     where = device() if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")) else "cpu"
-    with memory_advice(TOO_LARGE, folder):
-        base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(where).eval()
-    model = PeftModel.from_pretrained(base, checkpoint.path).eval()
-    before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
-    fused = model.merge_and_unload().to(torch.bfloat16)
-    fused.config.use_cache, fused.generation_config = True, GenerationConfig()
     with memory_advice(TOO_LARGE, target), new_folder(target) as draft:
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(where).eval()
+        model = PeftModel.from_pretrained(base, checkpoint.path).eval()
+        before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
+        fused = model.merge_and_unload().to(torch.bfloat16)
+        fused.config.use_cache, fused.generation_config = True, GenerationConfig()
         fused.save_pretrained(draft)
         del base, model, fused  # one model at a time
         gc.collect()

@@ -11,24 +11,23 @@ on from the fused model with them:
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from tqdm.auto import tqdm
 
-from scripts import prompts
 from scripts.asp_solver import Solver
 from scripts.benchmarks import Problem
-from scripts.data_converter import SPLITS, Candidate, Report, Row, Telling, repair_row, tellings, to_jsonl
+from scripts.data_converter import SPLITS, Candidate, Report, Row, repair_row, tellings, to_jsonl
 from scripts.dataset import load_rows, spread
-from scripts.evaluate import code_digest, held_out, weights_digest
-from scripts.feedback import context_of
-from scripts.loop import Ask, check, has_code
+from scripts.evaluate import code_digest, held_out, kept_in, weights_digest
+from scripts.judge import Judge
+from scripts.loop import check, has_code
 from scripts.recipe import profile
 from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
-from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_json, write_text
+from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 
@@ -41,7 +40,7 @@ def own_errors(writer: Writer, problem: Problem, solver: Solver, seed: int = 0, 
     """
     report, rows = Report(), []
     for telling in tellings(problem, 1, Random(digest("own errors", str(seed), problem.id)), solver, report)[-1:]:
-        asks = _asks(telling)
+        asks = [replace(ask, solve=True) for ask in Judge(telling.problem, solver).asks()]
         answers = [[greedy] for greedy in writer.answers([ask.messages for ask in asks])]
         if samples > 1:
             drawn = writer.samples([ask.messages for ask in asks], samples - 1)
@@ -61,17 +60,6 @@ def own_errors(writer: Writer, problem: Problem, solver: Solver, seed: int = 0, 
                     row["meta"]["split"] = "train"
                     rows.append(row)
     return rows, report
-
-
-def _asks(telling: Telling) -> list[Ask]:
-    """Each step to be written, with the gold history before it, in the words of the telling."""
-    variant, (_, facts) = telling.original, telling.problem.example
-    description = prompts.describe(telling.problem.description, variant.given)
-    return [
-        Ask([*prompts.conversation(description, variant.steps[:index]), prompts.step(instruction)], instruction,
-            context_of(facts, variant.given, [code for _, code in variant.steps[:index]]), solve=True)
-        for index, (instruction, _) in enumerate(variant.steps)
-    ]
 
 
 def main(
@@ -117,8 +105,8 @@ def main(
 
 def _kept(file: Path, made_by: str, writer: Writer, problem: Problem, solver: Solver, seed: int, samples: int) -> dict:
     """Rows and dropped answers of a problem, from `file` where the same model has written the same problem before."""
-    identity = digest(made_by, problem.source, problem.description, *problem.instances.values())
-    if file.exists() and (kept := json.loads(read_text(file)))["identity"] == identity:
+    identity = digest(made_by, problem.digest)
+    if kept := kept_in(file, identity):
         return kept
     rows, report = own_errors(writer, problem, solver, seed, samples)
     kept = {"identity": identity, "rows": rows, "dropped": dict(report.dropped)}

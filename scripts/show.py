@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
+from scripts.dataset import spread
 from scripts.prompts import Message
 
 _PATTERN = re.compile(
@@ -227,7 +228,7 @@ def failures(result: dict, part: str = "steps", count: int = 6, hidden: Collecti
     """
     found = [item for item in result["verdicts"]
              if item["part"] == part and item["verdict"] != "equal" and item["family"] not in hidden]
-    chosen = [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
+    chosen = spread(found, count)
     return _html(f"<small>not equal: {len(found)}, of which {len(chosen)} are shown</small>" + "".join(map(_failure, chosen)))
 
 

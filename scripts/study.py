@@ -193,7 +193,7 @@ def study(
     recipe = chosen.recipe.with_(iterations=max_steps)
     scored = held_out(limit=problems)
     settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
-                "made_from": digest(code_digest(), *(problem.source for problem in read_problems()))}
+                "made_from": digest(code_digest(), *(problem.digest for problem in read_problems()))}
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:

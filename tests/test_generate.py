@@ -88,16 +88,18 @@ def test_a_repair_asks_in_the_words_of_the_training_data(solver: Solver) -> None
     """A row of the conversion, and the loop given the same broken step in the same context: one prompt, to the letter."""
     problem = next(problem for problem in read_problems() if problem.family == "graphs")
     rows = convert([problem], {problem.id: "train"}, conversations=0, repairs=8)[0]["train"]
-    rows = [row for row in rows if row["meta"]["corruption"] not in ("answer sets differ", "unsatisfiable")
-            and not prompts.code_of(row["meta"]["broken"])[1]]
+    rows = [row for row in rows if row["meta"]["corruption"] not in ("answer sets differ", "unsatisfiable")]
     assert len(rows) > 3
     for row in rows:
         meta = row["meta"]
         instruction = row["messages"][1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
         writer = Scripted({instruction: [meta["broken"], meta["fixed"]]})
         [step] = write_steps(writer, [Ask([prompts.step(instruction)], instruction, meta["context"])], 1, solver)
-        assert writer.asked[1] == row["messages"][:-1]
         assert step.ok and step.code == meta["fixed"]
+        if prompts.code_of(meta["broken"])[1]:  # a fence that the loop strips itself: it has nothing to ask
+            assert len(writer.asked) == 1
+        else:
+            assert writer.asked[1] == row["messages"][:-1]
 
 
 def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
