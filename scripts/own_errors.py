@@ -12,7 +12,9 @@ on from the fused model with them:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -20,31 +22,43 @@ from tqdm.auto import tqdm
 
 from scripts.asp_solver import Solver
 from scripts.benchmarks import Problem
-from scripts.data_converter import SPLITS, Candidate, Report, Row, repair_row, tellings, to_jsonl
+from scripts.data_converter import SPLITS, Candidate, Report, Row, Telling, repair_row, tellings, to_jsonl
 from scripts.dataset import load_rows, spread
 from scripts.evaluate import code_digest, held_out, kept_in, weights_digest
 from scripts.judge import Judge
-from scripts.loop import check, has_code
+from scripts.loop import Ask, check, has_code
 from scripts.recipe import profile
 from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
 from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
+TOGETHER = 16  # problems: some two hundred steps are written in about the time of one problem's
 
 
-def own_errors(writer: Writer, problem: Problem, solver: Solver, seed: int = 0, samples: int = 1) -> tuple[list[Row], Report]:
-    """A repair row for each answer of the model that the loop would complain of, in the loop's words; and the report.
+def own_errors(
+    writer: Writer, problems: Sequence[Problem], solver: Solver, seed: int = 0, samples: int = 1,
+) -> list[tuple[list[Row], Report]]:
+    """Of each problem a repair row for each answer that the loop would complain of, in the loop's words; and the report.
 
-    The problem is told in a vocabulary drawn anew, as the model may know its training conversations by heart. Of `samples`
+    A problem is told in a vocabulary drawn anew, as the model may know its training conversations by heart. Of `samples`
     answers to a step the first is greedy. An answer that is only wrong gives no row: without gold nobody could say so.
     """
-    report, rows = Report(), []
-    for telling in tellings(problem, 1, Random(digest("own errors", str(seed), problem.id)), solver, report)[-1:]:
-        asks = [replace(ask, solve=True) for ask in Judge(telling.problem, solver).asks()]
-        answers = [[greedy] for greedy in writer.answers([ask.messages for ask in asks])]
-        if samples > 1:
-            drawn = writer.samples([ask.messages for ask in asks], samples - 1)
-            answers = [first + more for first, more in zip(answers, drawn, strict=True)]
+    reports = [Report() for _ in problems]
+    told = [tellings(problem, 1, Random(digest("own errors", str(seed), problem.id)), solver, report)[-1:]
+            for problem, report in zip(problems, reports, strict=True)]
+    asks = [[replace(ask, solve=True) for telling in found for ask in Judge(telling.problem, solver).asks()] for found in told]
+    asked = [ask.messages for part in asks for ask in part]
+    drawn = writer.samples(asked, samples - 1) if samples > 1 else [[]] * len(asked)
+    answers = ([greedy, *more] for greedy, more in zip(writer.answers(asked), drawn, strict=True))
+    return [(list(_rows(found, part, list(islice(answers, len(part))), solver, report)), report)
+            for found, part, report in zip(told, asks, reports, strict=True)]
+
+
+def _rows(
+    told: Sequence[Telling], asks: Sequence[Ask], answers: Sequence[Sequence[str]], solver: Solver, report: Report,
+) -> Iterator[Row]:
+    """The rows of one problem, of which `told` is the telling that was written, if there is one."""
+    for telling in told:
         gold = check(asks, [code for _, code in telling.original.steps], solver)
         for index, (ask, right, texts) in enumerate(zip(asks, gold, answers, strict=True)):
             if right.complaint:
@@ -55,11 +69,11 @@ def own_errors(writer: Writer, problem: Problem, solver: Solver, seed: int = 0, 
                 if not found.complaint:
                     report.dropped["answer: the solver has nothing against it"] += 1
                     continue
-                candidate = Candidate(OWN_ERROR, telling.original.naming, index, problem.example[0], ask.context, found.code, right.code)
+                instance, _ = telling.problem.example
+                candidate = Candidate(OWN_ERROR, telling.original.naming, index, instance, ask.context, found.code, right.code)
                 if row := repair_row(candidate, telling, OWN_ERROR, found.complaint):
                     row["meta"]["split"] = "train"
-                    rows.append(row)
-    return rows, report
+                    yield row
 
 
 def main(
@@ -83,34 +97,39 @@ def main(
     chosen = held_out(benchmarks, "train", problems)
     writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
     made_by = digest(weights_digest(model), code_digest(), str((seed, samples, max_new_tokens)))
-    rows, report = [], Report()
-    with Solver() as solver:
-        for problem in tqdm(chosen, desc="writing", unit="problem", disable=None):
-            kept = _kept(out / "problems" / f"{problem.family}.{problem.name}.json", made_by, writer, problem, solver, seed, samples)
-            rows += kept["rows"]
-            report.dropped.update(kept["dropped"])
-    for reason, number in sorted(report.dropped.items()):
+    rows, dropped = [], Counter()
+    with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
+        for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):
+            for kept in _kept(out / "problems", made_by, writer, group, solver, seed, samples):
+                rows += kept["rows"]
+                dropped.update(kept["dropped"])
+            bar.update(len(group))
+    for reason, number in sorted(dropped.items()):
         print(f"dropped {number:5}  {reason}")
     if not rows:
         raise UserError("the model made no error that the solver sees", where=model, remedy="draw more answers with --samples 4")
     write_json(out / "report.json", {
         "model": show_path(model), "seed": seed, "samples": samples, "problems": len(chosen), "rows": len(rows),
-        "dropped": dict(sorted(report.dropped.items()))})
+        "dropped": dict(sorted(dropped.items()))})
     for split in SPLITS:
         write_text(out / f"{split}.jsonl", to_jsonl(rows + spread(converted[split], len(rows)) if split == "train" else converted[split]))
-    for verdict, number in sorted(Counter(_kind(row) for row in rows).items()):
-        print(f"{verdict:14} {number:6}")
+    for kind, number in sorted(Counter(_kind(row) for row in rows).items()):
+        print(f"{kind:14} {number:6}")
     print(show_path(out))
 
 
-def _kept(file: Path, made_by: str, writer: Writer, problem: Problem, solver: Solver, seed: int, samples: int) -> dict:
-    """Rows and dropped answers of a problem, from `file` where the same model has written the same problem before."""
-    identity = digest(made_by, problem.digest)
-    if kept := kept_in(file, identity):
-        return kept
-    rows, report = own_errors(writer, problem, solver, seed, samples)
-    kept = {"identity": identity, "rows": rows, "dropped": dict(report.dropped)}
-    write_json(file, kept)
+def _kept(
+    folder: Path, made_by: str, writer: Writer, problems: Sequence[Problem], solver: Solver, seed: int, samples: int,
+) -> list[dict]:
+    """Rows and dropped answers of each problem, from `folder` where the same model has written the same problem before."""
+    files = [folder / f"{problem.family}.{problem.name}.json" for problem in problems]
+    identities = [digest(made_by, problem.digest) for problem in problems]
+    kept = [kept_in(file, identity) for file, identity in zip(files, identities, strict=True)]
+    missing = [place for place, found in enumerate(kept) if not found]
+    made = own_errors(writer, [problems[place] for place in missing], solver, seed, samples) if missing else []
+    for place, (rows, report) in zip(missing, made, strict=True):
+        kept[place] = {"identity": identities[place], "rows": rows, "dropped": dict(report.dropped)}
+        write_json(files[place], kept[place])
     return kept
 
 

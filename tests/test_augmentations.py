@@ -247,6 +247,7 @@ def test_every_class_of_corruption_is_really_wrong_and_says_so_in_clingos_words(
     [
         ("doubled braces", "a :- b."), ("doubled braces", 'a("{").'), ("foreign operator", "a."), ("illegal place", "a :- b(X)."),
         ("unsafe variable", "a :- b."), ("wrong arity", "a(X,1)."), ("wrong meaning", "a."), ("colon or set", "a."),
+        ("period or neck", "#show a/1."),
     ],
 )
 def test_a_class_that_does_not_apply_says_so(name, code):

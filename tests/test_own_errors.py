@@ -58,7 +58,7 @@ def test_what_the_loop_would_complain_of_becomes_a_row_in_its_words(problem: Pro
     assert telling.names, "in a vocabulary of its own"
     codes = [code for _, code in telling.original.steps]
     writer = Clumsy(codes)
-    rows, report = own_errors.own_errors(writer, problem, solver)
+    [(rows, report)] = own_errors.own_errors(writer, [problem], solver)
     metas = [row["meta"] for row in rows]
     assert [meta["step"] for meta in metas] == [0, 1, 4]
     assert report.dropped["answer: the solver has nothing against it"] == len(codes) - 3
@@ -83,7 +83,7 @@ def test_an_atom_that_nothing_defines_is_heard_of_before_the_answer_sets(solver:
     (folder / "instances" / "two.lp").write_text("node(1..2).\n")
     [problem] = read_problems(tmp_path / "mine")
     names = told(problem, solver).names
-    rows, _ = own_errors.own_errors(Clumsy(["", f":- {names['node']}(N), not {names['tint']}(N)."], ()), problem, solver)
+    [(rows, _)] = own_errors.own_errors(Clumsy(["", f":- {names['node']}(N), not {names['tint']}(N)."], ()), [problem], solver)
     assert solver.answer_sets(rows[0]["meta"]["context"] + rows[0]["meta"]["broken"]).verdict is Verdict.UNSATISFIABLE
     assert f"info: atom does not occur in any rule head:\n  {names['tint']}(N)" in rows[0]["meta"]["error"]
 
