@@ -21,6 +21,7 @@ STYLE = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
 }
 TIGHT = {"columnspacing": 1.2, "handlelength": 1.4}  # a legend in one line
+TITLES = {"parse": "parses", "ground": "grounds", "fixed": "error gone", "equivalent": "same answer sets"}
 WIDTH = 7.2  # inches: a figure fills the column of a notebook
 
 
@@ -228,7 +229,7 @@ def before_after(results: dict[str, dict]) -> Any:
         bars = axes.bar(positions, [100 * steps[name] for name in names], width * 0.92, yerr=_errors(steps, names),
                         color=COLOURS.get(label, INK), label=label, error_kw={"alpha": 0.5})
         axes.bar_label(bars, fmt="%.0f", padding=2)
-    axes.set(xticks=range(len(names)), xticklabels=["parses", "grounds", "same answer sets"], ylabel="% of steps", ylim=(0, 112),
+    axes.set(xticks=range(len(names)), xticklabels=[TITLES[name] for name in names], ylabel="% of steps", ylim=(0, 112),
              yticks=range(0, 101, 20), title=f"{next(iter(rates.values()))['n']} steps of test problems")
     axes.grid(axis="x", visible=False)
     _legend_above(axes, len(rates))

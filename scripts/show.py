@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
 from scripts.dataset import spread
+from scripts.plots import TITLES
 from scripts.prompts import Message
 
 _PATTERN = re.compile(
@@ -174,7 +175,7 @@ def _rows(result: dict) -> list[dict]:
     halves = {"seen families": "seen_families", "held-out families": "held_out_families"}
     apart = {title: _parts(result[name]) for title, name in halves.items() if name in result}
     return [
-        {"part": part, "n": rates["n"]} | {name: _percent(rates, name) for name in ("parse", "ground", "fixed", "equivalent")}
+        {"part": part, "n": rates["n"]} | {title: _percent(rates, name) for name, title in TITLES.items()}
         | {title: _percent(found.get(part, {}), "equivalent") for title, found in apart.items()}
         for part, rates in _parts(result).items() if rates["n"]
     ]
@@ -199,9 +200,9 @@ def checkpoints(table: Any, scored: Mapping[int, dict]) -> Any:
     `scored` is step → figures, as `evaluate.score_checkpoints` returns them.
     """
     shown = table.drop(columns=["step equivalence", "low", "high"], errors="ignore")  # in one column with its interval instead
-    for name, title in (("parse", "parses"), ("ground", "grounds"), ("equivalent", "same answer sets")):
+    for name in ("parse", "ground", "equivalent"):
         values = [_percent(scored[step]["steps"], name) if step in scored else "" for step in table["step"]]
-        shown.insert(shown.shape[1] - 1, title, values)
+        shown.insert(shown.shape[1] - 1, TITLES[name], values)
     return shown.style.hide(axis="index").format(precision=3, na_rep="–").set_caption(_reason(table, scored)).set_table_styles(
         [{"selector": "caption", "props": "caption-side: bottom; text-align: left; padding-top: 6px"}])
 
@@ -221,13 +222,9 @@ def _reason(table: Any, scored: Mapping[int, dict]) -> str:
     return f"{reason} Within the intervals of {n} steps it cannot be told from {', '.join(near)}." if near else reason
 
 
-def failures(result: dict, part: str = "steps", count: int = 6, hidden: Collection[str] = ()) -> Any:
-    """Answers that the solver did not find equal, spread over the problems: the instruction, the gold code, the answer, why.
-
-    Families in `hidden` stay unread.
-    """
-    found = [item for item in result["verdicts"]
-             if item["part"] == part and item["verdict"] != "equal" and item["family"] not in hidden]
+def failures(result: dict, part: str = "steps", count: int = 6) -> Any:
+    """Answers that the solver did not find equal, spread over the problems: the instruction, the gold code, the answer, why."""
+    found = [item for item in result["verdicts"] if item["part"] == part and item["verdict"] != "equal"]
     chosen = spread(found, count)
     return _html(f"<small>not equal: {len(found)}, of which {len(chosen)} are shown</small>" + "".join(map(_failure, chosen)))
 
@@ -243,8 +240,8 @@ def _failure(item: dict) -> str:
     )
 
 
-def most_repaired(result: dict, problems: Sequence[Any], hidden: Collection[str] = ()) -> Any:
-    """The problem in which the loop mended the most steps, of a scored result; families in `hidden` only if there is no other."""
+def most_repaired(result: dict, problems: Sequence[Any]) -> Any:
+    """The problem in which the loop mended the most steps, of a scored result."""
     last = next((item["part"] for item in reversed(result["verdicts"]) if item["part"].startswith("loop ")), "")
     mended = [item["problem"] for item in result["verdicts"] if item["part"] == last and item["tries"] > 1 and item["ground"]]
-    return max(problems, key=lambda problem: (problem.family not in hidden, mended.count(problem.id)))
+    return max(problems, key=lambda problem: mended.count(problem.id))

@@ -1,4 +1,4 @@
-"""Cells in which a person watches the solver in the loop: each step as it comes, refused, repaired, accepted.
+"""Cells in which a person watches the solver in the loop: each step as it comes, refused, repaired, let through.
 
     studio.write(load_writer(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
     studio.watch(load_writer(model), judge.asks())                              the steps of a problem, as they are scored
@@ -17,7 +17,7 @@ from scripts.show import BOX, CODE, ERROR, SMALL, highlight
 from scripts.writer import Writer
 
 _STRUCK = "color:#6b7280;margin-top:5px;text-decoration:line-through;text-decoration-color:#fca5a5;"
-_INK = {"accepted": "#0d9488", "failed": "#dc2626", "writing": "#9ca3af"}
+_INK = {"clingo has no objection": "#0d9488", "failed": "#dc2626", "writing": "#9ca3af"}
 
 
 def write(
@@ -78,27 +78,27 @@ def _refused(steps: dict[int, Written], count: int) -> str:
     """The steps that were refused at first, and how it ended with them."""
     boxes = [_step(index + 1, step, True) for index, step in sorted(steps.items())]
     mended = sum(step.ok for step in steps.values())
-    told = f"{count} steps: {count - len(steps)} accepted at once, {mended} of the other {len(steps)} mended"
+    told = f"{count} steps: {count - len(steps)} without objection at once, {mended} of the other {len(steps)} mended"
     return "".join(boxes) + f"<small>{told}</small>"
 
 
 def page(instructions: Sequence[str], steps: Sequence[Written], done: int) -> str:
     """The steps so far as HTML: those `done`, the one in hand, and how many there are to come."""
     boxes = [_step(number, step, number <= done) for number, step in enumerate(steps, 1)]
-    accepted = sum(step.ok for step in steps[:done])
-    boxes.append(f"<small>{accepted} accepted, {done - accepted} failed, {len(instructions) - done} to come</small>")
+    passed = sum(step.ok for step in steps[:done])
+    boxes.append(f"<small>{passed} without objection, {done - passed} failed, {len(instructions) - done} to come</small>")
     return "".join(boxes)
 
 
 def _step(number: int, step: Written, done: bool) -> str:
-    state = ("accepted" if step.ok else "failed") if done else "writing"
+    state = ("clingo has no objection" if step.ok else "failed") if done else "writing"
     tries = "".join(_try(found, place == len(step.tries) and step.ok) for place, found in enumerate(step.tries, 1))
     return (f'<div style="{BOX}border-left:4px solid {_INK[state]}"><span style="{SMALL}">'
             f"{number}. {html.escape(step.instruction)} — {state}</span>{tries}</div>")
 
 
-def _try(found: Try, accepted: bool) -> str:
-    if accepted:
+def _try(found: Try, stands: bool) -> str:
+    if stands:
         return f'<pre style="{CODE}margin-top:5px;">{highlight(found.code)}</pre>'
     return (f'<pre style="{CODE}{_STRUCK}">{html.escape(found.code)}</pre>'
             f'<pre style="{ERROR}">{html.escape(found.complaint)}</pre>')

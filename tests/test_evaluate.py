@@ -405,7 +405,7 @@ def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Proble
     results = {"base": wrong, "fine-tuned": perfect}
     table = show.scores(results)
     assert list(table["part"]) == ["steps", "steps", "steps, loop k3", "repair", "programs k0", "programs k3"]
-    assert table["equivalent"][0].startswith("0.0 % (0–") and table["equivalent"][1].startswith("100.0 %")
+    assert table["same answer sets"][0].startswith("0.0 % (0–") and table["same answer sets"][1].startswith("100.0 %")
     bars = plots.before_after(results)
     assert {text.get_text() for text in bars.axes[0].get_legend().get_texts()} == {"base", "fine-tuned", "with the loop"}
     for figure in (plots.by_family({"fine-tuned": perfect}), plots.verdicts(results)):

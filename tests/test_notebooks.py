@@ -283,4 +283,4 @@ def test_the_steps_that_the_solver_refused_are_watched_until_they_are_mended(mon
     steps = studio.watch(Scripted(["p :- q(1).", "p(X).", ":- q(1)."], ["p(X) :- q(X).", ":- q(1)."]), asks, k=3)
     assert [step.ok for step in steps] == [True, True, False]
     assert "Step 1." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
-    assert "3 steps: 1 accepted at once, 1 of the other 2 mended" in pages[-1]
+    assert "3 steps: 1 without objection at once, 1 of the other 2 mended" in pages[-1]
