@@ -255,6 +255,9 @@ def main(
         split = "valid" if run else "test" if (benchmarks / "split.json").exists() else "all"
     chosen = held_out(benchmarks, split, problems)
     if run:
+        if (out, adapter, parts, k, samples, temperature, grammar, seed) != (None, None, ",".join(PARTS), "0,3", 1, 0.8, False, 0):
+            raise UserError("with --run the steps of every checkpoint are scored, greedily, and nothing else",
+                            remedy="leave out --out, --adapter, --parts, --k, --samples, --temperature, --grammar and --seed")
         score_checkpoints(run, chosen, model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))
         return

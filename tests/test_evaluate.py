@@ -17,6 +17,7 @@ from scripts.asp_solver import Limits, Relation, Request, Solver, compare
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import Problem, families_apart, read_problems
 from scripts.evaluate import evaluate, evaluate_once, held_out, score_checkpoints
+from scripts.evaluate import main as evaluate_main
 from scripts.judge import Item, Judge, judges_of
 from scripts.scores import interval, summary
 from utils_ft import BENCHMARKS, ROOT, UserError
@@ -380,6 +381,12 @@ def test_each_checkpoint_of_a_run_is_scored_into_the_run(tmp_path: Path) -> None
     assert len(plots.checkpoint_scores(table.assign(**{"step equivalence": None})).axes) == 1
     with pytest.raises(UserError, match="no whole checkpoint"):
         score_checkpoints(tmp_path / "none", found)
+
+
+@pytest.mark.parametrize("other", [{"k": "1"}, {"grammar": True}, {"parts": "loop"}, {"out": Path("scores.json")}])
+def test_what_a_run_is_not_scored_by_is_not_passed_over(tmp_path: Path, other: dict) -> None:
+    with pytest.raises(UserError, match="greedily, and nothing else"):
+        evaluate_main(run=tmp_path, **other)
 
 
 def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
