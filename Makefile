@@ -31,4 +31,4 @@ check: setup         # the shipped problems through the gate
 	$(BIN)/python -m scripts.benchmarks check data/benchmarks
 
 clean:               # everything generated but base models and paraphrases, which may have cost money
-	rm -rf runs adapters/* local_models/ft_* data/*.jsonl data/report.json data/smoke data/own_errors
+	rm -rf runs adapters/* adapters/.tokens local_models/ft_* data/*.jsonl data/report.json data/smoke data/own_errors

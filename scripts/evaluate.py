@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -124,26 +127,35 @@ def score_programs(writer: Writer, judges: Sequence[Judge], k: int, samples: int
 
 def evaluate(
     writer: Writer, problems: Sequence[Problem], parts: Sequence[str] = PARTS, ks: Sequence[int] = (0, 3), seed: int = 0,
-    samples: int = 1,
+    samples: int = 1, kept: Callable[[str, Callable[[], dict]], dict] = lambda _, score: score(),
 ) -> dict:
-    """Score a model on `problems`; the figures, every single item, and the seconds that each part took."""
+    """Score a model on `problems`; the figures, every single item, and the seconds that each part took.
+
+    `kept(name, score)` returns what `score` finds for a part, or what it found before an interruption.
+    """
     items: list[Item] = []
-    seconds: dict[str, float] = {}
+    seconds: Counter[str] = Counter()
     looped = [k for k in ks if k or samples > 1]
+
+    def timed(score: Callable[[], list[Item]]) -> dict:
+        start = time.perf_counter()
+        return {"items": [asdict(item) for item in score()], "seconds": time.perf_counter() - start}
+
     with Solver() as solver:
         judges = judges_of(problems, solver)
-        work = {
-            "steps": lambda: score_steps(writer, judges),
-            "loop": lambda: score_loop(writer, judges, looped, samples, [item.output for item in items]) if looped else [],
-            "repair": lambda: score_repairs(writer, judges, seed),
-            "programs": lambda: [item for k in ks for item in score_programs(writer, judges, k, samples)],
-        }
-        for part in PARTS:
+        work: list[tuple[str, str, Callable[[], list[Item]]]] = [
+            ("steps", "steps", lambda: score_steps(writer, judges)),
+            ("loop", "loop", lambda: score_loop(writer, judges, looped, samples, [item.output for item in items]) if looped else []),
+            ("repair", "repair", lambda: score_repairs(writer, judges, seed)),
+            *(("programs", f"programs-k{k}", partial(score_programs, writer, judges, k, samples)) for k in ks),
+        ]
+        for part, name, score in work:
             if part in parts:
-                start = time.perf_counter()
-                items += work[part]()
-                seconds[part] = round(time.perf_counter() - start, 1)
-    return summary(items, families_apart(problems)) | {"seconds": seconds}
+                found = kept(name, partial(timed, score))
+                items += [Item(**item | {"constructs": tuple(item["constructs"])}) for item in found["items"]]
+                seconds[part] += found["seconds"]
+    taken = {part: round(total, 1) for part, total in seconds.items()}
+    return summary(items, families_apart(problems)) | {"seconds": taken}
 
 
 def evaluate_once(
@@ -151,28 +163,43 @@ def evaluate_once(
     max_new_tokens: int = MAX_NEW_TOKENS, ks: Sequence[int] = (0, 3), seed: int = 0,
     samples: int = 1, temperature: float = 0.8, grammar: bool = False,
 ) -> dict:
-    """Like `evaluate`, kept in `out`: the same model, problems and settings are not scored a second time."""
+    """Like `evaluate`, kept in `out`: the same model, problems and settings are not scored a second time.
+
+    Until all is scored, the parts that are lie in `out.parts`, so that an interrupted evaluation goes on after them.
+    """
     settings = {"parts": list(parts), "k": list(ks), "samples": samples, "temperature": temperature, "grammar": grammar,
                 "max_new_tokens": max_new_tokens, "seed": seed}
+    scored = out.with_name(f"{out.name}.parts")
 
-    def score() -> dict:
-        writer = load_writer(model, adapter, max_new_tokens, grammar, temperature, seed)
-        return evaluate(writer, problems, parts, ks, seed, samples)
+    def score(identity: str) -> dict:
+        def kept(name: str, score: Callable[[], dict]) -> dict:
+            found = kept_in(scored / f"{name}.json", identity)
+            if not found:
+                found = {"identity": identity, **score()}
+                write_json(scored / f"{name}.json", found)
+            return found
 
-    return once(out, model, adapter, problems, settings, score)
+        return evaluate(load_writer(model, adapter, max_new_tokens, grammar, temperature, seed), problems, parts, ks, seed, samples, kept)
+
+    result = once(out, model, adapter, problems, settings, score)
+    shutil.rmtree(scored, ignore_errors=True)
+    return result
 
 
 def once(
-    out: Path, model: Path, adapter: Path | None, problems: Sequence[Problem], settings: dict, score: Callable[[], dict],
+    out: Path, model: Path, adapter: Path | None, problems: Sequence[Problem], settings: dict, score: Callable[[str], dict],
 ) -> dict:
-    """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings."""
+    """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings.
+
+    `score` is given the hash of all these, under which it can keep parts.
+    """
     identity = digest(weights_digest(model), weights_digest(adapter) if adapter else "", json.dumps(settings), code_digest(),
                       *(problem.digest for problem in problems), *sorted(families_apart(problems)))
     if kept := kept_in(out, identity):
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
     result = {"identity": identity, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
-              "settings": settings, "problems": [problem.id for problem in problems], **score()}
+              "settings": settings, "problems": [problem.id for problem in problems], **score(identity)}
     write_json(out, result)
     return result
 

@@ -1,4 +1,4 @@
-"""The hyperparameters of the mission in one place, and the three profiles that vary them.
+"""All hyperparameters in one place, and the three profiles that vary them.
 
 Both engines read the same `Recipe`: PyTorch as it stands, MLX through `scale` and micro-batches.
 """

@@ -31,7 +31,7 @@ def rates(items: Iterable[Item], names: Sequence[str] = ("parse", "ground", "equ
 
 
 def summary(items: Sequence[Item], apart: Container[str] = ()) -> dict:
-    """The figures of an evaluation: the shape of contract 4 of the design, with intervals beside each rate.
+    """The figures of an evaluation, as `docs/evaluation.md` describes them: an interval beside each rate.
 
     `loop` has the steps again with up to k repairs each, by the same names as `programs`: k3, or k3n4 with 4 samples.
     `seen_families` and `held_out_families` have the same figures for the items outside and inside the families `apart`.

@@ -1,4 +1,4 @@
-"""What each idea of the mission is worth: the same training without it, scored by the solver beside the reference.
+"""What each idea of recipe and data is worth: the same training without it, scored by the solver beside the reference.
 
     python -m scripts.study --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 80]
 
@@ -116,7 +116,7 @@ def _converted(rows: Path, chosen: Profile, changes: dict[str, Any]) -> Path:
 def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts: Sequence[str], adapter: Path, tokens: int) -> dict:
     """Like `evaluate_once`, for a model that was taught to write programs in one turn."""
 
-    def score() -> dict:
+    def score(_: str) -> dict:
         writer = load_writer(model, adapter, WHOLE * tokens)
         with Solver() as solver:
             judges = judges_of(problems, solver)

@@ -1,4 +1,4 @@
-"""The PyTorch engine: TRL's SFTTrainer with the mission's recipe, QLoRA on CUDA and on the CPU, resumable, fused.
+"""The PyTorch engine: TRL's SFTTrainer with the recipe, QLoRA on CUDA and on the CPU, resumable, fused.
 
     python -m scripts.train_pytorch --profile demo --model-type smollm [--max-steps N] [--resume] [--fuse-step best]
     python -m scripts.train_pytorch --profile full --model-type llama --dry-run       # what it would take

@@ -338,6 +338,25 @@ def test_the_same_model_and_problems_are_not_scored_twice(tmp_path: Path, capsys
     assert json.loads(out.read_text())["steps"] == first["steps"]
 
 
+def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, found = _smoke_model(tmp_path / "smoke"), read_problems(predecessor(tmp_path / "set"))
+    asked = {"parts": ("steps", "loop", "programs"), "max_new_tokens": 4, "ks": (0, 1)}
+    whole = evaluate_once(tmp_path / "whole.json", model, found, **asked)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("scripts.evaluate.score_programs", cut)
+        evaluate_once(tmp_path / "cut.json", model, found, **asked)
+    assert not (tmp_path / "cut.json").exists()
+    monkeypatch.setattr("scripts.evaluate.score_steps", cut)
+    monkeypatch.setattr("scripts.evaluate.score_loop", cut)
+    resumed = evaluate_once(tmp_path / "cut.json", model, found, **asked)
+    assert {**resumed, "seconds": 0} == {**whole, "seconds": 0} and resumed["seconds"].keys() == whole["seconds"].keys()
+    assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name) == ["cut.json", "whole.json"]
+
+
 def test_a_part_of_a_split_is_spread_over_its_families() -> None:
     every = held_out(BENCHMARKS, "valid")
     some = held_out(BENCHMARKS, "valid", 4)
