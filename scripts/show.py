@@ -240,8 +240,7 @@ def _failure(item: dict) -> str:
     )
 
 
-def most_repaired(result: dict, problems: Sequence[Any]) -> Any:
-    """The problem in which the loop mended the most steps, of a scored result."""
-    last = next((item["part"] for item in reversed(result["verdicts"]) if item["part"].startswith("loop ")), "")
-    mended = [item["problem"] for item in result["verdicts"] if item["part"] == last and item["tries"] > 1 and item["ground"]]
-    return max(problems, key=lambda problem: mended.count(problem.id))
+def most_refused(result: dict, problems: Sequence[Any]) -> Any:
+    """The problem, of a scored result, in which the most steps were none that clingo grounds: there the loop has most to do."""
+    refused = [item["problem"] for item in result["verdicts"] if item["part"] == "steps" and not item["ground"]]
+    return max(problems, key=lambda problem: refused.count(problem.id))
