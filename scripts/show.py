@@ -240,7 +240,7 @@ def _failure(item: dict) -> str:
     )
 
 
-def most_refused(result: dict, problems: Sequence[Any]) -> Any:
-    """The problem, of a scored result, in which the most steps were none that clingo grounds: there the loop has most to do."""
+def least_refused(result: dict, problems: Sequence[Any]) -> Any:
+    """The problem, of a scored result, with the fewest steps that clingo does not take, but one at least where there is one."""
     refused = [item["problem"] for item in result["verdicts"] if item["part"] == "steps" and not item["ground"]]
-    return max(problems, key=lambda problem: refused.count(problem.id))
+    return min(problems, key=lambda problem: refused.count(problem.id) or len(refused) + 1)
