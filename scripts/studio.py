@@ -16,7 +16,7 @@ from scripts.loop import Ask, Try, Written, is_satisfiable, write_steps
 from scripts.show import BOX, CODE, ERROR, SMALL, highlight
 from scripts.writer import Writer
 
-_STRUCK = "color:#6b7280;margin-top:5px;text-decoration:line-through;text-decoration-color:#fca5a5;"
+_REFUSED = "color:#6b7280;margin-top:5px;background:#fef2f2;"  # a line through it would hide the dash of :-
 _INK = {"clingo has no objection": "#0d9488", "failed": "#dc2626", "writing": "#9ca3af"}
 
 
@@ -100,5 +100,5 @@ def _step(number: int, step: Written, done: bool) -> str:
 def _try(found: Try, stands: bool) -> str:
     if stands:
         return f'<pre style="{CODE}margin-top:5px;">{highlight(found.code)}</pre>'
-    return (f'<pre style="{CODE}{_STRUCK}">{html.escape(found.code)}</pre>'
+    return (f'<pre style="{CODE}{_REFUSED}">{html.escape(found.code)}</pre>'
             f'<pre style="{ERROR}">{html.escape(found.complaint)}</pre>')

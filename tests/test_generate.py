@@ -319,7 +319,7 @@ def test_the_studio_draws_every_try_and_returns_the_program(solver: Solver) -> N
     write_programs(scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"]), [TASK], 1, solver,
                    on_try=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
                    on_step=lambda _, step: steps.append(step))
-    assert len(pages) == 5 and "&lt;wrong&gt;" in pages[1] and "line-through" in pages[2] and "clingo has no objection" in pages[2]
+    assert len(pages) == 5 and "&lt;wrong&gt;" in pages[1] and "#fef2f2" in pages[2] and "clingo has no objection" in pages[2]
     last = studio.page(INSTRUCTIONS, steps, 3)
     assert "2 without objection, 1 failed, 0 to come" in last and "<wrong>" not in last
 
