@@ -31,7 +31,7 @@ from scripts.train_pytorch import train
 from scripts.writer import Writer, load_writer
 from utils_ft import RUNS, UserError, command, digest, read_text, show_path, write_json, write_text
 
-PARTS = ("steps", "loop", "repair")
+PARTS = ("steps", "repair")  # the loop costs a weak model more time than its training, and adds little
 WHOLE = 8  # a program may be as long as so many of the longest answers
 EVERY_LAYER = 10_000  # more than any model has: the recipe takes what there is
 
@@ -96,7 +96,7 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
     model, adapter = base_model(chosen.model_type), choose(folder / "run", "last").path
     score = _evaluate_whole if arm.whole else evaluate_once
     result = score(folder / "scores.json", model, problems, PARTS, adapter, chosen.max_new_tokens)
-    figures = {part: result[part] for part in ("steps", "loop", "repair", "seen_families", "held_out_families") if part in result}
+    figures = {part: result[part] for part in (*PARTS, "seen_families", "held_out_families") if part in result}
     by_problem: dict[str, list[int]] = {}  # right steps and all steps
     for item in result["verdicts"]:
         if item["part"] == "steps":
@@ -174,7 +174,6 @@ def table(results: dict[str, list[dict]]) -> Any:
             "parse": rate(runs, lambda run: run["steps"], "parse"), "ground": rate(runs, lambda run: run["steps"], "ground"),
             "equivalent": rate(runs, lambda run: run["steps"], "equivalent"),
             "against the reference": "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference(runs, results["reference"])) if compared else "",
-            "loop, equivalent": rate(runs, lambda run: run["loop"].get("k3", {}), "equivalent"),
             "repairs": runs[0]["repair"]["n"], "fixed": rate(runs, lambda run: run["repair"], "fixed"),
             "repaired to the gold": rate(runs, lambda run: run["repair"], "equivalent"),
         })
