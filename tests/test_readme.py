@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.base_models import _smoke_model
-from scripts.benchmarks import read_problem
+from scripts.benchmarks import read_problem, read_problems
 from scripts.evaluate import evaluate_once
 from scripts.judge import Item
 from utils_ft import BENCHMARKS, ROOT
@@ -20,6 +20,13 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/evaluation.md": EVALUATION,
          "docs/data.md": (ROOT / "docs" / "data.md").read_text(encoding="utf-8")}
+
+
+def test_the_counts_are_those_of_the_shipped_problems():
+    problems = read_problems()
+    assert f"<br>{len(problems)} problems)" in README
+    counted = f"{len(problems)} problems in {len({problem.family for problem in problems})} families"
+    assert counted in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 # --- the map ----------------------------------------------------------------------------------------------------
