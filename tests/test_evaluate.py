@@ -158,7 +158,8 @@ def test_a_wrong_but_valid_answer_is_never_equivalent(problems: list[Problem]) -
     for rates in (result["steps"], *result["programs"].values()):
         assert rates["parse"] == 1.0 and rates["equivalent"] == 0.0
     assert result["steps"]["ground"] == 1.0 and not {"equal", "syntax", "unsafe"} & set(result["per_verdict"]["steps"])
-    assert result["repair"]["fixed"] > 0.9 and result["repair"]["equivalent"] == 0.0
+    repairs = [item for item in result["verdicts"] if item["part"] == "repair" and item["constructs"] != ["answer sets differ"]]
+    assert sum(item["ground"] for item in repairs) > 0.9 * len(repairs) > 9 and result["repair"]["equivalent"] == 0.0
     assert result["loop"] == {}, "k0 without samples is what the steps show already"
     assert all(item["evidence"] for item in result["verdicts"])
 
@@ -231,9 +232,10 @@ def test_a_repair_that_repeats_the_broken_code_is_none(problems: list[Problem]) 
 
     writer = Scripted(lambda _: "")
     writer._answer = echo
-    result = evaluate(writer, problems, ("repair",))
-    assert any("```" in text for text in kept) and result["repair"]["n"] == len(kept) > 10
-    assert result["repair"]["fixed"] == result["repair"]["equivalent"] == 0.0
+    for seed in range(4):  # other repairs each time: a fence is rare among them
+        result = evaluate(writer, problems, ("repair",), seed=seed)
+        assert result["repair"]["n"] > 10 and result["repair"]["fixed"] == result["repair"]["equivalent"] == 0.0
+    assert any("```" in text for text in kept)
 
 
 def test_a_repair_of_wrong_answer_sets_has_to_find_the_right_ones(problems: list[Problem]) -> None:
