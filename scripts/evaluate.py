@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from random import Random
 
@@ -40,6 +41,7 @@ from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_js
 
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
+NOT_WITH_RUN = ("out", "adapter", "parts", "k", "samples", "temperature", "grammar", "seed")
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")  # which say how a folder came about, and change no answer
 SCORING = ("asp_solver", "asp_worker", "augmentations", "chat", "data_converter", "encoding", "evaluate", "feedback", "generate",
            "grammar", "judge", "loop", "prompts", "scores", "vocabulary", "writer")
@@ -278,13 +280,14 @@ def main(
     --max-new-tokens: how long an answer may be; the longest statement of the shipped problems needs 120.
     --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems.
     """
+    given = locals()
     if split == "auto":
         split = "valid" if run else "test" if (benchmarks / "split.json").exists() else "all"
     chosen = held_out(benchmarks, split, problems)
     if run:
-        if (out, adapter, parts, k, samples, temperature, grammar, seed) != (None, None, ",".join(PARTS), "0,3", 1, 0.8, False, 0):
+        if idle := [f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default]:
             raise UserError("with --run the steps of every checkpoint are scored, greedily, and nothing else",
-                            remedy="leave out --out, --adapter, --parts, --k, --samples, --temperature, --grammar and --seed")
+                            remedy=f"leave out {' and '.join(idle)}")
         score_checkpoints(run, chosen, model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))
         return

@@ -9,7 +9,7 @@ reference in one thing. What is done is kept: a study that was cut short goes on
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from scripts.data_converter import SPLITS, Row, convert_folder, to_jsonl
 from scripts.dataset import load_rows
 from scripts.evaluate import code_digest, evaluate_once, held_out, once, score_repairs
 from scripts.judge import Item, Judge, judges_of
+from scripts.plots import TITLES
 from scripts.recipe import Profile, Recipe
 from scripts.recipe import profile as profile_named
 from scripts.scores import interval, summary
@@ -156,8 +157,8 @@ def table(results: dict[str, list[dict]]) -> Any:
     """
     import pandas as pd
 
-    def rate(runs: list[dict], part: Callable[[dict], dict], name: str) -> str:
-        found = [part(run) for run in runs if part(run).get("n")]
+    def rate(runs: list[dict], part: str, name: str) -> str:
+        found = [run[part] for run in runs if run[part].get("n")]
         if not found:
             return ""
         n, hits = found[0]["n"], sum(rates[name] * rates["n"] for rates in found) / len(found)
@@ -171,11 +172,10 @@ def table(results: dict[str, list[dict]]) -> Any:
         rows.append({
             "arm": name, "": ARMS[name].question, "seeds": len(runs), "tokens": sum(run["tokens"] for run in runs) // len(runs),
             "validation loss": round(sum(losses) / len(losses), 3) if losses else None, "steps": runs[0]["steps"]["n"],
-            "parse": rate(runs, lambda run: run["steps"], "parse"), "ground": rate(runs, lambda run: run["steps"], "ground"),
-            "equivalent": rate(runs, lambda run: run["steps"], "equivalent"),
+            **{TITLES[name]: rate(runs, "steps", name) for name in ("parse", "ground", "equivalent")},
             "against the reference": "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference(runs, results["reference"])) if compared else "",
-            "repairs": runs[0]["repair"]["n"], "fixed": rate(runs, lambda run: run["repair"], "fixed"),
-            "repaired to the gold": rate(runs, lambda run: run["repair"], "equivalent"),
+            "repairs": runs[0]["repair"]["n"],
+            **{f"repairs: {TITLES[name]}": rate(runs, "repair", name) for name in ("fixed", "equivalent")},
         })
     return pd.DataFrame(rows)
 
