@@ -62,21 +62,21 @@ class Encoded:
         return [token if on else -100 for token, on in zip(self.input_ids, self.supervised, strict=True)]
 
 
-def load_tokenizer(model: str | Path, chat_template: Path | None = None, token: str | None = None) -> Any:
+def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
     """The tokenizer of `model`, with a chat template and a padding token that is no end of turn.
 
     `chat_template` replaces the model's own; a model without one gets its family's, told by its special tokens or its kind.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model, token=token)
+    tokenizer = AutoTokenizer.from_pretrained(model)
     if not tokenizer.is_fast:
         raise UserError("the model has no fast tokenizer, and the positions of tokens are needed", where=model,
                         remedy="add a tokenizer.json to the model's folder")
     if chat_template:
         tokenizer.chat_template = read_text(chat_template, remedy=_REMEDY)
     elif not tokenizer.chat_template:
-        family = _family(tokenizer, model, token)
+        family = _family(tokenizer, model)
         if family is None:
             raise UserError("the model has no chat template, and its special tokens belong to no known family",
                             where=model, remedy=_REMEDY)
@@ -90,7 +90,7 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None, token: 
     return tokenizer
 
 
-def _family(tokenizer: Any, model: str | Path, token: str | None) -> str | None:
+def _family(tokenizer: Any, model: str | Path) -> str | None:
     """The key of `TEMPLATES` for a model: by a special token that only its family has, else by the kind in its config.json."""
     from transformers import AutoConfig
 
@@ -98,7 +98,7 @@ def _family(tokenizer: Any, model: str | Path, token: str | None) -> str | None:
     if found := next((name for mark, name in _MARKS.items() if mark in vocabulary), None):
         return found
     with suppress(OSError, ValueError):  # a folder with a tokenizer alone
-        return _KINDS.get(AutoConfig.from_pretrained(model, token=token).model_type)
+        return _KINDS.get(AutoConfig.from_pretrained(model).model_type)
     return None
 
 

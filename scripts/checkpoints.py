@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.recipe import Recipe
 from utils_ft import UserError, digest, show_path, write_json, write_text
 
 WHOLE = "complete.json"
@@ -65,15 +66,14 @@ def checkpoints(run: Path) -> list[Checkpoint]:
 def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
     """Step → step equivalence and its interval, from the `scores-<step>.json` that `evaluate` wrote into the run folder.
 
-    Only what was scored on the problems and with the settings of the newest file can be compared, and counts.
+    Only what was scored over the base, on the problems, with the settings and the code of the newest file counts.
     """
     files = [file for file in run.glob("scores-*.json") if re.fullmatch(r"scores-\d+", file.stem)]
     found, newest = {}, None
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         result = json.loads(file.read_text(encoding="utf-8"))
-        asked = result.get("problems"), result.get("settings")
-        newest = newest or asked
-        if asked == newest:
+        newest = newest or result
+        if result.get("asked") == newest.get("asked"):
             interval = result["steps"].get("equivalent_ci")
             found[int(file.stem.removeprefix("scores-"))] = result["steps"]["equivalent"], tuple(interval) if interval else None
     return found
@@ -110,14 +110,19 @@ def choose(run: Path, which: int | str = "best") -> Checkpoint:
 
 
 def rotate(run: Path, keep: int) -> None:
-    """Delete the oldest checkpoint folders beyond `keep`; the best by score and the best by validation loss always stay."""
+    """Delete the oldest checkpoints beyond `keep`; the best by score and the best by validation loss always stay."""
     found = checkpoints(run)
     if len(found) <= keep:
         return
     safe = {best(found).step, _best_by_loss(found).step}
     for checkpoint in found[:-keep]:
-        if checkpoint.step not in safe and checkpoint.path.is_dir():
+        if checkpoint.step in safe:
+            continue
+        if checkpoint.path.is_dir():
             shutil.rmtree(checkpoint.path)
+        else:  # MLX's, with the optimiser in a file of its own
+            for file in run.glob(f"{checkpoint.step:07d}_*.safetensors"):
+                file.unlink()
 
 
 # --- the log ----------------------------------------------------------------------------------------------------
@@ -126,6 +131,14 @@ OnLog = Callable[[list[dict]], None]
 """Called with the log so far after every step that was logged: a notebook draws its live curve from it."""
 
 COLUMNS = ("step", "loss", "eval_loss", "learning_rate", "tokens_per_second", "seconds")
+
+
+def stop_if_diverging(losses: list[float], run: Path, recipe: Recipe) -> None:
+    """UserError where the last loss, one for each step, is no number, or far above the first after the first steps."""
+    if not losses or (math.isfinite(losses[-1]) and (len(losses) <= 10 or losses[-1] <= 4 * losses[0] + 4)):
+        return
+    raise UserError(f"the loss is {losses[-1]} at step {len(losses)}: training diverges", where=run,
+                    remedy=f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again")
 
 
 def read_log(run: Path) -> list[dict]:

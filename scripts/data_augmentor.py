@@ -3,7 +3,7 @@
     python -m scripts.data_augmentor --provider auto --dry-run
 
 What passes the gate is written to data/paraphrases/<family>/<problem>/<style>.md; each answer is kept in `.answers`
-beside them, so that a run that was stopped or killed goes on where it was. `data_converter` reads what is there.
+beside them, so that a run that was stopped or killed goes on where it was. `data_converter --paraphrases` reads what is there.
 """
 
 from __future__ import annotations

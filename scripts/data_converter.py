@@ -31,7 +31,7 @@ from scripts.chat import load_tokenizer
 from scripts.dataset import counts, encode_rows
 from scripts.encoding import predicates
 from scripts.feedback import complaint, context_of
-from scripts.paraphrases import load_instructions, with_paraphrases
+from scripts.paraphrases import PARAPHRASES, load_instructions, with_paraphrases
 from scripts.recipe import profile as profile_named
 from scripts.vocabulary import in_code, in_prose, is_named, renamed, retell, variable_names
 from utils_ft import BENCHMARKS, UserError, command, digest, write_json, write_text
@@ -487,8 +487,12 @@ def main(
 
     --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
     (smoke, demo, full) has the defaults. --vocabularies retells each training problem with its predicates renamed.
+    --paraphrases: the folder that scripts.data_augmentor wrote, for its texts in place of the hand-written ones.
     --tokenizer, a model's folder, has tokens counted.
     """
+    if paraphrases and not paraphrases.is_dir() and paraphrases.resolve() != PARAPHRASES.resolve():
+        raise UserError("there is no such folder of paraphrases", where=paraphrases,
+                        remedy="leave out --paraphrases for the hand-written ones, or name the --out of scripts.data_augmentor")
     summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies)
     counts: Counter[tuple[str, str]] = Counter()
     for row in summary["rows"]:

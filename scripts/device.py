@@ -67,7 +67,8 @@ def free_memory() -> int:
     import torch
 
     if device() == "cuda":
-        return torch.cuda.mem_get_info()[0]
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by PyTorch, for the next tensor
+        return torch.cuda.mem_get_info()[0] + kept
     return min(psutil.virtual_memory().available, _container_memory())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import chat
-from scripts.base_models import base_model, model_spec, rope_settings
+from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
 from scripts.checkpoints import choose
 from scripts.dataset import encode_rows, validation_rows
 from scripts.device import compute_dtype, device, free_memory, hush_old_names, memory_advice
@@ -40,18 +40,18 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     name = model_spec(model_type).type
     run, target = ADAPTERS / f"{name}_pytorch", LOCAL_MODELS / f"ft_{name}_pytorch"
     checkpoint = choose(run, step)
-    adapter = digest((checkpoint.path / "adapter_model.safetensors").read_bytes())
-    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text(encoding="utf-8"))["adapter_sha256"] == adapter:
+    folder = base_model(model_type)
+    made_from = origin(model_type, folder, checkpoint.path / "adapter_model.safetensors", run)
+    if is_fused(target, made_from):
         print(f"already fused: step {checkpoint.step} is {show_path(target)}", flush=True)
         return target
 
     hush_old_names()
-    folder = base_model(model_type)
     tokenizer = chat.load_tokenizer(checkpoint.path)
     rows = proof_rows(tokenizer, data or profile_named().data)
     where = device() if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")) else "cpu"
     with memory_advice(TOO_LARGE, target), new_folder(target) as draft:
-        base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(where).eval()
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(where)).to(where).eval()
         model = PeftModel.from_pretrained(base, checkpoint.path).eval()
         before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
         fused = model.merge_and_unload().to(torch.bfloat16)
@@ -66,17 +66,32 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
         config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
         write_json(draft / "config.json", config | rope_settings(config))
         write_generation_settings(folder, draft, tokenizer)
-        reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype()).to(where).eval()
+        reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype(where)).to(where).eval()
         exactness = proof(before, [logits(reloaded, row) for row in rows])
         same = sum(left == greedy(reloaded, row) for left, row in zip(said, rows, strict=True))
         exactness["same_greedy_output"] = round(same / len(rows), 3)
-        record = {
-            "base": base_name(model_spec(model_type).source), "checkpoint": checkpoint.step, "adapter_sha256": adapter,
-            "proof": exactness, "training": training_figures(run),
-        }
+        record = made_from | {"checkpoint": checkpoint.step, "proof": exactness, "training": training_figures(run)}
         write_json(draft / "fuse.json", record)
         write_text(draft / "README.md", card(target.name, record))
     return target
+
+
+def origin(model_type: str, folder: Path, adapter: Path, run: Path | None) -> dict[str, str]:
+    """What a fused model is made from: the base in `folder` and the weights file `adapter`, for both engines.
+
+    UserError where `run`, in which the adapter was trained, had another base: a merge would be exact, and nonsense.
+    """
+    found = fingerprint(folder)
+    if run and json.loads((run / "run.json").read_text(encoding="utf-8"))["base"] != found:
+        raise UserError(f"the adapters in {show_path(run)} were trained over another base", where=folder,
+                        remedy="bring the base back as it was, or train again")
+    return {"base": base_name(model_spec(model_type).source), "base_fingerprint": found, "adapter_sha256": digest(adapter.read_bytes())}
+
+
+def is_fused(target: Path, made_from: dict[str, str]) -> bool:
+    """Whether the folder `target` holds a model that was fused from just that."""
+    file = target / "fuse.json"
+    return file.exists() and json.loads(file.read_text(encoding="utf-8")).items() >= made_from.items()
 
 
 def keep_modelfiles(old: Path, new: Path) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from scripts import chat
-from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
+from scripts.base_models import base_model, model_spec, rope_settings
 from scripts.chat import Encoded
 from scripts.checkpoints import choose
-from scripts.fuse import base_name, card, keep_modelfiles, logits, proof, proof_rows, training_figures, write_generation_settings
+from scripts.fuse import card, is_fused, keep_modelfiles, logits, origin, proof, proof_rows, training_figures, write_generation_settings
 from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx
 from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
+from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, new_folder, show_path, write_json, write_text
 
 FLOAT32_BELOW = 1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
 LARGEST_DIVERGENCE = 0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
@@ -42,11 +42,8 @@ def fuse(
     file = checkpoint.path if checkpoint else adapter / "adapters.safetensors"
     config, weights = load_adapter(file)
     base = base_model(model_type)
-    made_from = {
-        "base": base_name(model_spec(model_type).source), "base_fingerprint": fingerprint(base),
-        "adapter_sha256": digest(file.read_bytes()),
-    }
-    if (target / "fuse.json").exists() and json.loads((target / "fuse.json").read_text(encoding="utf-8")).items() >= made_from.items():
+    made_from = origin(model_type, base, file, run if checkpoint else None)
+    if is_fused(target, made_from):
         print(f"already fused: {show_path(file)} is {show_path(target)}", flush=True)
         return target
 

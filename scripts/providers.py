@@ -182,16 +182,16 @@ def local(model: str) -> tuple[str, Callable[[str], Answer]]:
 
     from scripts.base_models import base_model, fingerprint
     from scripts.chat import encode_prompt, end_of_turn, load_tokenizer
+    from scripts.device import compute_dtype, device
 
     folder = base_model(model)
     tokenizer = load_tokenizer(folder)
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(device()).eval()
     end, context = end_of_turn(tokenizer), network.config.max_position_embeddings
     one_at_a_time = threading.Lock()
 
     def ask(prompt: str) -> Answer:
-        tokens = torch.tensor([encode_prompt(tokenizer, [{"role": "user", "content": prompt}])], device=device)
+        tokens = torch.tensor([encode_prompt(tokenizer, [{"role": "user", "content": prompt}])], device=network.device)
         room = min(LOCAL_TOKENS, context - tokens.shape[1])
         if room < 1:
             raise Refused(f"the prompt has {tokens.shape[1]} tokens, and the model takes {context}")

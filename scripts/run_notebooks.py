@@ -24,7 +24,7 @@ import typer
 
 from scripts.base_models import MODELS, model_spec
 from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, LOCAL_MODELS, ROOT, RUNS, UserError, command, show_path, write_json, write_text
+from utils_ft import ADAPTERS, BENCHMARKS, LOCAL_MODELS, ROOT, RUNS, UserError, command, digest, show_path, write_json, write_text
 
 NOTEBOOKS = ("data_augmentation", "data_converter", "ft_pytorch_qlora", "ft_mlx_lora")
 DEFAULT = {"smoke": NOTEBOOKS, "demo": NOTEBOOKS[:3]}
@@ -56,8 +56,8 @@ def run_notebooks(
 ) -> Path:
     """Execute the notebooks of a profile and return the run folder.
 
-    With `resume` the last run goes on where it did not come to its end; what it did with the same parameters is not done
-    again. UserError or CellFailed name the notebook and the cell that failed.
+    With `resume` the last run goes on where it did not come to its end; what it did with the same parameters and problems is
+    not done again, unless a notebook before it is. UserError or CellFailed name the notebook and the cell that failed.
     """
     names = in_order(only) or notebooks_of(profile)
     chosen = _parameters(names, profile, parameters or {})
@@ -67,8 +67,11 @@ def run_notebooks(
     run |= {"notebooks": [name for name in NOTEBOOKS if name in {*names, *run["done"]}], "failed": ""}
     os.environ["FT_PROFILE"] = profile
     _keep(folder, run)
+    problems, skipping = _problems_digest(Path((parameters or {}).get("BENCHMARKS") or BENCHMARKS)), True
     for name in names:
-        if run["done"].get(name, {}).get("parameters") == chosen[name]:
+        done = run["done"].get(name, {})
+        skipping = skipping and (done.get("parameters"), done.get("problems")) == (chosen[name], problems)
+        if skipping:
             print(f"already done in {show_path(folder)}: {name}", flush=True)
             continue
         print(f"\n{name}", flush=True)
@@ -80,7 +83,7 @@ def run_notebooks(
             _execute(name, chosen[name], folder, shlex.join([*again, "--resume"]))
             run["done"][name] = {
                 "finished": time.strftime("%Y-%m-%d %H:%M:%S"), "seconds": round(time.time() - start, 1),
-                "revision": _revision(), "parameters": chosen[name],
+                "revision": _revision(), "parameters": chosen[name], "problems": problems,
             }
         except BaseException:
             run["failed"] = name
@@ -89,6 +92,12 @@ def run_notebooks(
             _page(folder, name)
             _keep(folder, run)
     return folder
+
+
+def _problems_digest(folder: Path) -> str:
+    """A hash of all files of a folder of problems."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest(*(part for file in files for part in (str(file.relative_to(folder)), file.read_bytes())))
 
 
 def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) -> None:

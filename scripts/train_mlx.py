@@ -9,7 +9,6 @@ fuses the chosen checkpoint into `local_models/ft_<type>_mlx/`.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import time
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec
-from scripts.checkpoints import OnLog, best, checkpoints, prepare_run, read_log, write_log
+from scripts.checkpoints import OnLog, checkpoints, prepare_run, read_log, rotate, stop_if_diverging, write_log
 from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
 from scripts.fuse_mlx import fuse
 from scripts.mlx_model import adapter_config, add_adapter, load_arrays, load_base, on_metal, require_mlx, save_arrays
@@ -37,7 +36,7 @@ from utils_ft import ADAPTERS, UserError, command, digest, show_path, write_json
 def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int) -> None:
     """Write the adapter of `step` and the optimiser beside it, the adapter last: where it is, the step is whole.
 
-    The newest also lies under the one name that mlx-lm reads. Beyond `keep` the oldest go; the best stays.
+    The newest also lies under the one name that mlx-lm reads. Beyond `keep` the oldest go.
     """
     from mlx.utils import tree_flatten
 
@@ -47,11 +46,7 @@ def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int)
     draft = run / ".adapters.safetensors"
     shutil.copyfile(file, draft)
     os.replace(draft, run / "adapters.safetensors")
-    found = checkpoints(run)
-    for old in found[:-keep]:
-        if old.step != best(found).step:
-            old.path.unlink()
-            _optimizer_file(run, old.step).unlink(missing_ok=True)
+    rotate(run, keep)
 
 
 def _optimizer_file(run: Path, step: int) -> Path:
@@ -115,8 +110,9 @@ def train(
     checkpointing = on_metal() if gradient_checkpointing is None else gradient_checkpointing
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
-        "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows), "dtype": dtype,
-        "quantized": quantize, "chat_template_sha256": digest(tokenizer.chat_template),
+        "recipe": asdict(recipe), "base": fingerprint(folder),
+        "data_sha256": data_digest(rows), "valid_sha256": data_digest(validation_rows(data)), "dtype": dtype, "quantized": quantize,
+        "chat_template_sha256": digest(tokenizer.chat_template),
     }
     if (finished := prepare_run(run, identity, resume)) is not None:
         return finished
@@ -144,9 +140,7 @@ def train(
     with bar, seeded_layers(model, checkpointing) as seed:
         for step in range(first + 1, recipe.iterations + 1):
             loss = optimiser_step(model, optimizer, [encoded[i] for i in order[step - 1]], recipe, step - 1, noise, seed)
-            if not math.isfinite(loss):
-                remedy = f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again"
-                raise UserError(f"the loss is {loss} at step {step}: training diverges", where=run, remedy=remedy)
+            stop_if_diverging([row["loss"] for row in log] + [loss], run, recipe)
             save = step % recipe.save_every == 0 or step == recipe.iterations
             eval_loss = evaluate(model, valid, recipe.batch_size) if save else None
             spent = time.perf_counter() - start

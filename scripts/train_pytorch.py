@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import time
 from dataclasses import asdict
 from importlib.metadata import version
@@ -22,14 +21,24 @@ from typing import Any
 
 from scripts import chat
 from scripts.base_models import base_model, fingerprint, model_spec
-from scripts.checkpoints import COLUMNS, OnLog, checkpoints, prepare_run, read_log, rotate, seal, write_log
+from scripts.checkpoints import (
+    COLUMNS,
+    OnLog,
+    checkpoints,
+    prepare_run,
+    read_log,
+    rotate,
+    seal,
+    stop_if_diverging,
+    write_log,
+)
 from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
 from scripts.device import compute_dtype, device, memory_advice, peak_memory, reset_peak_memory
 from scripts.fuse import fuse
 from scripts.plan import advice, describe, needs_checkpointing, plan
 from scripts.recipe import Recipe
 from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, UserError, command, digest, seed_everything, show_path, write_json
+from utils_ft import ADAPTERS, command, digest, seed_everything, show_path, write_json
 
 
 def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | None) -> Any:
@@ -65,11 +74,7 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
                 "learning_rate": logs.get("learning_rate", row["learning_rate"]),
                 "tokens_per_second": round(sum(tokens_of[self.first_step : state.global_step]) / spent, 1),
             }
-            if row["loss"] is not None and _diverges([row["loss"] for row in self.rows if row["loss"] is not None]):
-                raise UserError(
-                    f"the loss is {row['loss']} at step {state.global_step}: training diverges", where=run,
-                    remedy=f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again",
-                )
+            stop_if_diverging([row["loss"] for row in self.rows if row["loss"] is not None], run, recipe)
             logs["tokens_per_second"] = row["tokens_per_second"]  # the console's turn comes after ours
             if on_log and state.is_world_process_zero:
                 on_log(self.rows)
@@ -82,11 +87,6 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
                 rotate(run, recipe.keep)
 
     return Watcher()
-
-
-def _diverges(losses: list[float]) -> bool:
-    """Whether the last loss is no number, or far above the first after the first steps."""
-    return not math.isfinite(losses[-1]) or (len(losses) > 10 and losses[-1] > 4 * losses[0] + 4)
 
 
 def train(
@@ -111,7 +111,8 @@ def train(
     run = run or ADAPTERS / f"{name}_pytorch"
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
-        "recipe": asdict(recipe), "base": fingerprint(folder), "data_sha256": data_digest(rows),
+        "recipe": asdict(recipe), "base": fingerprint(folder),
+        "data_sha256": data_digest(rows), "valid_sha256": data_digest(validation_rows(data)),
         "chat_template_sha256": digest(tokenizer.chat_template),
     }
     if processes.is_main_process:

@@ -12,7 +12,7 @@ import sys
 import nbformat
 import pytest
 
-from scripts import plots, show, studio
+from scripts import plots, run_notebooks, show, studio
 from scripts.asp_solver import Outcome, Verdict, shared_solver
 from scripts.checkpoints import COLUMNS
 from scripts.live import LiveCurve, progress
@@ -246,13 +246,22 @@ def test_the_recommended_checkpoint_says_how_sure_that_is():
     assert "lowest validation loss" in show.checkpoints(table(), {}).to_html()
 
 
-def test_the_live_curve_is_drawn_in_one_place_and_is_gone_at_the_end():
-    from IPython.utils.capture import capture_output
+def test_the_live_curve_is_drawn_in_one_place_and_is_gone_at_the_end(monkeypatch):
+    shown = []
 
-    with capture_output() as captured, LiveCurve(2, every=0) as curve:
-        for steps in (1, 2):
+    class Place:
+        update = staticmethod(shown.append)
+
+    def display(figure, display_id):
+        shown.append(figure)
+        return Place
+
+    monkeypatch.setattr("IPython.display.display", display)
+    with LiveCurve(2, every=0) as curve:
+        for steps in (1, 2, 3):
             curve([dict.fromkeys(COLUMNS) | {"step": step, "loss": 1.0} for step in range(steps)])
-    assert len(captured.outputs) <= 1  # none outside of a notebook
+    *curves, last = shown
+    assert [type(figure).__name__ for figure in curves] == ["Figure"] * 3 and last.data == ""
 
 
 def test_a_log_tells_how_long_a_run_will_take():
@@ -261,6 +270,37 @@ def test_a_log_tells_how_long_a_run_will_take():
     assert progress(log, 5) == "step 4 of 5, 200 tokens/s, less than a minute to go"
     assert progress(log[:1], 550) == "step 1 of 550, 200 tokens/s"
     assert progress([dict.fromkeys(COLUMNS) | {"step": 1}], 4) == "step 1 of 4"
+
+
+def test_a_run_that_goes_on_does_again_what_rests_on_something_new(tmp_path, monkeypatch):
+    """Paid paraphrases, or a problem that became a test problem, must reach the notebooks behind."""
+    ran, failing = [], ["ft_pytorch_qlora"]
+
+    def execute(name, *_):
+        ran.append(name)
+        if name in failing:
+            raise UserError("mend me")
+
+    monkeypatch.setattr(run_notebooks, "_execute", execute)
+    monkeypatch.setattr(run_notebooks, "RUNS", tmp_path / "runs")
+    monkeypatch.setenv("FT_PROFILE", "")
+    problems = tmp_path / "mine"
+    problems.mkdir()
+
+    def again(**parameters):
+        ran.clear()
+        with pytest.raises(UserError, match="mend me"):
+            run_notebooks.run_notebooks("demo", parameters={"BENCHMARKS": str(problems)} | parameters, resume=True)
+        return list(ran)
+
+    assert again() == list(NOTEBOOKS[:3]) and again() == ["ft_pytorch_qlora"]
+    (problems / "split.json").write_text("{}")
+    assert again() == list(NOTEBOOKS[:3]) and again() == ["ft_pytorch_qlora"]
+    assert again(MAX_CALLS=9) == list(NOTEBOOKS[:3]), "what follows on a notebook that ran anew"
+    failing.clear()
+    ran.clear()
+    run_notebooks.run_notebooks("demo", parameters={"BENCHMARKS": str(problems), "MAX_CALLS": 9}, resume=True)
+    assert ran == ["ft_pytorch_qlora"]
 
 
 class Scripted:
@@ -279,7 +319,7 @@ class Scripted:
 def test_the_steps_that_the_solver_refused_are_watched_until_they_are_mended(monkeypatch):
     pages = []
     monkeypatch.setattr(studio, "_place", lambda shown: lambda: pages.append(shown()))
-    asks = [Ask([], f"Step {number}.", "q(1).\n") for number in (1, 2, 3)]
+    asks = [Ask([], f"Step {number}.", "q(1).\n", solve=True) for number in (1, 2, 3)]
     steps = studio.watch(Scripted(["p :- q(1).", "p(X).", ":- q(1)."], ["p(X) :- q(X).", ":- q(1)."]), asks, k=3)
     assert [step.ok for step in steps] == [True, True, False]
     assert "Step 1." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
