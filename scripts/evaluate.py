@@ -24,16 +24,16 @@ from random import Random
 
 from tqdm.auto import tqdm
 
-from scripts import checkpoints
+from scripts import checkpoints, prompts
 from scripts.adapter_formats import to_peft
 from scripts.asp_solver import Relation, Request, Solver, compare
 from scripts.base_models import base_model
 from scripts.benchmarks import Problem, families_apart, read_problems, split_of
-from scripts.data_converter import Report, Telling, repair_rows
+from scripts.data_converter import SPLITS, Report, Telling, repair_rows
 from scripts.dataset import spread
 from scripts.generate import Task, program_text, write_programs
 from scripts.judge import Item, Judge, judges_of
-from scripts.loop import Ask, check, is_satisfiable, write_steps
+from scripts.loop import Ask, Try, check, write_steps
 from scripts.scores import summary
 from scripts.show import scores
 from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
@@ -41,10 +41,12 @@ from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_js
 
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
-NOT_WITH_RUN = ("out", "adapter", "parts", "k", "samples", "temperature", "grammar", "seed")
+NOT_WITH_RUN = ("out", "adapter", "split", "parts", "k", "samples", "temperature", "grammar", "seed")
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")  # which say how a folder came about, and change no answer
-SCORING = ("asp_solver", "asp_worker", "augmentations", "chat", "data_converter", "encoding", "evaluate", "feedback", "generate",
-           "grammar", "judge", "loop", "prompts", "scores", "vocabulary", "writer")
+SCORING = ("asp_solver", "asp_worker", "augmentations", "benchmarks", "chat", "constructs", "data_converter", "dataset", "decode",
+           "encoding", "evaluate", "feedback", "forest", "generate", "grammar", "judge", "loop", "paraphrases", "prefixes", "prompts",
+           "scores", "vocabulary", "writer")
+"""The modules that decide a score: another text of one of them, and nothing that was scored before counts."""
 
 
 def name_of(k: int, samples: int) -> str:
@@ -66,10 +68,8 @@ def score_loop(
     writer: Writer, judges: Sequence[Judge], ks: Sequence[int], samples: int = 1, drafts: Sequence[str] | None = None,
 ) -> list[Item]:
     """The same steps with the solver in the loop, for each k. `drafts` are the plain model's answers where they are known."""
-    asked = [(judge, index, ask) for judge in judges for index, ask in enumerate(judge.asks())]
-    satisfiable = is_satisfiable([ask.context for _, _, ask in asked], judges[0].solver)
-    asks = [replace(ask, solve=bool(judge.facts.strip() and found))
-            for (judge, _, ask), found in zip(asked, satisfiable, strict=True)]
+    asked = [(judge, index, ask) for judge in judges for index, ask in enumerate(judge.asks_in_the_loop())]
+    asks = [ask for _, _, ask in asked]
     with tqdm(total=len(asks), desc="steps in the loop", unit="step", disable=None) as bar:
         written = write_steps(writer, asks, max(ks), judges[0].solver, samples, drafts, on_done=bar.update)
     return [
@@ -96,10 +96,16 @@ def score_repairs(writer: Writer, judges: Sequence[Judge], seed: int = 0, limit:
     items = []
     for index, ((judge, meta), ask, found) in enumerate(zip(where, asks, tries, strict=True)):
         item = judge.step_item("repair", meta["step"], ask.instruction, found.output)
-        changed = meta["broken"].strip() not in (found.code, found.output.strip())  # a fence is stripped, but nobody mended it
+        changed = _is_changed(meta["broken"], found)
         fixed = changed and not found.complaint and same.get(index, True)
         items.append(replace(item, ground=fixed, equivalent=item.equivalent and changed, constructs=(meta["corruption"],)))
     return items
+
+
+def _is_changed(broken: str, found: Try) -> bool:
+    """Whether an answer is another code than the broken one, or the same without its fence: ours to strip, not to mend."""
+    code, fenced = prompts.code_of(broken)
+    return found.code != code or (fenced and not found.fenced)
 
 
 def _same_sets(pairs: Sequence[tuple[dict, str]], solver: Solver) -> list[bool]:
@@ -193,14 +199,16 @@ def once(
 ) -> dict:
     """What `score` finds, kept in `out`, or what is kept there of the same weights, problems and settings.
 
-    `score` is given the hash of all these, under which it can keep parts.
+    `score` is given the hash of all these, under which it can keep parts. `asked` in the result is the hash of all but the
+    adapter: where it is the same, two adapters can be compared.
     """
-    identity = digest(weights_digest(model), weights_digest(adapter) if adapter else "", json.dumps(settings), code_digest(),
-                      *(problem.digest for problem in problems), *sorted(families_apart(problems)))
+    asked = digest(weights_digest(model), json.dumps(settings), code_digest(), *(problem.digest for problem in problems),
+                   *sorted(families_apart(problems)))
+    identity = digest(asked, weights_digest(adapter) if adapter else "")
     if kept := kept_in(out, identity):
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
-    result = {"identity": identity, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
+    result = {"identity": identity, "asked": asked, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
               "settings": settings, "problems": [problem.id for problem in problems], **score(identity)}
     write_json(out, result)
     return result
@@ -273,22 +281,19 @@ def main(
 ) -> None:
     """Score a model on problems and write the figures and every single answer to a JSON file.
 
-    --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all, and with
-    --run the validation problems.
+    --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all.
     --k: up to how many repairs a step, one evaluation each. --samples: how many answers a step, all but the first drawn at
     --temperature; the solver and a vote choose. --grammar: nothing but well-formed statements can be written.
-    --max-new-tokens: how long an answer may be; the longest statement of the shipped problems needs 120.
-    --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems.
+    --max-new-tokens: how long an answer may be; no statement of the shipped problems needs so many.
+    --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems, as a
+    checkpoint that was chosen on test problems could not be scored on them.
     """
     given = locals()
-    if split == "auto":
-        split = "valid" if run else "test" if (benchmarks / "split.json").exists() else "all"
-    chosen = held_out(benchmarks, split, problems)
     if run:
         if idle := [f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default]:
-            raise UserError("with --run the steps of every checkpoint are scored, greedily, and nothing else",
+            raise UserError("with --run the steps of every checkpoint are scored, greedily, on validation problems, and nothing else",
                             remedy=f"leave out {' and '.join(idle)}")
-        score_checkpoints(run, chosen, model, max_new_tokens)
+        score_checkpoints(run, held_out(benchmarks, "valid", problems), model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))
         return
     if model is None or out is None:
@@ -296,9 +301,16 @@ def main(
     wanted = tuple(part.strip() for part in parts.split(","))
     if unknown := set(wanted) - set(PARTS):
         raise UserError(f"unknown part {sorted(unknown)[0]!r}", remedy=f"some of {', '.join(PARTS)}")
-    ks = tuple(int(number) if number.strip().isdecimal() else -1 for number in k.split(","))
+    ks = tuple(dict.fromkeys(int(number) if number.strip().isdecimal() else -1 for number in k.split(",")))
     if min(ks) < 0 or samples < 1:
         raise UserError("--k is a list of numbers, --samples a number above 0", remedy="write --k 0,3 --samples 4")
+    if wanted == ("loop",) and max(ks) == 0 and samples == 1:
+        raise UserError("a loop without repairs and without samples is the plain model", remedy="write --k 3, or --parts steps")
+    if split not in (*SPLITS, "all", "auto"):
+        raise UserError(f"there is no split {split!r}", remedy=f"one of {', '.join(SPLITS)}, all or auto")
+    if split == "auto":
+        split = "test" if (benchmarks / "split.json").exists() else "all"
+    chosen = held_out(benchmarks, split, problems)
     result = evaluate_once(out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar)
     print(scores({"": result}).drop(columns="model").to_string(index=False))
     print(show_path(out))

@@ -99,7 +99,7 @@ def main(
     --samples writes that many answers a step, all but the first sampled at --temperature, and keeps what the solver gets
     furthest with and most of them agree on; --grammar lets the model write nothing but well-formed statements.
     --instance: facts that the program must have an answer set with; without them samples that are accepted mean the same.
-    --max-new-tokens: how long an answer may be; the longest statement of the shipped problems needs 120.
+    --max-new-tokens: how long an answer may be; no statement of the shipped problems needs so many.
     """
     import typer
 

@@ -16,7 +16,7 @@ from scripts.benchmarks import Problem
 from scripts.constructs import constructs
 from scripts.data_converter import given_stands_first, gold_outcomes, solve, variant_of
 from scripts.feedback import context_of
-from scripts.loop import NO_CODE, Ask, has_code
+from scripts.loop import NO_CODE, Ask, has_code, is_satisfiable
 from utils_ft import UserError, show_path
 
 
@@ -73,6 +73,15 @@ class Judge:
         for index, step in enumerate(self.steps):
             messages = [*prompts.conversation(description, self.variant.steps[:index]), prompts.step(step.instruction)]
             yield Ask(messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index]))
+
+    def asks_in_the_loop(self) -> list[Ask]:
+        """The same with `solve` where a step must leave an answer set.
+
+        Without facts nothing need follow; a context that has no answer set, or none that was found in time, cannot lose it.
+        """
+        asks = list(self.asks())
+        found = is_satisfiable([ask.context for ask in asks], self.solver) if self.facts.strip() else [None] * len(asks)
+        return [replace(ask, solve=satisfiable is True) for ask, satisfiable in zip(asks, found, strict=True)]
 
     def step(self, index: int, code: str) -> tuple[Outcome, Comparison]:
         """What clingo says of `code` after the gold steps before `index`, and how the whole program with it compares."""

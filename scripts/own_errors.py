@@ -6,14 +6,14 @@ The corruptions of `augmentations` follow what models are known to get wrong; th
 wrong, so that it learns from the states that it reaches itself (Ross et al., 2011, dataset aggregation). Training goes
 on from the fused model with them:
 
-    python -m scripts.train_pytorch --profile demo --model-type local_models/ft_smollm_pytorch --data data/own_errors --max-steps 100
+    python -m scripts.train_pytorch --profile demo --model-type local_models/ft_smollm_pytorch --data data/own_errors \\
+        --max-steps 60 --learning-rate 2e-4 --no-qlora
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -29,7 +29,7 @@ from scripts.judge import Judge
 from scripts.loop import Ask, check, has_code
 from scripts.recipe import profile
 from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
-from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
+from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_json, write_text
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 TOGETHER = 16  # problems: some two hundred steps are written in about the time of one problem's
@@ -46,7 +46,7 @@ def own_errors(
     reports = [Report() for _ in problems]
     told = [tellings(problem, 1, Random(digest("own errors", str(seed), problem.id)), solver, report)[-1:]
             for problem, report in zip(problems, reports, strict=True)]
-    asks = [[replace(ask, solve=True) for telling in found for ask in Judge(telling.problem, solver).asks()] for found in told]
+    asks = [[ask for telling in found for ask in Judge(telling.problem, solver).asks_in_the_loop()] for found in told]
     asked = [ask.messages for part in asks for ask in part]
     drawn = writer.samples(asked, samples - 1) if samples > 1 else [[]] * len(asked)
     answers = ([greedy, *more] for greedy, more in zip(writer.answers(asked), drawn, strict=True))
@@ -96,7 +96,7 @@ def main(
     converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
     chosen = held_out(benchmarks, "train", problems)
     writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
-    made_by = digest(weights_digest(model), code_digest(), str((seed, samples, max_new_tokens)))
+    made_by = digest(weights_digest(model), code_digest(), read_text(Path(__file__)), str((seed, samples, max_new_tokens)))
     rows, dropped = [], Counter()
     with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
         for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):

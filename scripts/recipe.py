@@ -74,7 +74,7 @@ class Profile:
     problems: int | None = None  # that are read, None for all
     test_problems: int | None = None  # that are scored, None for all
     provider: str = "shipped"  # of paraphrases; the small profiles never spend money, even with a key
-    max_new_tokens: int = 160  # a step may be answered with; the longest gold statement needs about 120
+    max_new_tokens: int = 160  # a step may be answered with, `writer.MAX_NEW_TOKENS`
 
 
 PROFILES = {

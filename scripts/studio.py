@@ -1,18 +1,17 @@
 """Cells in which a person watches the solver in the loop: each step as it comes, refused, repaired, let through.
 
     studio.write(load_writer(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
-    studio.watch(load_writer(model), judge.asks())                              the steps of a problem, as they are scored
+    studio.watch(load_writer(model), judge.asks_in_the_loop())                  the steps of a problem, as they are scored
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from scripts.asp_solver import shared_solver
 from scripts.generate import Task, program_text, write_programs
-from scripts.loop import Ask, Try, Written, is_satisfiable, write_steps
+from scripts.loop import Ask, Try, Written, write_steps
 from scripts.show import BOX, CODE, ERROR, SMALL, highlight
 from scripts.writer import Writer
 
@@ -47,14 +46,11 @@ def write(
     return program_text(task, written)
 
 
-def watch(writer: Writer, asks: Iterable[Ask], k: int = 3) -> list[Written]:
+def watch(writer: Writer, asks: Sequence[Ask], k: int = 3) -> list[Written]:
     """Write the steps of a problem, each with the gold history before it, and draw those that the solver refused at first.
 
     Every try stays in view with what the solver said of it; the steps, in their order.
     """
-    asks, solver = list(asks), shared_solver()
-    satisfiable = is_satisfiable([ask.context for ask in asks], solver)  # a step must not take the answer sets away
-    asks = [replace(ask, solve=found is True) for ask, found in zip(asks, satisfiable, strict=True)]
     refused: dict[int, Written] = {}
     draw = _place(lambda: _refused(refused, len(asks)))
 
@@ -63,7 +59,7 @@ def watch(writer: Writer, asks: Iterable[Ask], k: int = 3) -> list[Written]:
             refused[index] = step
             draw()
 
-    return write_steps(writer, asks, k, solver, on_try=tried)
+    return write_steps(writer, asks, k, shared_solver(), on_try=tried)
 
 
 def _place(shown: Callable[[], str]) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +24,7 @@ from scripts.data_converter import SPLITS, Row, convert_folder, to_jsonl
 from scripts.dataset import load_rows
 from scripts.evaluate import code_digest, evaluate_once, held_out, once, score_repairs
 from scripts.judge import Item, Judge, judges_of
+from scripts.loop import has_code
 from scripts.plots import TITLES
 from scripts.recipe import Profile, Recipe
 from scripts.recipe import profile as profile_named
@@ -71,7 +72,8 @@ def rows_of(arm: Arm, rows: Sequence[Row]) -> list[Row]:
 def score_whole(writer: Writer, judges: Sequence[Judge]) -> list[Item]:
     """Steps of programs that were written in one turn: answer i is the i-th paragraph, judged with the gold history.
 
-    So it is the same question as for a model that writes step by step, but for the history that was in view.
+    So it is the same question as for a model that writes step by step, but for the history that was in view. A paragraph
+    that is missing is an answer without code, and shifts those after it.
     """
     descriptions = [prompts.describe(judge.problem.description, judge.variant.given) for judge in judges]
     asked = [prompts.at_once(prompts.conversation(description, judge.variant.steps))[:-1]
@@ -98,12 +100,13 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
     score = _evaluate_whole if arm.whole else evaluate_once
     result = score(folder / "scores.json", model, problems, PARTS, adapter, chosen.max_new_tokens)
     figures = {part: result[part] for part in (*PARTS, "seen_families", "held_out_families") if part in result}
+    steps = [item for item in result["verdicts"] if item["part"] == "steps"]
     by_problem: dict[str, list[int]] = {}  # right steps and all steps
-    for item in result["verdicts"]:
-        if item["part"] == "steps":
-            right, n = by_problem.get(item["problem"], (0, 0))
-            by_problem[item["problem"]] = [right + item["equivalent"], n + 1]
-    return figures | {"by_problem": by_problem, "tokens": metrics["tokens"], "train_seconds": metrics["train_seconds"],
+    for item in steps:
+        right, n = by_problem.get(item["problem"], (0, 0))
+        by_problem[item["problem"]] = [right + item["equivalent"], n + 1]
+    return figures | {"by_problem": by_problem, "without_code": sum(not has_code(item["code"]) for item in steps),
+                      "tokens": metrics["tokens"], "train_seconds": metrics["train_seconds"],
                       "validation_loss": metrics["eval_losses"][-1][1] if metrics["eval_losses"] else None}
 
 
@@ -121,9 +124,11 @@ def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts:
         writer = load_writer(model, adapter, WHOLE * tokens)
         with Solver() as solver:
             judges = judges_of(problems, solver)
-            return summary([*score_whole(writer, judges), *score_repairs(writer, judges)], families_apart(problems))
+            items = [*score_whole(writer, judges), *score_repairs(replace(writer, max_new_tokens=tokens), judges)]
+            return summary(items, families_apart(problems))
 
-    return once(out, model, adapter, problems, {"whole": True, "max_new_tokens": WHOLE * tokens}, score)
+    settings = {"whole": digest(read_text(Path(__file__))), "max_new_tokens": WHOLE * tokens}
+    return once(out, model, adapter, problems, settings, score)
 
 
 # --- the table --------------------------------------------------------------------------------------------------
@@ -172,6 +177,7 @@ def table(results: dict[str, list[dict]]) -> Any:
         rows.append({
             "arm": name, "": ARMS[name].question, "seeds": len(runs), "tokens": sum(run["tokens"] for run in runs) // len(runs),
             "validation loss": round(sum(losses) / len(losses), 3) if losses else None, "steps": runs[0]["steps"]["n"],
+            "without code": sum(run["without_code"] for run in runs) // len(runs),
             **{TITLES[name]: rate(runs, "steps", name) for name in ("parse", "ground", "equivalent")},
             "against the reference": "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference(runs, results["reference"])) if compared else "",
             "repairs": runs[0]["repair"]["n"],
@@ -192,12 +198,13 @@ def study(
     recipe = chosen.recipe.with_(iterations=max_steps)
     scored = held_out(limit=problems)
     settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
-                "made_from": digest(code_digest(), *(problem.digest for problem in read_problems()))}
+                "made_from": digest(code_digest(), read_text(Path(__file__)), *(problem.digest for problem in read_problems()))}
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:
         raise UserError("this folder holds a study of another profile, recipe, set of problems or version of the code", where=file,
                         remedy="name another folder with --out")
+    write_json(file, kept)  # before the first arm: rows that an interrupted study left are taken for those of its settings
     for seed in seeds:
         for name in arms:
             print(f"{name}, seed {seed}", flush=True)

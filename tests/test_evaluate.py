@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -13,13 +14,15 @@ from pathlib import Path
 import pytest
 
 from scripts import checkpoints, plots, prompts, show
-from scripts.asp_solver import Limits, Relation, Request, Solver, compare
+from scripts.asp_solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import Problem, families_apart, read_problems
-from scripts.evaluate import evaluate, evaluate_once, held_out, score_checkpoints
+from scripts.evaluate import SCORING, _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
 from scripts.evaluate import main as evaluate_main
 from scripts.judge import Item, Judge, judges_of
+from scripts.loop import Try
 from scripts.scores import interval, summary
+from scripts.writer import load_writer
 from utils_ft import BENCHMARKS, ROOT, UserError
 
 FAMILIES = {"graphs": 2, "scheduling": 2, "planning": 1}
@@ -243,6 +246,17 @@ def test_a_repair_that_repeats_the_broken_code_is_none(problems: list[Problem]) 
     assert any("```" in text for text in kept)
 
 
+@pytest.mark.parametrize(("broken", "output", "changed"), [
+    ("```asp\na :- b.\n```", "```\na :- b.\n```", False),  # another fence
+    ("```asp\na :- b.\n```", "a :- b.", True),
+    ("a :- b", "```\na :- b\n```", False),
+    ("a :- b", "a :- b.", True),
+    ("a :- b", "a :- b", False),
+])
+def test_another_fence_mends_nothing(broken: str, output: str, changed: bool) -> None:
+    assert _is_changed(broken, Try(output, *prompts.code_of(output), Outcome(Verdict.OK), "")) == changed
+
+
 def test_a_repair_of_wrong_answer_sets_has_to_find_the_right_ones(problems: list[Problem]) -> None:
     items = evaluate(Scripted(lambda _: "zzz_unrelated(1)."), problems, ("repair",))["verdicts"]
     differ = [item for item in items if "answer sets differ" in item["constructs"]]
@@ -364,6 +378,33 @@ def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name) == ["cut.json", "whole.json"]
 
 
+def test_every_module_that_decides_a_score_counts_in_its_identity() -> None:
+    def imports(name: str) -> set[str]:
+        tree = ast.parse((ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"))
+        found = {node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "scripts"}
+        return {name for node in found for name in (node.module.split(".")[1:] or [alias.name for alias in node.names])}
+
+    reached, todo = set(), {"evaluate"}
+    while todo:
+        reached |= todo
+        todo = set().union(*map(imports, todo)) - reached
+    aside = {"adapter_formats", "base_models", "checkpoints", "device", "plots", "recipe", "show"}  # loading, defaults, tables
+    assert reached - aside == set(SCORING)
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    ({"parts": "loop", "k": "0"}, "is the plain model"), ({"split": "tests"}, "no split 'tests'"), ({"k": "3,x"}, "list of numbers"),
+])
+def test_what_would_score_nothing_is_refused_before_the_model_is_loaded(tmp_path: Path, options: dict, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        evaluate_main(model=tmp_path / "none", out=tmp_path / "out.json", **options)
+
+
+def test_an_adapter_folder_without_an_adapter_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-80"):
+        load_writer(_smoke_model(tmp_path / "smoke"), tmp_path)
+
+
 def test_a_part_of_a_split_is_spread_over_its_families() -> None:
     every = held_out(BENCHMARKS, "valid")
     some = held_out(BENCHMARKS, "valid", 4)
@@ -374,14 +415,17 @@ def test_a_part_of_a_split_is_spread_over_its_families() -> None:
 
 
 def a_run(root: Path, model: Path) -> Path:
-    """A training run of the smoke model with two checkpoints of untrained adapters."""
+    """A training run of the smoke model with two checkpoints of random adapters that change what it says."""
+    import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     run = root / "smoke_pytorch"
     for step in (2, 4):
         base = AutoModelForCausalLM.from_pretrained(model)
-        adapter = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+        adapter = get_peft_model(base, LoraConfig(r=2, target_modules=["o_proj", "down_proj"], init_lora_weights=False))
+        for weight in (weight for name, weight in adapter.named_parameters() if "lora_" in name):
+            weight.data.normal_(0, 1.5, generator=torch.Generator().manual_seed(step))
         adapter.save_pretrained(run / f"checkpoint-{step}")
         checkpoints.seal(run / f"checkpoint-{step}")
     empty = dict.fromkeys(checkpoints.COLUMNS)
@@ -400,6 +444,9 @@ def test_each_checkpoint_of_a_run_is_scored_into_the_run(tmp_path: Path) -> None
         assert result["settings"]["parts"] == ["steps"] and result["steps"]["n"] == 2
     table = checkpoints.table(run)
     assert list(table["step equivalence"]) == [result["steps"]["equivalent"] for result in results.values()]
+    base = evaluate_once(tmp_path / "base.json", model, found, ("steps",), max_new_tokens=4)
+    said = [[item["output"] for item in result["verdicts"]] for result in (base, *results.values())]
+    assert said[0] != said[1] != said[2] != said[0], "each adapter is in use"
     assert len(plots.checkpoint_scores(table).axes) == 2
     intervals = [result["steps"]["equivalent_ci"] for result in results.values()]
     wide = table.assign(low=[low for low, _ in intervals], high=[high for _, high in intervals])
@@ -409,9 +456,9 @@ def test_each_checkpoint_of_a_run_is_scored_into_the_run(tmp_path: Path) -> None
         score_checkpoints(tmp_path / "none", found)
 
 
-@pytest.mark.parametrize("other", [{"k": "1"}, {"grammar": True}, {"parts": "loop"}, {"out": Path("scores.json")}])
+@pytest.mark.parametrize("other", [{"k": "1"}, {"grammar": True}, {"parts": "loop"}, {"split": "test"}, {"out": Path("scores.json")}])
 def test_what_a_run_is_not_scored_by_is_not_passed_over(tmp_path: Path, other: dict) -> None:
-    with pytest.raises(UserError, match="greedily, and nothing else\n  remedy: leave out --[a-z]+$"):
+    with pytest.raises(UserError, match="greedily, on validation problems, and nothing else\n  remedy: leave out --[a-z]+$"):
         evaluate_main(run=tmp_path, **other)
 
 
@@ -427,6 +474,7 @@ def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
     found = read_problems(predecessor(tmp_path / "set"))
     mlx, peft = (score_checkpoints(path, found, max_new_tokens=6)[2] for path in (folder, run))
     assert [item["output"] for item in mlx["verdicts"]] == [item["output"] for item in peft["verdicts"]]
+    assert len({item["output"] for item in mlx["verdicts"]}) > 1, "the outputs tell something"
     assert checkpoints.checkpoints(folder)[0].score == mlx["steps"]["equivalent"]
 
 
