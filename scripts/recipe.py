@@ -53,11 +53,15 @@ class Recipe:
         return round(self.warmup * self.iterations)
 
     def with_(self, **changes: object) -> Recipe:
-        """A copy with `changes`; None keeps a value. UserError for a name that is no hyperparameter."""
+        """A copy with `changes`; None keeps a value. UserError for a name that is no hyperparameter, or for no training at all."""
         known = {f.name for f in fields(self)}
         if unknown := sorted(set(changes) - known):
             raise UserError(f"{unknown[0]!r} is no hyperparameter", remedy=f"one of: {', '.join(sorted(known))}")
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        if min(changed.iterations, changed.top_layers) < 1:
+            raise UserError("a recipe has at least one iteration and one layer with an adapter",
+                            remedy="give --max-steps and --top-layers above 0")
+        return changed
 
 
 @dataclass(frozen=True)

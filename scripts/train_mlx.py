@@ -177,17 +177,18 @@ def train(
 def main(
     profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
     data: Path | None = None, learning_rate: float | None = None, quantize: bool | None = None, seed: int | None = None,
-    dtype: str | None = None, gradient_checkpointing: bool | None = None, fuse_step: str = "last",
+    top_layers: int | None = None, dtype: str | None = None, gradient_checkpointing: bool | None = None, fuse_step: str = "last",
     chat_template: Path | None = None,
 ) -> None:
     """Fine-tune a model with the recipe of a profile on MLX, then fuse a checkpoint of it.
 
-    --fuse-step is a step, `best` (by score, else validation loss) or `last`. --quantize trains over a 4-bit base. By
-    default an Apple GPU gets that where the recipe says QLoRA, bfloat16 and gradient checkpointing, a CPU --dtype float32.
+    --top-layers is how many layers get an adapter, counted from the top. --fuse-step is a step, `best` (by score, else
+    validation loss) or `last`. --quantize trains over a 4-bit base. By default an Apple GPU gets that where the recipe says
+    QLoRA, bfloat16 and gradient checkpointing, a CPU --dtype float32.
     """
     require_mlx()
     chosen = profile_named(profile, model_type)
-    recipe = chosen.recipe.with_(iterations=max_steps, learning_rate=learning_rate, seed=seed)
+    recipe = chosen.recipe.with_(iterations=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers)
     model_type = model_type or chosen.model_type
     metrics = train(model_type, recipe, data or chosen.data, resume, chat_template=chat_template, dtype=dtype,
                     quantize=quantize, gradient_checkpointing=gradient_checkpointing)

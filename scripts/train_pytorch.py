@@ -170,18 +170,18 @@ def _versions() -> dict[str, str]:
 def main(
     profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
     data: Path | None = None, learning_rate: float | None = None, qlora: bool | None = None, seed: int | None = None,
-    max_tokens: int | None = None, fuse_step: str = "last", chat_template: Path | None = None, report_to: str = "none",
-    dry_run: bool = False,
+    max_tokens: int | None = None, top_layers: int | None = None, fuse_step: str = "last", chat_template: Path | None = None,
+    report_to: str = "none", dry_run: bool = False,
 ) -> None:
     """Fine-tune a model with the recipe of a profile, then fuse a checkpoint of it.
 
-    --fuse-step is a step, `best` (by score, else validation loss) or `last`. --report-to names tensorboard, wandb,
-    mlflow, … --dry-run says what would be trained, and the memory and hours it would take; for that a config.json is
-    enough as --model-type.
+    --top-layers is how many layers get an adapter, counted from the top. --fuse-step is a step, `best` (by score, else
+    validation loss) or `last`. --report-to names tensorboard, wandb, mlflow, … --dry-run says what would be trained, and the
+    memory and hours it would take; for that a config.json is enough as --model-type.
     """
     chosen = profile_named(profile, model_type)
     recipe = chosen.recipe.with_(
-        iterations=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens
+        iterations=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens, top_layers=top_layers
     )
     model_type, data = model_type or chosen.model_type, data or chosen.data
     if dry_run:

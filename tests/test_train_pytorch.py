@@ -685,6 +685,15 @@ def test_a_plan_names_what_is_wrong(data: Path, tmp_path: Path):
         plan(str(tmp_path), Recipe(), data)
 
 
+def test_a_recipe_of_no_hyperparameter_or_no_training_is_refused():
+    assert Recipe().with_(top_layers=30, seed=None) == replace(Recipe(), top_layers=30)
+    with pytest.raises(UserError, match="'layers' is no hyperparameter\n.*top_layers"):
+        Recipe().with_(layers=3)
+    for nothing in ({"top_layers": 0}, {"iterations": 0}):
+        with pytest.raises(UserError, match="at least one iteration and one layer"):
+            Recipe().with_(**nothing)
+
+
 def test_a_dry_run_prints_its_table_and_nothing_else_and_trains_nothing(base: Path, data: Path, capfd):
     main(profile="smoke", model_type=named(base, "dry"), data=data, dry_run=True)
     said, noise = capfd.readouterr()
