@@ -102,8 +102,9 @@ def generate(
 ) -> None:
     """Answers per second to the steps of some problems: `decode.write` on all of them, transformers' `generate` on a few.
 
-    --items is how many are also answered one by one, spread evenly; the answers must be the same. Without --model it is
-    SmolLM2. --grammar measures what the grammar costs; then the answers differ.
+    --items is how many are also answered one by one, spread evenly. In float32 the answers are the same; bfloat16 rounds, and
+    of two tokens that are as likely the batch may take the other. Without --model it is SmolLM2. --grammar measures what
+    the grammar costs; then the answers differ.
     """
     import torch
 
