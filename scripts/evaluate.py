@@ -235,9 +235,9 @@ def weights_digest(folder: Path) -> str:
     return state.hexdigest()
 
 
-def code_digest() -> str:
-    """A hash of the code that converts, asks and judges: figures of another version are not those of this one."""
-    return digest(*((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in SCORING))
+def code_digest(*more: str) -> str:
+    """A hash of the code that converts, asks and judges, and of the modules `more`: figures of another version do not count."""
+    return digest(*((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in (*SCORING, *more)))
 
 
 def score_checkpoints(

@@ -29,7 +29,7 @@ from scripts.judge import Judge
 from scripts.loop import Ask, check, has_code
 from scripts.recipe import profile
 from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
-from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_json, write_text
+from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 TOGETHER = 16  # problems: some two hundred steps are written in about the time of one problem's
@@ -96,7 +96,7 @@ def main(
     converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
     chosen = held_out(benchmarks, "train", problems)
     writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
-    made_by = digest(weights_digest(model), code_digest(), read_text(Path(__file__)), str((seed, samples, max_new_tokens)))
+    made_by = digest(weights_digest(model), code_digest("own_errors"), str((seed, samples, max_new_tokens)))
     rows, dropped = [], Counter()
     with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
         for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):

@@ -127,7 +127,7 @@ def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts:
             items = [*score_whole(writer, judges), *score_repairs(replace(writer, max_new_tokens=tokens), judges)]
             return summary(items, families_apart(problems))
 
-    settings = {"whole": digest(read_text(Path(__file__))), "max_new_tokens": WHOLE * tokens}
+    settings = {"whole": code_digest("study"), "max_new_tokens": WHOLE * tokens}
     return once(out, model, adapter, problems, settings, score)
 
 
@@ -198,7 +198,7 @@ def study(
     recipe = chosen.recipe.with_(iterations=max_steps)
     scored = held_out(limit=problems)
     settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
-                "made_from": digest(code_digest(), read_text(Path(__file__)), *(problem.digest for problem in read_problems()))}
+                "made_from": digest(code_digest("study"), *(problem.digest for problem in read_problems()))}
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:

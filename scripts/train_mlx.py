@@ -102,7 +102,7 @@ def train(
     from mlx_lm.utils import maybe_set_recommended_wired_limit
 
     name = model_spec(model_type).type  # an unknown model is the first thing to hear of
-    rows = load_rows(data, "train")
+    rows, valid_rows = load_rows(data, "train"), validation_rows(data)
     folder = base_model(model_type)
     run = run or ADAPTERS / f"{name}_mlx"
     dtype = dtype or ("bfloat16" if on_metal() else "float32")
@@ -111,14 +111,14 @@ def train(
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
         "recipe": asdict(recipe), "base": fingerprint(folder),
-        "data_sha256": data_digest(rows), "valid_sha256": data_digest(validation_rows(data)), "dtype": dtype, "quantized": quantize,
+        "data_sha256": data_digest(rows), "valid_sha256": data_digest(valid_rows), "dtype": dtype, "quantized": quantize,
         "chat_template_sha256": digest(tokenizer.chat_template),
     }
     if (finished := prepare_run(run, identity, resume)) is not None:
         return finished
 
     encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
-    valid = encode_rows(tokenizer, validation_rows(data), recipe.max_tokens)
+    valid = encode_rows(tokenizer, valid_rows, recipe.max_tokens)
     order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
     tokens_of = [sum(len(encoded[index].input_ids) for index in step) for step in order]
 

@@ -105,14 +105,14 @@ def train(
 
     processes = PartialState(cpu=device() == "cpu")
     name = model_spec(model_type).type  # an unknown model is the first thing to hear of
-    rows = load_rows(data, "train")
+    rows, valid_rows = load_rows(data, "train"), validation_rows(data)
     with processes.main_process_first():  # who makes or fetches it; the others find it there
         folder = base_model(model_type)
     run = run or ADAPTERS / f"{name}_pytorch"
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
         "recipe": asdict(recipe), "base": fingerprint(folder),
-        "data_sha256": data_digest(rows), "valid_sha256": data_digest(validation_rows(data)),
+        "data_sha256": data_digest(rows), "valid_sha256": data_digest(valid_rows),
         "chat_template_sha256": digest(tokenizer.chat_template),
     }
     if processes.is_main_process:
@@ -126,7 +126,7 @@ def train(
     seed_everything(recipe.seed)
     with processes.main_process_first():
         encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
-    valid = encode_rows(tokenizer, validation_rows(data), recipe.max_tokens)
+    valid = encode_rows(tokenizer, valid_rows, recipe.max_tokens)
     order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
     tokens_of = [sum(len(encoded[index].input_ids) for index in step) for step in order]
     watch = watcher(run, recipe, tokens_of, on_log)

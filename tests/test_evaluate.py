@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from scripts import checkpoints, plots, prompts, show
 from scripts.asp_solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import Problem, families_apart, read_problems
-from scripts.evaluate import SCORING, _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
+from scripts.evaluate import _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
 from scripts.evaluate import main as evaluate_main
 from scripts.judge import Item, Judge, judges_of
 from scripts.loop import Try
@@ -376,20 +375,6 @@ def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path
     resumed = evaluate_once(tmp_path / "cut.json", model, found, **asked)
     assert {**resumed, "seconds": 0} == {**whole, "seconds": 0} and resumed["seconds"].keys() == whole["seconds"].keys()
     assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name) == ["cut.json", "whole.json"]
-
-
-def test_every_module_that_decides_a_score_counts_in_its_identity() -> None:
-    def imports(name: str) -> set[str]:
-        tree = ast.parse((ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"))
-        found = {node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "scripts"}
-        return {name for node in found for name in (node.module.split(".")[1:] or [alias.name for alias in node.names])}
-
-    reached, todo = set(), {"evaluate"}
-    while todo:
-        reached |= todo
-        todo = set().union(*map(imports, todo)) - reached
-    aside = {"adapter_formats", "base_models", "checkpoints", "device", "plots", "recipe", "show"}  # loading, defaults, tables
-    assert reached - aside == set(SCORING)
 
 
 @pytest.mark.parametrize(("options", "told"), [
