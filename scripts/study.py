@@ -1,6 +1,6 @@
 """What each idea of recipe and data is worth: the same training without it, scored by the solver beside the reference.
 
-    python -m scripts.study --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 80]
+    python -m scripts.study --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 60]
 
 Every arm takes the same number of optimiser steps of the same size from the same converted problems, and differs from the
 reference in one thing. What is done is kept: a study that was cut short goes on, and arms and seeds can be added later.
@@ -35,7 +35,6 @@ from utils_ft import RUNS, UserError, command, digest, read_text, show_path, wri
 
 PARTS = ("steps", "repair")  # the loop costs a weak model more time than its training, and adds little
 WHOLE = 8  # a program may be as long as so many of the longest answers
-EVERY_LAYER = 10_000  # more than any model has: the recipe takes what there is
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ ARMS = {
     "no_paraphrases": Arm("one wording of each description", {"styles": ()}),
     "no_repair": Arm("conversations only", {"repairs": 0}),
     "whole_program": Arm("all instructions in one turn, all rules in the answer", whole=True),
-    "all_layers": Arm("adapters on every layer", recipe={"top_layers": EVERY_LAYER}),
+    "top_16": Arm("adapters on the top 16 layers only", recipe={"top_layers": 16}),
     "alpha_32": Arm("adapters count 2 times, not 10", recipe={"alpha": 32}),
     "no_neftune": Arm("no noise on the embeddings", recipe={"neftune_alpha": 0.0}),
 }

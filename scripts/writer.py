@@ -88,7 +88,7 @@ def load_writer(
                             remedy="train first, or name a folder with a config.json")
     if adapter and not (Path(adapter) / "adapter_config.json").is_file():
         raise UserError("there is no adapter in this folder", where=adapter,
-                        remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-80")
+                        remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-60")
     from transformers import AutoModelForCausalLM
 
     from scripts.device import compute_dtype, device, hush_old_names

@@ -386,7 +386,7 @@ def test_what_would_score_nothing_is_refused_before_the_model_is_loaded(tmp_path
 
 
 def test_an_adapter_folder_without_an_adapter_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-80"):
+    with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-60"):
         load_writer(_smoke_model(tmp_path / "smoke"), tmp_path)
 
 
