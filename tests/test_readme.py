@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/evaluation.md": EVALUATION,
-         "docs/data.md": (ROOT / "docs" / "data.md").read_text(encoding="utf-8")}
+         **{f"docs/{name}.md": (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("data", "results")}}
 
 
 def test_the_counts_are_those_of_the_shipped_problems():
