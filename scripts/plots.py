@@ -56,7 +56,7 @@ def _legend_above(axes: Any, columns: int) -> None:
 
 STATIONS = (
     ("problems", "text, encoding,\ninstances", 0, 0.5), ("data_augmentation", "descriptions in\nthree tones", 1, 0.5),
-    ("data_converter", "renaming, noise, retelling,\nrepair: each row proved", 2, 0.5), ("ft_pytorch_qlora", "LoRA with TRL", 3, 1.0),
+    ("data_converter", "renaming, retelling,\nnoise, repair: proved", 2, 0.5), ("ft_pytorch_qlora", "LoRA with TRL", 3, 1.0),
     ("ft_mlx_lora", "LoRA with MLX", 3, 0.0), ("choose and fuse", "a checkpoint\nby its scores", 4, 0.5),
     ("evaluate", "all answer sets", 5, 1.0), ("generate", "solver in the loop", 5, 0.0),
 )

@@ -121,6 +121,8 @@ def train(
     if (run / "metrics.json").exists():
         return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
+    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+
     from scripts import lean
 
     seed_everything(recipe.seed)
@@ -139,6 +141,8 @@ def train(
             model, tokenizer, recipe, encoded, order, run, valid, report_to, needs_checkpointing(model, recipe, encoded), [watch]
         )
         del model  # the trainer may hold it in another form
+        if on_log:  # who watches draws a curve; the trainer's own table would stand beside it
+            trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)
         reset_peak_memory()
         trainer.train(resume_from_checkpoint=None if last is None else str(run / f"checkpoint-{last}"))
     log = watch.rows

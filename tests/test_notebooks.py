@@ -88,6 +88,7 @@ def test_notebooks_hold_no_path_key_widget_or_error(name):
     outputs = [output for cell in book["cells"] for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert "<progress" not in text, "a bar that has reached its end tells nothing"
 
 
 # --- run headless -----------------------------------------------------------------------------------------------
@@ -138,6 +139,7 @@ def test_all_run_with_injected_parameters_alone_and_a_run_goes_on_at_the_noteboo
         assert state["done"][name]["revision"] and state["done"][name]["seconds"] > 0
         executed = nbformat.read(folder / f"{name}.ipynb", as_version=4)
         assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+        assert "<progress" not in str(executed.cells), "the engine's own bar beside the curve"
         assert [cell.metadata.tags for cell in executed.cells].count(["injected-parameters"]) == 1
     assert again.stdout.count("fine-tuned") >= 6, "the scores, before and after, of both engines"
 
@@ -226,6 +228,12 @@ def test_whatever_a_model_says_is_escaped():
         show.answer_sets(Outcome(Verdict.SYNTAX, EVIL)), show.answer_sets(shared_solver().answer_sets(EVIL)),
     ):
         assert "<script" not in shown.data and "&lt;" in shown.data
+
+
+def test_an_empty_answer_set_is_told_from_none():
+    empty, none = (show.answer_sets(shared_solver().answer_sets(program)).data for program in ("a. #show b/0.", "a. :- a."))
+    assert "1 answer set<" in empty and "no atom that is shown" in empty
+    assert "unsatisfiable" in none and "no atom" not in none
 
 
 @pytest.mark.parametrize("before, after, marked", [
