@@ -16,7 +16,7 @@ $(VENV)/.installed: requirements_ft.txt
 
 setup: $(VENV)/.installed
 
-demo: setup          # paraphrases -> data -> QLoRA -> fuse -> scores before and after, in about half an hour on two cores
+demo: setup          # paraphrases -> data -> QLoRA -> fuse -> scores before and after, in twenty to thirty minutes on two cores
 	$(BIN)/python -m scripts.run_notebooks --profile $(PROFILE) --resume
 
 test: setup          # unit tests on real inputs, then all four notebooks with the smoke profile

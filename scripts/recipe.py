@@ -89,7 +89,7 @@ PROFILES = {
             Recipe(iterations=4, save_every=2, top_layers=2, learning_rate=1e-3, max_tokens=2048, rank=4, alpha=40),
             data=DATA / "smoke", conversations=1, repairs=1, vocabularies=0, problems=12, test_problems=1, max_new_tokens=12,
         ),
-        # Adapters on all 30 layers of SmolLM2: in the same time its loss falls lower than with the top 16 (README).
+        # Adapters on all 30 layers of SmolLM2: in the same time its loss falls lower than with the top 16 (docs/results.md).
         Profile("demo", "smollm", Recipe(iterations=60, save_every=30, learning_rate=1e-3, top_layers=30), test_problems=10),
         Profile("full", "llama", Recipe(), provider="auto"),
     )
