@@ -259,7 +259,7 @@ def describe(found: dict) -> str:
         "time": f"{expected['hours']:.2f} hours expected",
     }
     if measured:
-        lines["memory"] += f"; {measured['total_bytes'] / 1e9:.2f} GB measured"
+        lines["memory"] += f"; {measured['total_bytes'] / 1e9:.2f} GB measured in one step"
         lines["time"] += f"; {measured['hours']:.2f} measured ({measured['step_tokens'] / measured['step_seconds']:.0f} tokens/s)"
     if expected["total_bytes"] > found["free_bytes"]:
         lines["memory"] += " - MORE THAN IS FREE"
