@@ -157,10 +157,14 @@ def optimiser_step(
 
 def evaluate(model: Any, rows: Sequence[Encoded], size: int) -> float | None:
     """The mean loss over the supervised tokens of `rows`, without dropout and noise; None without rows."""
+    import mlx.core as mx
+
     if not rows:
         return None
     model.eval()
-    parts = micro_batches(rows, size)
-    total = sum(loss_sum(model, part).item() for part in parts)
+    parts, total = micro_batches(rows, size), 0.0
+    for part in parts:
+        total += loss_sum(model, part).item()
+        mx.clear_cache()
     model.train()
     return total / sum(part.targets.size for part in parts)
