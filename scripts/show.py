@@ -152,9 +152,11 @@ def answer_sets(outcome: Any, limit: int = 3) -> Any:
     if not outcome.answer_sets:
         return _html(f'<div style="{BOX}">{_text(outcome.message or str(outcome.verdict), ERROR)}</div>')
     found = sorted(outcome.answer_sets, key=lambda answer: (answer[1], answer[0]))
-    cost = [f'<span style="{SMALL}">cost {", ".join(map(str, costs))}</span>' if costs else "" for _, costs in found[:limit]]
-    shown = [_code(" ".join(atoms)) if atoms else f'<span style="{SMALL}">no atom that is shown</span>' for atoms, _ in found]
-    boxes = [f'<div style="{BOX}">{atoms}{costs}</div>' for atoms, costs in zip(shown, cost, strict=False)]
+    boxes = []
+    for atoms, costs in found[:limit]:
+        shown = _code(" ".join(atoms)) if atoms else f'<span style="{SMALL}">no atom that is shown</span>'
+        cost = f'<span style="{SMALL}">cost {", ".join(map(str, costs))}</span>' if costs else ""
+        boxes.append(f'<div style="{BOX}">{shown}{cost}</div>')
     return _html(f"<small>{len(found)} answer set{'s' * (len(found) != 1)}</small>" + "".join(boxes))
 
 

@@ -15,11 +15,9 @@ from scripts.evaluate import SCORING, evaluate_once
 from scripts.judge import Item
 from utils_ft import BENCHMARKS, ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/evaluation.md": EVALUATION,
-         **{f"docs/{name}.md": (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("data", "results")}}
+PAGES = {page: (ROOT / page).read_text(encoding="utf-8")
+         for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md", "docs/data.md", "docs/results.md")}
+README, CONTRIBUTING, EVALUATION = (PAGES[page] for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md"))
 
 
 def test_the_counts_are_those_of_the_shipped_problems():
