@@ -17,6 +17,13 @@ from typing import Any
 from scripts.prompts import Message
 from utils_ft import UserError, read_text
 
+ENCODING_VERSION = 1
+"""The version of `encode`. Tokens that `dataset` keeps hold for one version.
+
+Raise it with any change of the tokens or the targets of a conversation, then run `python -m tests.golden_verdicts`:
+tests/test_scoring_version.py fails where they change under an old one.
+"""
+
 TEMPLATES = {
     "chatml": (
         "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"

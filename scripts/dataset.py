@@ -77,13 +77,12 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir:
     """`rows` as tokens and targets, in their order, without those that have no target left within `max_tokens`.
 
     `counts` says how many were left out. With `cache_dir` the result is kept there, under a hash of the rows, the
-    tokenizer with its template, `max_tokens`, and the code that encodes.
+    tokenizer with its template, `max_tokens`, and `chat.ENCODING_VERSION`.
     """
     path = None
     if cache_dir is not None:
-        code = Path(chat.__file__).read_bytes()
         vocabulary, template = tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template)
-        path = Path(cache_dir) / f"{digest(data_digest(rows), vocabulary, template, str(max_tokens), code)}.json"
+        path = Path(cache_dir) / f"{digest(data_digest(rows), vocabulary, template, str(max_tokens), str(chat.ENCODING_VERSION))}.json"
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
             return [Encoded(ids, [mark == "1" for mark in marks], cut) for ids, marks, cut in kept]

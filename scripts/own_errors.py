@@ -24,7 +24,7 @@ from scripts.asp_solver import Solver
 from scripts.benchmarks import Problem
 from scripts.data_converter import SPLITS, Candidate, Report, Row, Telling, repair_row, tellings, to_jsonl
 from scripts.dataset import load_rows, spread
-from scripts.evaluate import code_digest, held_out, kept_in, weights_digest
+from scripts.evaluate import SCORING_VERSION, held_out, kept_in, weights_digest
 from scripts.judge import Judge
 from scripts.loop import Ask, check, has_code
 from scripts.recipe import profile
@@ -96,7 +96,7 @@ def main(
     converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
     chosen = held_out(benchmarks, "train", problems)
     writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
-    made_by = digest(weights_digest(model), code_digest("own_errors"), str((seed, samples, max_new_tokens)))
+    made_by = digest(weights_digest(model), str(SCORING_VERSION), str((seed, samples, max_new_tokens)))
     rows, dropped = [], Counter()
     with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
         for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):

@@ -22,7 +22,7 @@ from scripts.benchmarks import Problem, families_apart, read_problems
 from scripts.checkpoints import choose
 from scripts.data_converter import SPLITS, Row, convert_folder, to_jsonl
 from scripts.dataset import load_rows
-from scripts.evaluate import code_digest, evaluate_once, held_out, once, score_repairs
+from scripts.evaluate import SCORING_VERSION, evaluate_once, held_out, once, score_repairs
 from scripts.judge import Item, Judge, judges_of
 from scripts.loop import has_code
 from scripts.plots import TITLES
@@ -126,7 +126,7 @@ def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts:
             items = [*score_whole(writer, judges), *score_repairs(replace(writer, max_new_tokens=tokens), judges)]
             return summary(items, families_apart(problems))
 
-    settings = {"whole": code_digest("study"), "max_new_tokens": WHOLE * tokens}
+    settings = {"whole": True, "max_new_tokens": WHOLE * tokens}
     return once(out, model, adapter, problems, settings, score)
 
 
@@ -197,11 +197,11 @@ def study(
     recipe = chosen.recipe.with_(iterations=max_steps)
     scored = held_out(limit=problems)
     settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
-                "made_from": digest(code_digest("study"), *(problem.digest for problem in read_problems()))}
+                "made_from": digest(str(SCORING_VERSION), *(problem.digest for problem in read_problems()))}
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:
-        raise UserError("this folder holds a study of another profile, recipe, set of problems or version of the code", where=file,
+        raise UserError("this folder holds a study of another profile, recipe, set of problems or scoring version", where=file,
                         remedy="name another folder with --out")
     write_json(file, kept)  # before the first arm: rows that an interrupted study left are taken for those of its settings
     for seed in seeds:

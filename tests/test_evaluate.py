@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from scripts import checkpoints, plots, prompts, show
 from scripts.asp_solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import Problem, families_apart, read_problems
-from scripts.evaluate import _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
+from scripts.evaluate import SCORING_VERSION, _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
 from scripts.evaluate import main as evaluate_main
 from scripts.judge import Item, Judge, judges_of
 from scripts.loop import Try
@@ -356,6 +357,28 @@ def test_the_same_model_and_problems_are_not_scored_twice(tmp_path: Path, capsys
     out.write_text("{half")
     evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
     assert json.loads(out.read_text())["steps"] == first["steps"]
+
+
+def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(tmp_path: Path, capsys, monkeypatch) -> None:  # noqa: ANN001
+    model, folder, out = _smoke_model(tmp_path / "smoke"), predecessor(tmp_path / "set"), tmp_path / "scores.json"
+    found = read_problems(folder)
+    first = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
+    code = tmp_path / "code"
+    shutil.copytree(ROOT / "scripts", code / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "utils_ft.py", code)
+    for file in (code / "scripts").glob("*.py"):  # another docstring where there is one, and a comment
+        file.write_text(file.read_text(encoding="utf-8").replace('"""', '"""Said otherwise: ', 1) + "# the end\n", encoding="utf-8")
+    words = ["--model", str(model), "--benchmarks", str(folder), "--out", str(out), "--parts", "steps", "--max-new-tokens", "3"]
+    done = subprocess.run([sys.executable, "-m", "scripts.evaluate", *words], cwd=code, capture_output=True, text=True,
+                          env=os.environ | {"FT_WORKDIR": str(tmp_path), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "already scored" in done.stdout and json.loads(out.read_text()) == first
+
+    capsys.readouterr()
+    monkeypatch.setattr("scripts.evaluate.SCORING_VERSION", SCORING_VERSION + 1)
+    second = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
+    assert "already scored" not in capsys.readouterr().out
+    assert second["identity"] != first["identity"] and second["asked"] != first["asked"] and second["verdicts"] == first["verdicts"]
 
 
 def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

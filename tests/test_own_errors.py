@@ -114,5 +114,8 @@ def test_the_command_writes_a_folder_to_train_on(
     monkeypatch.setattr(own_errors, "own_errors", never)
     own_errors.main(model, data=data, problems=8, max_new_tokens=8, samples=2)
     assert (data / "own_errors" / "train.jsonl").read_bytes() == before and "clingo's words" in capsys.readouterr().out
+    monkeypatch.setattr(own_errors, "SCORING_VERSION", own_errors.SCORING_VERSION + 1)
+    with pytest.raises(AssertionError, match="not done again"):  # another version is not what is done
+        own_errors.main(model, data=data, problems=8, max_new_tokens=8, samples=2)
     with pytest.raises(UserError, match="would replace"):
         own_errors.main(model, data=data, out=data)

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.base_models import _smoke_model
 from scripts.benchmarks import read_problem, read_problems
-from scripts.evaluate import SCORING, evaluate_once
+from scripts.evaluate import evaluate_once
 from scripts.judge import Item
 from utils_ft import BENCHMARKS, ROOT
 
@@ -66,15 +66,6 @@ def test_a_module_imports_only_from_floors_below_its_own():
     wrong = [f"{name} (floor {floor[name]}) imports {other} (floor {floor[other]})"
              for name, others in imports().items() for other in others if floor[other] >= floor[name]]
     assert not wrong
-
-
-def test_every_module_that_decides_a_score_counts_in_its_identity():
-    found, reached, todo = imports(), set(), {"evaluate"}
-    while todo:
-        reached |= todo
-        todo = set().union(*(found[name] for name in todo)) - reached
-    aside = {"adapter_formats", "base_models", "checkpoints", "device", "plots", "recipe", "show"}  # loading, defaults, tables
-    assert reached - aside == set(SCORING)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_the_gold_program_in_one_turn_scores_on_every_step_and_a_shorter_one_on_
     assert [item.equivalent for item in cut] == [item.index == 0 for item in cut]
 
 
-def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = study.study(tmp_path, ("no_repair", "whole_program"), (0,), "smoke", 2, problems=1)
     assert list(table["arm"]) == ["no_repair", "whole_program"] and (table["tokens"] > 0).all()
     n = table["steps"][0]
@@ -96,6 +96,9 @@ def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path) -> None:
     assert before and {file: file.stat().st_mtime_ns for file in before} == before, "the first seed was not trained again"
     with pytest.raises(UserError, match="another profile, recipe"):
         study.study(tmp_path, ("no_repair",), (0,), "smoke", 3, problems=1)
+    monkeypatch.setattr(study, "SCORING_VERSION", study.SCORING_VERSION + 1)
+    with pytest.raises(UserError, match="scoring version"):
+        study.study(tmp_path, ("no_repair",), (0,), "smoke", 2, problems=1)
 
 
 def test_a_difference_is_paired_and_knows_its_problems() -> None:

@@ -1,0 +1,463 @@
+"""What scoring and encoding do to known inputs, recorded for each version of them in golden_verdicts.json.
+
+    python -m tests.golden_verdicts
+
+The command writes the records of the current version. It never replaces a version that is there: who changes what is
+recorded raises `SCORING_VERSION` (scripts/evaluate.py) or `ENCODING_VERSION` (scripts/chat.py) first.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from scripts import chat, evaluate, loop, prompts
+from scripts.asp_solver import Limits, Solver
+from scripts.base_models import _smoke_model
+from scripts.benchmarks import Problem, read_problem
+from scripts.data_converter import Report, Telling, convert, repair_rows
+from scripts.grammar import Grammar
+from scripts.judge import Item, Judge
+from scripts.loop import check, write_steps
+from scripts.own_errors import own_errors
+from scripts.study import score_whole
+from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_text
+
+FILE = Path(__file__).with_name("golden_verdicts.json")
+
+Record = dict[str, Any]
+"""What is recorded, of which input, and the result."""
+
+ENDLESS = "r(1..3000). :- r(X), r(Y), r(Z), X * Y + Z < 0."  # grounds nothing, for ever: it runs out of time, not of memory
+
+# Problem → step → what the answer is → the answer. None of the problems is a test problem.
+ANSWERS: dict[str, dict[int, dict[str, str]]] = {
+    "graphs/crane_deadlock": {
+        3: {  # recursion: stuck(A,C) :- stuck(A,B), stuck(B,C).
+            "equivalent": "stuck(A,C) :- stuck(A,B), waits(B,C,_), -drop(B,C).",
+            "syntax error": "stuck(A,C) :- stuck(A,B) stuck(B,C).",
+            "unsafe variable": "stuck(A,C) :- stuck(A,B).",
+            "wrong arity": "stuck(A,C) :- stuck(A,B,_), stuck(B,C).",
+            "wrong meaning": "stuck(C,A) :- stuck(A,B), stuck(B,C), B != C.",
+            "unsatisfiable": "stuck(A,A) :- crane(A).",
+            "never ends": ENDLESS,
+            "#include": 'stuck(A,C) :- stuck(A,B), stuck(B,C). #include "more.lp".',
+            "#script": "#script (python)\nprint(1)\n#end.",
+            "equivalent, #script in a comment": "stuck(A,C) :- stuck(A,B), stuck(B,C). % no #script",
+        },
+        4: {  # constraint: :- stuck(A,A).
+            "equivalent": ":- stuck(A,B), stuck(B,A).",
+            "prose": "No circles:\n:- stuck(A,A).",
+            "unsatisfiable": ":- crane(A).",
+            "wrong meaning": ":- stuck(A,B), A < B.",
+        },
+        6: {  # weak constraint: :~ drop(A,B), waits(A,B,P). [P@2,A,B]
+            "equivalent": "#minimize { P@2,A,B : drop(A,B), waits(A,B,P) }.",
+            "syntax error": ":~ drop(A,B), waits(A,B,P).",
+            "equivalent, on another level": ":~ drop(A,B), waits(A,B,P). [P@3,A,B]",
+            "wrong meaning": ":~ drop(A,B), waits(A,B,P). [-P@2,A,B]",
+        },
+        9: {  # #show idle(A) : losses(A,0).
+            "equivalent": "#show idle(A) : losses(A,N), N = 0.",
+            "wrong meaning": "#show losses/2.",
+        },
+    },
+    "graphs/radio_channels": {
+        3: {  # choice: 1 { tuned(M,C) : channel(C) } 1 :- mast(M).
+            "equivalent": "{ tuned(M,C) : channel(C) } = 1 :- mast(M).",
+            "syntax error": "{{ tuned(M,C) : channel(C) }} = 1 :- mast(M).",
+            "unsafe variable": "{ tuned(M,C) } = 1 :- mast(M).",
+            "wrong arity": "{ tuned(M,C) : channel(C) } = 1 :- mast(M,_).",
+            "wrong meaning": "{ tuned(M,C) : channel(C), C > 1 } = 1 :- mast(M).",
+            "unsatisfiable": "{ tuned(M,C) : channel(C), C < 1 } = 1 :- mast(M).",
+        },
+        9: {  # optimisation: #minimize{ T : top(T) }.
+            "equivalent": ":~ top(T). [T]",
+            "wrong meaning": "#maximize{ T : top(T) }.",
+            "illegal place": "cost = #minimize{ T : top(T) }.",
+        },
+    },
+    "graphs/canal_spill": {
+        3: {  # recursion: polluted(Y) :- polluted(X), gate(G,X,Y), open(G).
+            "equivalent": "polluted(Y) :- open(G), gate(G,X,Y), polluted(X), not closed(G).",
+            "wrong arity": "polluted(Y) :- polluted(X), gate(X,Y), open(G).",
+            "wrong meaning": "polluted(Y) :- polluted(X), gate(G,X,Y), closed(G).",
+        },
+        9: {  # aggregate: :- #sum{ E,G : closed(G), effort(G,E) } > budget.
+            "equivalent": ":- budget < #sum{ E,G : effort(G,E), closed(G) }.",
+            "syntax error": ":- #sum{ E,G : closed(G), effort(G,E) > budget.",
+            "wrong meaning": ":- #count{ E,G : closed(G), effort(G,E) } > budget.",
+        },
+    },
+    "genealogy/blood_alleles": {
+        2: {  # choice: { gene(P,S,A) : allele(A) } = 1 :- founder(P), S = (mat;pat).
+            "equivalent, in two statements": "{ gene(P,mat,A) : allele(A) } = 1 :- founder(P).\n"
+                                             "{ gene(P,pat,A) : allele(A) } = 1 :- founder(P).",
+            "equivalent, on the instances": "{ gene(P,S,A) : allele(A) } = 1 :- person(P), S = (mat;pat).",
+            "unsatisfiable": "{ gene(P,S,A) : allele(A) } = 1 :- founder(P), S = mat.\n:- founder(P), not gene(P,pat,_).",
+            "unsatisfiable, on an instance": "{ gene(P,S,A) : allele(A), A != o } = 1 :- founder(P), S = (mat;pat).",
+        },
+        9: {  # constraint: :- tested(P,G), not group(P,G).
+            "equivalent": ":- tested(P,G), group(P,H), H != G.",
+            "wrong meaning": ":- tested(P,G), group(P,G).",
+        },
+        10: {  # #show gene/3.
+            "equivalent": "#show gene/3. #show none/0.",
+            "wrong meaning": "#show gene(P,S,A) : gene(P,S,A).",
+            "wrong arity": "#show gene/2.",
+        },
+    },
+    "genealogy/baptism_book": {
+        8: {  # aggregate: baby(C) :- born(C,Y), Y = #max{ Z : born(_,Z) }.
+            "equivalent": "baby(C) :- born(C,Y), not born(_,Z) : born(_,Z), Z > Y.",
+            "too many answer sets": "baby(C) :- born(C,Y), Y = #max{ Z : born(_,Z) }.\n{ more(1..12) }.",
+            "wrong meaning": "baby(C) :- born(C,Y), Y = #min{ Z : born(_,Z) }.",
+        },
+    },
+    "databases/pantry_ledger": {
+        2: {  # disjunction: accepted(T,I) | rejected(T,I) :- doubtful(T,I), entry(T,I,_).
+            "equivalent": "{ accepted(T,I); rejected(T,I) } = 1 :- doubtful(T,I), entry(T,I,_).",
+            "unsatisfiable": "accepted(T,I) :- doubtful(T,I), entry(T,I,_).",
+        },
+        11: {  # optimisation: #maximize{ 1,T,I : doubtful(T,I), accepted(T,I) }.
+            "equivalent": "#minimize{ -1,T,I : doubtful(T,I), accepted(T,I) }.",
+            "other costs": "#maximize{ 2,T,I : doubtful(T,I), accepted(T,I) }.",
+        },
+    },
+}
+
+STATEMENTS = (
+    "a.", "p(X) :- q(X), not r(X).", "{ p(X) : q(X) } = 1 :- s.", ":- a, #count { X : p(X) } > 2.", ":~ p(X). [X@1,X]", "#show p/2.",
+    "#minimize { W@2,X : p(X,W) }.", "a | not b; c : d.", "p(1..3,(a;b)).", "a :- X = #sum+ { W,P : p(W,P) }, X != 2*Y-|Z|, q(Y,Z).",
+    "#show X : p(X), not q(X).", "#const n = 3*(m+1).", "#external p(X) : q(X). [true]", "#defined p/1.", "#project p(X) : q(X).",
+    "-a :- not not b.", 'p("s",#inf).', "a :- X \\= Y.", "p(@f(1)).", "&diff { x } <= 3.", "p(1.5).", "p(007).",
+    "", "a", "a. b.", "% a.", "```a.```", "{{ a }}.", "a :- b and c.", '#include "x".', "p(X)..",
+)
+
+CONVERSATION = [
+    {"role": "system", "content": "Colour a map with `hue(C)`."},
+    {"role": "user", "content": "Each node gets exactly one of the colours."},
+    {"role": "assistant", "content": "{ colour(N, C) : hue(C) } = 1 :- node(N)."},
+    {"role": "user", "content": "Say what is shown, größer ≥ klein."},
+    {"role": "assistant", "content": " % a comment, 100 %\n#show colour/2.\n"},
+]
+
+
+@dataclass
+class Scripted:
+    """A writer that knows the gold code of each instruction and slips; how depends on the conversation and the draw alone.
+
+    `asked` keeps every conversation.
+    """
+
+    gold: dict[str, str]
+    asked: list[list[prompts.Message]] = field(default_factory=list)
+
+    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+        self.asked += conversations
+        return [self._say(messages, 0) for messages in conversations]
+
+    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        self.asked += conversations
+        return [[self._say(messages, number) for number in range(1, count + 1)] for messages in conversations]
+
+    def _say(self, messages: list[prompts.Message], number: int) -> str:
+        code = self.gold[_instruction(messages)]
+        slips = (code, code, code, f"```asp\n{code}\n```", f"{code} )", f"{code}\n:- not nowhere.", f"{code}\nnowhere(X).", "% nothing")
+        return slips[int(digest(_text(messages), str(number)), 16) % len(slips)]
+
+
+@dataclass
+class Listed:
+    """A writer that gives the answers to each instruction one after another, and the samples as well."""
+
+    texts: dict[str, list[str]]
+    drawn: dict[str, list[str]]
+
+    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+        return [self.texts[_instruction(messages)].pop(0) for messages in conversations]
+
+    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        return [[self.drawn[_instruction(messages)].pop(0) for _ in range(count)] for messages in conversations]
+
+
+class Whole:
+    """A writer that has one answer to each conversation, in their order."""
+
+    def __init__(self, texts: Sequence[str]):
+        self.texts, self.asked = list(texts), []
+
+    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+        self.asked += conversations
+        return self.texts
+
+
+def _instruction(messages: list[prompts.Message]) -> str:
+    return messages[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _record(what: str, of: str, result: Any) -> Record:
+    return {"what": what, "of": of, "result": json.loads(_text(result))}  # as it is read again: lists, no tuples
+
+
+# --- scoring ----------------------------------------------------------------------------------------------------
+
+
+def scoring_records() -> list[Record]:
+    """The records of scoring, with real clingo and shipped problems."""
+    problems = [read_problem(BENCHMARKS / name, name.split("/")[0]) for name in ANSWERS]
+    with Solver() as solver, tempfile.TemporaryDirectory() as scratch:
+        judges = [Judge(problem, solver) for problem in problems]
+        return [
+            *prompt_records(judges), *(record for judge in judges for record in _answers(judge)),
+            *(record for judge in judges[:2] for record in _programs(judge)), *_loop(judges[0]), _evaluation(problems[:2]),
+            *(_repairs(judge) for judge in judges), *_conversion(problems[0]), _whole(judges[:2]), _own_errors(problems[1], solver),
+            _grammar(Path(scratch)),
+        ]
+
+
+def prompt_records(judges: Sequence[Judge]) -> Iterator[Record]:
+    """What the model reads: of each step, of a repair, of a whole program."""
+    yield _record("limits", "defaults", asdict(Limits()) | {
+        "repairs": evaluate.REPAIRS, "vote_sets": loop.VOTE_SETS, "others": loop.OTHERS, "solve_seconds": loop.SOLVE_SECONDS})
+    for judge in judges:
+        asks = judge.asks_in_the_loop()
+        yield _record("prompts of the steps, hashed", judge.problem.id, [digest(_text(ask.messages)) for ask in asks])
+        yield _record("contexts of the steps, hashed", judge.problem.id, digest(*(f"{ask.solve} {ask.context}" for ask in asks)))
+    yield _record("prompt of a repair", "a made-up step", prompts.repair(" Do. ", "a :- b", "error: no"))
+    yield _record("description", "with code that is there already", prompts.describe("Some problem.", "a."))
+    yield _record("prompt of a program in one turn, hashed", "a made-up problem",
+                  digest(_text(prompts.at_once(prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b.")])))))
+    for output in ("a.", "```\na.\n```", "Here:\n```asp\na.\n```\nSo.", "a.\n```", "```a.```", " \n"):
+        yield _record("code of an output", output, prompts.code_of(output))
+
+
+def _answers(judge: Judge) -> Iterator[Record]:
+    """Of each answer the verdict, and what the loop has to say of it."""
+    asks = judge.asks_in_the_loop()
+    for index, found in ANSWERS[judge.problem.id].items():
+        step, ask = judge.steps[index], asks[index]
+        answers = {"gold": step.code, "gold in a fence": f"Here is the rule:\n```prolog\n{step.code}\n```\n", **found}
+        if index == min(ANSWERS[judge.problem.id]):
+            answers |= {"empty": "", "only a comment": "% nothing to do", "only a fence": "```\n```"}
+        for what, answer in answers.items():
+            of = f"{judge.problem.id}, step {index}, {what}"
+            item = judge.step_item("steps", index, step.instruction, answer)
+            if answer == ENDLESS:  # how far it gets is the machine's
+                yield _record("answer", of, {"verdict": item.verdict})
+                continue
+            [tried] = check([ask], [answer], judge.solver)
+            asked = prompts.repair(ask.instruction, tried.code, tried.complaint)
+            yield _record("answer", of, _judged(item) | {
+                "constructs": item.constructs, "complaint": tried.complaint, "rank": tried.rank,
+                "prompt of the repair, hashed": digest(_text(asked))})
+
+
+def _judged(item: Item) -> dict[str, Any]:
+    names = ("verdict", "evidence", "parse", "ground", "equivalent", "fenced")
+    return {name: getattr(item, name) for name in names}
+
+
+def _programs(judge: Judge) -> Iterator[Record]:
+    codes = [step.code for step in judge.steps]
+    programs = {
+        "right": "\n".join(codes), "right, backwards": "\n\n".join(reversed(codes)),
+        "wrong, a constraint is missing": "\n".join(code for code in codes if not code.startswith(":- ")),
+        "wrong, it does not parse": "\n".join([*codes, "and so on"]), "wrong, empty": "",
+    }
+    for what, program in programs.items():
+        yield _record("program", f"{judge.problem.id}, {what}", _judged(judge.program_item("programs k0", program, 1)))
+
+
+def _loop(judge: Judge) -> Iterator[Record]:
+    """Which attempt stands in the loop, and the solver's message to it."""
+    scripts = {  # step → answers, samples; how many of the samples are drawn depends on k and samples
+        3: (["stuck(A,C) :- stuck(A,B) stuck(B,C).", "stuck(A,C) :- stuck(A,B).", "stuck(A,C :- stuck(B,C).", judge.steps[3].code],
+            ["stuck(A,C) :- stuck(A,B,_), stuck(B,C).", "stuck(A,C) :- stuck(A,D).", "stuck(A,C) :- stuck(A,B). % so", "nothing",
+             "stuck(A,C) :- stuck(A,B,_).", "stuck(A,B,C) :-", "stuck(A,C) :- stuck(A,B), stuck(B,C).", "so"]),
+        4: ([":- crane(A)."] * 4, [":- crane(A).", ":- crane(B).", ":- stuck(A,B), A < B.", ":- stuck(A,B), stuck(B,A).", *[":- a."] * 4]),
+        6: (["", "% none", ":~ drop(A,B), waits(A,B,P). [P@2]", ":~ drop(A,B). [1@2]"], ["", ":~ drop(A,B)", *[""] * 6]),
+        9: (["#show idle(A) : losses(A,0,0).", "#show idle(A) : losses(A,0).", "", ""],
+            ["#show idle(B) : losses(B,0).", "#show idle(B) : losses(B,0), crane(B).", *[""] * 6]),
+        2: (["stuck(A,B) :- waits(A,B,P), drop(A,B).", *[""] * 3],  # the vote is against it
+            ["stuck(A,B) :- waits(A,B,P), -drop(A,B).", "stuck(A,B) :- -drop(A,B).", *[""] * 6]),
+    }
+    every = judge.asks_in_the_loop()
+    asks = [every[index] for index in scripts]
+    for k in range(4):
+        for samples in (1, 3):
+            texts, drawn = ({ask.instruction: list(found[part]) for ask, found in zip(asks, scripts.values(), strict=True)}
+                            for part in (0, 1))
+            written = write_steps(Listed(texts, drawn), asks, k, judge.solver, samples)
+            for index, step in zip(scripts, written, strict=True):
+                yield _record("loop", f"{judge.problem.id}, step {index}, {evaluate.name_of(k, samples)}", {
+                    "tries": [found.output for found in step.tries], "stands": [found is step.last for found in step.tries].index(True),
+                    "code": step.code, "message": step.last.complaint, "satisfiable": step.last.satisfiable})
+
+
+def _evaluation(problems: Sequence[Problem]) -> Record:
+    """The figures of a whole evaluation, its items in short, and what was asked in it."""
+    writer = Scripted({step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed})
+    found = evaluate.evaluate(writer, problems, samples=2)
+    items = found.pop("verdicts")
+    found.pop("seconds")
+    told = [f"{item['part']}, {item['problem']} {item['index']}: {item['verdict']}, {item['tries']} tries, "
+            f"{'/'.join(item['constructs'])}{', ground' * item['ground']}{', equivalent' * item['equivalent']}" for item in items]
+    outputs = digest(*(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"])))
+    return _record("evaluation", ", ".join(problem.id for problem in problems),
+                   {"figures": found, "items": told, "texts, hashed": outputs, "asked, hashed": digest(_text(writer.asked))})
+
+
+def _repairs(judge: Judge) -> Record:
+    """The repair rows drawn of a problem."""
+    told = Telling(judge.problem, {}, judge.gold, judge.solver, Report(), ("original",))
+    rows = repair_rows(told, evaluate.REPAIRS, Random(digest("golden", judge.problem.id)))
+    return _record("repair rows", judge.problem.id, {
+        "corruptions": [row["meta"]["corruption"] for row in rows],
+        "messages, hashed": [digest(_text(row["messages"])) for row in rows]})
+
+
+def _conversion(problem: Problem) -> Iterator[Record]:
+    """The rows that a study trains on, of one problem as a training and as a validation problem."""
+    for split in ("train", "valid"):
+        rows, report = convert([problem], {problem.id: split}, conversations=8, repairs=4, vocabularies=2)
+        yield _record("converted rows", f"{problem.id}, {split}", {
+            "messages, hashed": [digest(_text(row["messages"])) for row in rows[split]], "dropped": dict(report.dropped)})
+
+
+def _whole(judges: Sequence[Judge]) -> Record:
+    """Programs written in one turn, as a study scores them."""
+    gold = ["\n\n".join(code for _, code in judge.variant.steps) for judge in judges]
+    writer = Whole([f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]])  # the second lacks its first statement
+    items = score_whole(writer, judges)
+    return _record("programs in one turn", ", ".join(judge.problem.id for judge in judges),
+                   {"verdicts": [item.verdict for item in items], "asked, hashed": digest(_text(writer.asked))})
+
+
+def _own_errors(problem: Problem, solver: Solver) -> Record:
+    """The repair rows from answers to a retold problem: the first has a syntax error, the second is UNSATISFIABLE, the rest empty."""
+    answers = ["a :- b )", "a.\n:- not nowhere.", *[""] * (len(problem.encoding.instructed) - 2)]
+    writer = Whole(answers)
+    [(rows, report)] = own_errors(writer, [problem], solver)
+    return _record("own errors", problem.id, {
+        "errors": [row["meta"]["error"] for row in rows], "messages, hashed": [digest(_text(row["messages"])) for row in rows],
+        "dropped": dict(report.dropped), "asked, hashed": digest(_text(writer.asked))})
+
+
+def _grammar(scratch: Path) -> Record:
+    tokenizer = chat.load_tokenizer(_smoke_model(scratch / "smoke"))
+    grammar = Grammar(tokenizer, [chat.end_of_turn(tokenizer)])
+    return _record("grammar", "which statements can be written", {code: grammar.accepts(code) for code in STATEMENTS})
+
+
+# --- encoding ---------------------------------------------------------------------------------------------------
+
+
+def encoding_records() -> list[Record]:
+    """The records of encoding: tokens and targets of a conversation, with the tokenizer of the smoke model."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tokenizer = chat.load_tokenizer(_smoke_model(Path(scratch) / "smoke"))
+        own = tokenizer.chat_template
+        templates = {"the model's own": own, "without a system message":
+                     "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{% endfor %}" + own}
+        return [record for name, template in templates.items() for record in _encoded(tokenizer, name, template)]
+
+
+def _encoded(tokenizer: Any, name: str, template: str) -> Iterator[Record]:
+    tokenizer.chat_template = template
+    whole = chat.encode(tokenizer, CONVERSATION)
+    for room in (4096, len(whole.input_ids) - 1, 8):
+        row = chat.encode(tokenizer, CONVERSATION, room)
+        yield _record("tokens", f"template {name}, {room} at the most", {
+            "ids, hashed": digest(_text(row.input_ids)), "targets": "".join("01"[on] for on in row.supervised), "cut": row.cut})
+    yield _record("prompt tokens, hashed", f"template {name}", digest(_text(chat.encode_prompt(tokenizer, CONVERSATION[:2]))))
+
+
+# --- the file ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What has a version of its own: the name of the constant, its value, and what makes its records."""
+
+    constant: str
+    version: int
+    records: Callable[[], list[Record]]
+
+
+def kinds() -> dict[str, Kind]:
+    """Scoring and encoding, each in its current version."""
+    return {"scoring": Kind("SCORING_VERSION", evaluate.SCORING_VERSION, scoring_records),
+            "encoding": Kind("ENCODING_VERSION", chat.ENCODING_VERSION, encoding_records)}
+
+
+def recorded(file: Path = FILE) -> dict[str, dict[str, list[Record]]]:
+    """Kind → version → records."""
+    return json.loads(read_text(file)) if file.exists() else {}
+
+
+def changes(kind: Kind, kept: Sequence[Record], now: Sequence[Record]) -> str:
+    """Where the records of now are not those that are kept, and what to do; "" where they are the same."""
+    old, new = ({(record["what"], record["of"]): record["result"] for record in records} for records in (kept, now))
+    places = [place for place in dict.fromkeys((*old, *new)) if place not in old or place not in new or old[place] != new[place]]
+    if not places:
+        return ""
+    told = [f"  {what}: {of}\n    was {_short(old.get((what, of)))}\n    is  {_short(new.get((what, of)))}" for what, of in places[:5]]
+    return "\n".join([
+        f"behaviour changed; raise {kind.constant} and run `python -m tests.golden_verdicts`",
+        f"{len(places)} of {len({**old, **new})} records differ" + (", the first:" if len(places) > 5 else ":"), *told])
+
+
+def _short(result: Any) -> str:
+    text = _text(result)
+    return text if len(text) <= 400 else f"{text[:400]} …"
+
+
+def write(file: Path, found: dict[str, Kind]) -> list[str]:
+    """Add the records of each kind whose version is not in `file` yet; what was added. UserError where all are there."""
+    kept = recorded(file)
+    missing = {name: kind for name, kind in found.items() if str(kind.version) not in kept.get(name, {})}
+    if not missing:
+        raise UserError("the records of the current versions are there already, and are never replaced", where=file,
+                        remedy="where behaviour changed, raise " + " or ".join(kind.constant for kind in found.values()))
+    for name, kind in missing.items():
+        kept.setdefault(name, {})[str(kind.version)] = kind.records()
+    write_text(file, _shown(kept))
+    return [f"{kind.constant} {kind.version}" for kind in missing.values()]
+
+
+def _shown(kept: dict[str, dict[str, list[Record]]]) -> str:
+    """JSON with a record a line, so that a difference can be read."""
+
+    def block(items: dict[str, str], begin: str, end: str) -> dict[str, str]:
+        return {name: f"{begin}\n{text}\n{end}" for name, text in items.items()}
+
+    def members(items: dict[str, str]) -> str:
+        return ",\n".join(f"{json.dumps(name)}: {text}" for name, text in items.items())
+
+    def lines(records: list[Record]) -> str:
+        return ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+
+    found = {name: members(block({version: lines(records) for version, records in versions.items()}, "[", "]"))
+             for name, versions in kept.items()}
+    return f"{{\n{members(block(found, '{', '}'))}\n}}\n"
+
+
+def main() -> None:
+    """Record what scoring and encoding do in their current versions."""
+    for name in write(FILE, kinds()):
+        print(f"recorded: {name}")
+    print(show_path(FILE))
+
+
+if __name__ == "__main__":
+    command(main)()
