@@ -16,16 +16,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scripts import chat, evaluate, loop, prompts
-from scripts.asp_solver import Limits, Solver
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import Problem, read_problem
-from scripts.data_converter import Report, Telling, convert, repair_rows
-from scripts.grammar import Grammar
-from scripts.judge import Item, Judge
-from scripts.loop import check, write_steps
-from scripts.own_errors import own_errors
-from scripts.study import score_whole
+from scripts.asp.grammar import Grammar
+from scripts.asp.solver import Limits, Solver
+from scripts.data.conversion import Report, Telling, convert, repair_rows
+from scripts.data.problems import Problem, read_problem
+from scripts.evaluation import evaluate
+from scripts.evaluation.ablations import score_whole
+from scripts.evaluation.grader import Item, Judge
+from scripts.evaluation.own_errors import own_errors
+from scripts.inference import repair_loop
+from scripts.inference.repair_loop import check, write_steps
+from scripts.lm import chat, prompts
+from scripts.lm.base_models import _smoke_model
 from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_text
 
 FILE = Path(__file__).with_name("golden_verdicts.json")
@@ -228,7 +230,7 @@ def scoring_records() -> list[Record]:
 def prompt_records(judges: Sequence[Judge]) -> Iterator[Record]:
     """What the model reads: of each step, of a repair, of a whole program."""
     yield _record("limits", "defaults", asdict(Limits()) | {
-        "repairs": evaluate.REPAIRS, "vote_sets": loop.VOTE_SETS, "others": loop.OTHERS, "solve_seconds": loop.SOLVE_SECONDS})
+        "repairs": evaluate.REPAIRS, "vote_sets": repair_loop.VOTE_SETS, "others": repair_loop.OTHERS, "solve_seconds": repair_loop.SOLVE_SECONDS})
     for judge in judges:
         asks = judge.asks_in_the_loop()
         yield _record("prompts of the steps, hashed", judge.problem.id, [digest(_text(ask.messages)) for ask in asks])

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from scripts.chat import Encoded
-from scripts.dataset import batches
-from scripts.recipe import Recipe
+from scripts.lm.chat import Encoded
+from scripts.training.dataset import batches
+from scripts.training.recipe import Recipe
 
 
 def train_plainly(model: Any, rows: list[Encoded], recipe: Recipe) -> list[float]:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts import asp_solver
-from scripts.asp_solver import (
+from scripts.asp import solver
+from scripts.asp.solver import (
     Limits,
     Outcome,
     Relation,
@@ -277,7 +277,7 @@ def test_closing_ends_what_runs_and_refuses_what_comes_later():
 
 def test_the_shared_solver_ends_with_its_process_and_without_a_main_guard(tmp_path):
     script = tmp_path / "plain.py"  # no `if __name__` guard: nothing is imported twice, on any platform
-    script.write_text("from scripts.asp_solver import shared_solver\nprint(shared_solver().check('a.').verdict)\n"
+    script.write_text("from scripts.asp.solver import shared_solver\nprint(shared_solver().check('a.').verdict)\n"
                       "print(*(worker.process.pid for worker in shared_solver()._alive))\n")
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60,
                           env={"PYTHONPATH": str(ROOT), "PATH": ""})
@@ -377,7 +377,7 @@ for name, attempt in {
 """
     done = subprocess.run(
         [sys.executable, "-c", "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + code,
-         str(Path(asp_solver.__file__).with_name("asp_worker.py")), str(tmp_path / "held")],
+         str(Path(solver.__file__).with_name("asp_worker.py")), str(tmp_path / "held")],
         capture_output=True, text=True, timeout=60,
     )
     assert "possible" not in done.stdout.replace("memory is possible" if sys.platform == "darwin" else "-", "")

@@ -11,8 +11,10 @@ from asp_programs import SLOW, STATEMENT, accepted
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scripts.asp_solver import Limits, Request, Solver, Verdict
-from scripts.augmentations import (
+from scripts.asp.encoding import transform_variables, trees_of
+from scripts.asp.feedback import complaint, context_of
+from scripts.asp.solver import Limits, Request, Solver, Verdict
+from scripts.data.corruptions import (
     CORRUPTIONS,
     POOLS,
     abstract_names,
@@ -24,9 +26,7 @@ from scripts.augmentations import (
     same_up_to,
     variables,
 )
-from scripts.benchmarks import read_problems
-from scripts.encoding import transform_variables, trees_of
-from scripts.feedback import complaint, context_of
+from scripts.data.problems import read_problems
 from utils_ft import BENCHMARKS
 
 # --- renaming -----------------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.asp_solver import Solver
-from scripts.augmentations import rename
-from scripts.benchmarks import STYLES, canonical, check_problem, construct_table, read_problem, read_problems, split_of, twins
-from scripts.constructs import constructs
-from scripts.encoding import read_encoding
+from scripts.asp.constructs import constructs
+from scripts.asp.encoding import read_encoding
+from scripts.asp.solver import Solver
+from scripts.data.corruptions import rename
+from scripts.data.problems import STYLES, canonical, check_problem, construct_table, read_problem, read_problems, split_of, twins
 from utils_ft import BENCHMARKS, UserError, digest
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,10 +11,10 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import validate_repo_id
 
-from scripts import prompts
-from scripts.base_models import _smoke_model, model_spec
-from scripts.fuse import base_name, card
-from scripts.recipe import PROFILES
+from scripts.export.fuse_pytorch import base_name, card
+from scripts.lm import prompts
+from scripts.lm.base_models import _smoke_model, model_spec
+from scripts.training.recipe import PROFILES
 from utils_ft import LOCAL_MODELS
 
 PROOF = {"rows": 4, "positions": 40, "largest_logit_difference": 0.001, "mean_kl_divergence": 1e-6, "same_greedy_token": 1.0}
@@ -64,11 +64,11 @@ def a_row(number: int) -> dict:
 def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_path):
     if engine == "mlx":
         pytest.importorskip("mlx.core", reason="MLX exists for Apple silicon and Linux only")
-        from scripts.fuse_mlx import fuse
-        from scripts.train_mlx import train
+        from scripts.export.fuse_mlx import fuse
+        from scripts.training.mlx_engine import train
     else:
-        from scripts.fuse import fuse
-        from scripts.train_pytorch import train
+        from scripts.export.fuse_pytorch import fuse
+        from scripts.training.pytorch_engine import train
     base = _smoke_model(tmp_path / "carded")
     for split, numbers in (("train", range(4)), ("valid", range(8, 10))):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from scripts import chat, prompts
+from scripts.lm import chat, prompts
 from utils_ft import UserError
 
 # The templates that the models come with, as far as they bear on plain conversations.

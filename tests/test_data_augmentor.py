@@ -19,12 +19,12 @@ from pathlib import Path
 import pandas
 import pytest
 
-from scripts import calls, providers
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import STYLES, Problem, read_problems
-from scripts.data_augmentor import paraphrase, tasks_of
-from scripts.faithfulness import complaints, content, vocabulary
-from scripts.paraphrases import load_instructions, load_paraphrases, with_paraphrases
+from scripts.data.paraphrase import paid_calls, providers
+from scripts.data.paraphrase.augmentor import paraphrase, tasks_of
+from scripts.data.paraphrase.faithfulness import complaints, content, vocabulary
+from scripts.data.paraphrase.files import load_instructions, load_paraphrases, with_paraphrases
+from scripts.data.problems import STYLES, Problem, read_problems
+from scripts.lm.base_models import _smoke_model
 from utils_ft import ROOT, UserError
 
 KEY = "AIzaSyTest-0123456789-secret"
@@ -262,7 +262,7 @@ def test_a_run_survives_everything_a_service_does(serve, villages, tmp_path, mon
     names = ["well", "liar", *once, *always]
     server = serve(plan)
     monkeypatch.setattr(providers, "gemini", partial(providers.gemini, timeout=1.0))
-    monkeypatch.setattr(calls, "BACKOFF", 0.05)
+    monkeypatch.setattr(paid_calls, "BACKOFF", 0.05)
     out = tmp_path / "out"
     report = run(villages(*names), styles=["natural"], out=out, workers=len(names))
     rows = {row.problem: row for row in report.rows}
@@ -296,7 +296,7 @@ def test_retry_after_holds_every_request_back(serve, villages, tmp_path) -> None
 
 
 def test_a_wait_of_hours_and_a_dead_service_end_the_run(serve, villages, tmp_path, monkeypatch) -> None:  # noqa: ANN001
-    monkeypatch.setattr(calls, "BACKOFF", 0.01)
+    monkeypatch.setattr(paid_calls, "BACKOFF", 0.01)
     problems = villages(*"abcdef")
     server = serve(lambda text, times: error(429, headers={"Retry-After": "7200"}))
     report = run(problems, out=tmp_path / "one", workers=2)
@@ -304,7 +304,7 @@ def test_a_wait_of_hours_and_a_dead_service_end_the_run(serve, villages, tmp_pat
     server = serve(lambda text, times: error(503))
     report = run(problems, out=tmp_path / "two", workers=2)
     assert report.stopped == "the service does not answer: HTTP 503"
-    assert server.requests <= (calls.GIVE_UP_AFTER + 1) * calls.REQUESTS
+    assert server.requests <= (paid_calls.GIVE_UP_AFTER + 1) * paid_calls.REQUESTS
     assert Counter(row.status for row in report.rows)["open"] >= 12
 
 
@@ -429,7 +429,7 @@ def test_a_killed_run_goes_on_and_repeats_no_stored_call(serve, villages, tmp_pa
 
 
 def test_two_hundred_problems_lose_nothing_and_ask_nothing_twice(serve, villages, tmp_path, monkeypatch) -> None:  # noqa: ANN001
-    monkeypatch.setattr(calls, "BACKOFF", 0.05)
+    monkeypatch.setattr(paid_calls, "BACKOFF", 0.05)
     broken = {error(503): "down", hang_up: "gone", error(429, headers={"Retry-After": "0.05"}): "limited"}
     turn = iter(range(10_000))
 

@@ -15,11 +15,11 @@ from random import Random
 
 import pytest
 
-from scripts import prompts
-from scripts.asp_solver import Solver
-from scripts.augmentations import CORRUPTIONS, noisy
-from scripts.benchmarks import STYLES, read_problems, split_of
-from scripts.data_converter import SPLITS, Report, convert, convert_folder, repair_rows, tellings, to_jsonl
+from scripts.asp.solver import Solver
+from scripts.data.conversion import SPLITS, Report, convert, convert_folder, repair_rows, tellings, to_jsonl
+from scripts.data.corruptions import CORRUPTIONS, noisy
+from scripts.data.problems import STYLES, read_problems, split_of
+from scripts.lm import prompts
 from utils_ft import BENCHMARKS, UserError
 
 ROOT = Path(__file__).resolve().parents[1]

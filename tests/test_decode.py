@@ -14,11 +14,11 @@ from transformers.models.gemma2 import Gemma2Config, Gemma2ForCausalLM
 from transformers.models.mistral import MistralConfig, MistralForCausalLM
 from transformers.models.qwen2 import Qwen2Config, Qwen2ForCausalLM
 
-from scripts import decode
-from scripts.base_models import _smoke_model
-from scripts.decode import packed, write
-from scripts.forest import Tree
-from scripts.prefixes import PrefixCache
+from scripts.inference import decode
+from scripts.inference.decode import packed, write
+from scripts.inference.prefix_cache import PrefixCache
+from scripts.inference.prefix_tree import Tree
+from scripts.lm.base_models import _smoke_model
 from utils_ft import UserError
 
 ENDS = set(range(3, 20))

@@ -13,16 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from scripts import checkpoints, plots, prompts, show
-from scripts.asp_solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import Problem, families_apart, read_problems
-from scripts.evaluate import SCORING_VERSION, _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
-from scripts.evaluate import main as evaluate_main
-from scripts.judge import Item, Judge, judges_of
-from scripts.loop import Try
-from scripts.scores import interval, summary
-from scripts.writer import load_writer
+from scripts.asp.solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
+from scripts.data.problems import Problem, families_apart, read_problems
+from scripts.evaluation.evaluate import SCORING_VERSION, _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
+from scripts.evaluation.evaluate import main as evaluate_main
+from scripts.evaluation.grader import Item, Judge, judges_of
+from scripts.evaluation.scores import interval, summary
+from scripts.inference.generator import load_writer
+from scripts.inference.repair_loop import Try
+from scripts.lm import prompts
+from scripts.lm.base_models import _smoke_model
+from scripts.notebook import html, plots
+from scripts.training import checkpoints
 from utils_ft import BENCHMARKS, ROOT, UserError
 
 FAMILIES = {"graphs": 2, "scheduling": 2, "planning": 1}
@@ -375,7 +377,7 @@ def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(tmp_path
     assert "already scored" in done.stdout and json.loads(out.read_text()) == first
 
     capsys.readouterr()
-    monkeypatch.setattr("scripts.evaluate.SCORING_VERSION", SCORING_VERSION + 1)
+    monkeypatch.setattr("scripts.evaluation.evaluate.SCORING_VERSION", SCORING_VERSION + 1)
     second = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
     assert "already scored" not in capsys.readouterr().out
     assert second["identity"] != first["identity"] and second["asked"] != first["asked"] and second["verdicts"] == first["verdicts"]
@@ -393,8 +395,8 @@ def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path
         patched.setattr("scripts.evaluate.score_programs", cut)
         evaluate_once(tmp_path / "cut.json", model, found, **asked)
     assert not (tmp_path / "cut.json").exists()
-    monkeypatch.setattr("scripts.evaluate.score_steps", cut)
-    monkeypatch.setattr("scripts.evaluate.score_loop", cut)
+    monkeypatch.setattr("scripts.evaluation.evaluate.score_steps", cut)
+    monkeypatch.setattr("scripts.evaluation.evaluate.score_loop", cut)
     resumed = evaluate_once(tmp_path / "cut.json", model, found, **asked)
     assert {**resumed, "seconds": 0} == {**whole, "seconds": 0} and resumed["seconds"].keys() == whole["seconds"].keys()
     assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name) == ["cut.json", "whole.json"]
@@ -471,7 +473,7 @@ def test_what_a_run_is_not_scored_by_is_not_passed_over(tmp_path: Path, other: d
 
 
 def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
-    from scripts.adapter_formats import to_mlx
+    from scripts.export.adapters import to_mlx
 
     model = _smoke_model(tmp_path / "smoke")
     run, folder = a_run(tmp_path, model), tmp_path / "smoke_mlx"
@@ -492,7 +494,7 @@ def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
 def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Problem]) -> None:
     wrong = evaluate(Scripted(lambda _: ""), problems, ("steps",))
     results = {"base": wrong, "fine-tuned": perfect}
-    table = show.scores(results)
+    table = html.scores(results)
     assert list(table["part"]) == ["steps", "steps", "steps, loop k3", "repair", "programs k0", "programs k3"]
     assert table["same answer sets"][0].startswith("0.0 % (0–") and table["same answer sets"][1].startswith("100.0 %")
     bars = plots.before_after(results)
@@ -510,7 +512,7 @@ def test_families_that_training_never_saw_are_scored_apart(problems: list[Proble
     assert found["held_out_families"]["steps"]["equivalent"] == 1.0 and found["seen_families"]["steps"]["equivalent"] == 0.0
     for part in ("steps", "repair"):
         assert found[part]["n"] == sum(found[half][part]["n"] for half in ("seen_families", "held_out_families"))
-    table = show.scores({"": found})
+    table = html.scores({"": found})
     assert table["held-out families"][0].startswith("100.0 %") and table["seen families"][0].startswith("0.0 %")
 
 

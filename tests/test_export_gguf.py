@@ -25,10 +25,10 @@ from transformers import (
 )
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-from scripts import chat
-from scripts.base_models import _smoke_model
-from scripts.export_gguf import Dtype, cuts_of, export, interleave, pre_tokenizer, rope_factors
-from scripts.modelfile import modelfile, prompt_format
+from scripts.export.gguf import Dtype, cuts_of, export, interleave, pre_tokenizer, rope_factors
+from scripts.export.modelfile import modelfile, prompt_format
+from scripts.lm import chat
+from scripts.lm.base_models import _smoke_model
 from utils_ft import ROOT, UserError
 
 PROGRAM = "{ colour(N, C) : hue(C) } = 1 :- node(N).\n:- edge(X, Y), not reached(X), 12 <= #count { Z : p(Z) }, X!=Y."

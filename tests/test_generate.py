@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts import prompts, studio
-from scripts.asp_solver import Solver
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import read_problems
-from scripts.data_converter import convert
-from scripts.generate import Task, program_text, write_programs
-from scripts.loop import OTHERS, Ask, Written, check, has_code, is_satisfiable, write_steps
-from scripts.writer import load_writer
+from scripts.asp.solver import Solver
+from scripts.data.conversion import convert
+from scripts.data.problems import read_problems
+from scripts.inference.generator import load_writer
+from scripts.inference.programs import Task, program_text, write_programs
+from scripts.inference.repair_loop import OTHERS, Ask, Written, check, has_code, is_satisfiable, write_steps
+from scripts.lm import prompts
+from scripts.lm.base_models import _smoke_model
+from scripts.notebook import studio
 from utils_ft import ROOT, UserError
 
 DESCRIPTION = "Colour the nodes. node(N), edge(N,M) and paint(N,C) are used."
@@ -249,7 +250,7 @@ def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> N
 def test_the_writer_says_what_transformers_generate_says(smoke: Path) -> None:
     import torch
 
-    from scripts import chat
+    from scripts.lm import chat
 
     writer = load_writer(smoke, max_new_tokens=12)
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]

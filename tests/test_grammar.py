@@ -10,12 +10,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from scripts.asp_solver import Request, Solver, Verdict
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import read_problems
-from scripts.encoding import trees_of
-from scripts.grammar import Grammar
-from scripts.writer import Writer, load_writer
+from scripts.asp.encoding import trees_of
+from scripts.asp.grammar import Grammar
+from scripts.asp.solver import Request, Solver, Verdict
+from scripts.data.problems import read_problems
+from scripts.inference.generator import Writer, load_writer
+from scripts.lm.base_models import _smoke_model
 from tests.asp_programs import STATEMENT
 
 CODE = [

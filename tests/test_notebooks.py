@@ -12,13 +12,13 @@ import sys
 import nbformat
 import pytest
 
-from scripts import plots, run_notebooks, show, studio
-from scripts.asp_solver import Outcome, Verdict, shared_solver
-from scripts.checkpoints import COLUMNS
-from scripts.live import LiveCurve, progress
-from scripts.loop import Ask
-from scripts.publish_notebooks import publish
-from scripts.run_notebooks import NOTEBOOKS, in_order, notebooks_of
+from scripts.asp.solver import Outcome, Verdict, shared_solver
+from scripts.inference.repair_loop import Ask
+from scripts.notebook import html, plots, runner, studio
+from scripts.notebook.live import LiveCurve, progress
+from scripts.notebook.runner import NOTEBOOKS, in_order, notebooks_of
+from scripts.training.checkpoints import COLUMNS
+from tools.publish_notebooks import publish
 from utils_ft import ROOT, UserError
 
 
@@ -222,16 +222,16 @@ def test_whatever_a_model_says_is_escaped():
     item = {"part": "steps", "problem": EVIL, "family": "games", "prompt": EVIL, "gold": EVIL, "code": EVIL, "verdict": "wrong",
             "evidence": EVIL}
     for shown in (
-        show.program(EVIL), show.conversation([{"role": "user", "content": EVIL}, {"role": "assistant", "content": EVIL}]),
-        show.side_by_side({"a": "p.", EVIL: EVIL}, marked=True), show.side_by_side({"a": EVIL}, code=False),
-        show.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}), show.failures({"verdicts": [item]}),
-        show.answer_sets(Outcome(Verdict.SYNTAX, EVIL)), show.answer_sets(shared_solver().answer_sets(EVIL)),
+        html.program(EVIL), html.conversation([{"role": "user", "content": EVIL}, {"role": "assistant", "content": EVIL}]),
+        html.side_by_side({"a": "p.", EVIL: EVIL}, marked=True), html.side_by_side({"a": EVIL}, code=False),
+        html.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}), html.failures({"verdicts": [item]}),
+        html.answer_sets(Outcome(Verdict.SYNTAX, EVIL)), html.answer_sets(shared_solver().answer_sets(EVIL)),
     ):
         assert "<script" not in shown.data and "&lt;" in shown.data
 
 
 def test_an_empty_answer_set_is_told_from_none():
-    empty, none = (show.answer_sets(shared_solver().answer_sets(program)).data for program in ("a. #show b/0.", "a. :- a."))
+    empty, none = (html.answer_sets(shared_solver().answer_sets(program)).data for program in ("a. #show b/0.", "a. :- a."))
     assert "1 answer set<" in empty and "no atom that is shown" in empty
     assert "unsatisfiable" in none and "no atom" not in none
 
@@ -241,17 +241,17 @@ def test_an_empty_answer_set_is_told_from_none():
     ("a :- b, c.", "a :- b.", []),
 ])
 def test_what_was_changed_is_marked(before, after, marked):
-    assert [after[begin:end] for begin, end in show.changes(before, after)] == marked
-    assert re.sub("<[^>]+>", "", show.highlight(after, show.changes(before, after))) == after
+    assert [after[begin:end] for begin, end in html.changes(before, after)] == marked
+    assert re.sub("<[^>]+>", "", html.highlight(after, html.changes(before, after))) == after
 
 
 def test_the_recommended_checkpoint_says_how_sure_that_is():
     worse = RESULT | {"steps": RATE | {"equivalent": 0.4, "equivalent_ci": [0.2, 0.6]}}
-    told = show.checkpoints(table(), {2: worse, 4: RESULT}).to_html()
+    told = html.checkpoints(table(), {2: worse, 4: RESULT}).to_html()
     assert "Step 4 is recommended" in told and "cannot be told from 2" in told and "50.0 % (30–70)" in told
     far = RESULT | {"steps": RATE | {"equivalent": 0.1, "equivalent_ci": [0.0, 0.2]}}
-    assert "cannot be told" not in show.checkpoints(table(), {2: far, 4: RESULT}).to_html()
-    assert "lowest validation loss" in show.checkpoints(table(), {}).to_html()
+    assert "cannot be told" not in html.checkpoints(table(), {2: far, 4: RESULT}).to_html()
+    assert "lowest validation loss" in html.checkpoints(table(), {}).to_html()
 
 
 def test_the_live_curve_is_drawn_in_one_place_and_is_gone_at_the_end(monkeypatch):
@@ -289,8 +289,8 @@ def test_a_run_that_goes_on_does_again_what_rests_on_something_new(tmp_path, mon
         if name in failing:
             raise UserError("mend me")
 
-    monkeypatch.setattr(run_notebooks, "_execute", execute)
-    monkeypatch.setattr(run_notebooks, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runner, "_execute", execute)
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
     monkeypatch.setenv("FT_PROFILE", "")
     problems = tmp_path / "mine"
     problems.mkdir()
@@ -298,7 +298,7 @@ def test_a_run_that_goes_on_does_again_what_rests_on_something_new(tmp_path, mon
     def again(**parameters):
         ran.clear()
         with pytest.raises(UserError, match="mend me"):
-            run_notebooks.run_notebooks("demo", parameters={"BENCHMARKS": str(problems)} | parameters, resume=True)
+            runner.run_notebooks("demo", parameters={"BENCHMARKS": str(problems)} | parameters, resume=True)
         return list(ran)
 
     assert again() == list(NOTEBOOKS[:3]) and again() == ["ft_pytorch_qlora"]
@@ -307,7 +307,7 @@ def test_a_run_that_goes_on_does_again_what_rests_on_something_new(tmp_path, mon
     assert again(MAX_CALLS=9) == list(NOTEBOOKS[:3]), "what follows on a notebook that ran anew"
     failing.clear()
     ran.clear()
-    run_notebooks.run_notebooks("demo", parameters={"BENCHMARKS": str(problems), "MAX_CALLS": 9}, resume=True)
+    runner.run_notebooks("demo", parameters={"BENCHMARKS": str(problems), "MAX_CALLS": 9}, resume=True)
     assert ran == ["ft_pytorch_qlora"]
 
 

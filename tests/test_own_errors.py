@@ -10,12 +10,13 @@ from random import Random
 
 import pytest
 
-from scripts import own_errors, prompts
-from scripts.asp_solver import Solver, Verdict
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import Problem, read_problems, split_of
-from scripts.data_converter import Report, Telling, convert_folder, tellings
-from scripts.loop import Ask, write_steps
+from scripts.asp.solver import Solver, Verdict
+from scripts.data.conversion import Report, Telling, convert_folder, tellings
+from scripts.data.problems import Problem, read_problems, split_of
+from scripts.evaluation import own_errors
+from scripts.inference.repair_loop import Ask, write_steps
+from scripts.lm import prompts
+from scripts.lm.base_models import _smoke_model
 from utils_ft import BENCHMARKS, UserError, digest
 
 

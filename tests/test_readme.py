@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import read_problem, read_problems
-from scripts.evaluate import evaluate_once
-from scripts.judge import Item
+from scripts.data.problems import read_problem, read_problems
+from scripts.evaluation.evaluate import evaluate_once
+from scripts.evaluation.grader import Item
+from scripts.lm.base_models import _smoke_model
 from utils_ft import BENCHMARKS, ROOT
 
 PAGES = {page: (ROOT / page).read_text(encoding="utf-8")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import chat, prompts
-from scripts.base_models import _smoke_model
-from scripts.benchmarks import read_problems, split_of
-from scripts.dataset import encode_rows
+from scripts.data.problems import read_problems, split_of
+from scripts.lm import chat, prompts
+from scripts.lm.base_models import _smoke_model
+from scripts.training.dataset import encode_rows
 from tests.golden_verdicts import ANSWERS, CONVERSATION, FILE, Kind, changes, kinds, prompt_records, recorded, write
 from utils_ft import BENCHMARKS, ROOT, UserError
 

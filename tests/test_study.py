@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts import prompts, study
-from scripts.asp_solver import Solver
-from scripts.benchmarks import read_problems
-from scripts.data_converter import convert_folder
-from scripts.judge import judges_of
+from scripts.asp.solver import Solver
+from scripts.data.conversion import convert_folder
+from scripts.data.problems import read_problems
+from scripts.evaluation import ablations
+from scripts.evaluation.grader import judges_of
+from scripts.lm import prompts
 from utils_ft import BENCHMARKS, UserError
 
 
@@ -26,9 +27,9 @@ def a_row(**meta: object) -> dict:
 def converted(tmp_path_factory) -> dict[str, list[dict]]:  # noqa: ANN001
     """The training rows of every arm that converts for itself, and of the reference, for six problems."""
     rows = {}
-    for name in ("reference", *(name for name, arm in study.ARMS.items() if arm.convert)):
+    for name in ("reference", *(name for name, arm in ablations.ARMS.items() if arm.convert)):
         folder = tmp_path_factory.mktemp(name)
-        convert_folder(out=folder, profile="full", problems=6, **study.ARMS[name].convert)
+        convert_folder(out=folder, profile="full", problems=6, **ablations.ARMS[name].convert)
         rows[name] = [json.loads(line)["meta"] for line in (folder / "train.jsonl").read_text().splitlines()]
     return rows
 
@@ -51,7 +52,7 @@ def test_an_arm_leaves_out_what_it_is_named_after_and_nothing_else(converted: di
 
 def test_a_whole_program_is_one_exchange_and_a_repair_stays_as_it_is() -> None:
     repair = a_row(kind="repair")
-    whole, kept = study.rows_of(study.ARMS["whole_program"], [a_row(), repair])
+    whole, kept = ablations.rows_of(ablations.ARMS["whole_program"], [a_row(), repair])
     system, asked, told = whole["messages"]
     assert system == a_row()["messages"][0]
     assert asked["role"] == "user" and asked["content"].endswith("\n\nFirst.\nSecond.")
@@ -75,37 +76,37 @@ def test_the_gold_program_in_one_turn_scores_on_every_step_and_a_shorter_one_on_
         judges = judges_of(problems, solver)
         gold = ["\n\n".join(code for _, code in judge.variant.steps) for judge in judges]
         answers = iter(gold)
-        full = study.score_whole(Scripted(lambda _: f"```asp\n{next(answers)}\n```"), judges)
+        full = ablations.score_whole(Scripted(lambda _: f"```asp\n{next(answers)}\n```"), judges)
         answers = iter(gold)
-        cut = study.score_whole(Scripted(lambda _: next(answers).split("\n\n")[0]), judges)
+        cut = ablations.score_whole(Scripted(lambda _: next(answers).split("\n\n")[0]), judges)
     assert len(full) == sum(len(judge.steps) for judge in judges) and all(item.equivalent for item in full)
     assert [item.equivalent for item in cut] == [item.index == 0 for item in cut]
 
 
 def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = study.study(tmp_path, ("no_repair", "whole_program"), (0,), "smoke", 2, problems=1)
+    table = ablations.study(tmp_path, ("no_repair", "whole_program"), (0,), "smoke", 2, problems=1)
     assert list(table["arm"]) == ["no_repair", "whole_program"] and (table["tokens"] > 0).all()
     n = table["steps"][0]
     assert list(table["steps"]) == [n, n] and n > 2
     kept = json.loads((tmp_path / "study.json").read_text())
     assert [run["steps"]["n"] for runs in kept["arms"].values() for run in runs.values()] == [n, n]
     before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*-0/**/*.safetensors")}
-    more = study.study(tmp_path, ("no_repair",), (0, 1), "smoke", 2, problems=1)
+    more = ablations.study(tmp_path, ("no_repair",), (0, 1), "smoke", 2, problems=1)
     assert list(more["arm"]) == ["no_repair", "whole_program"], "what was done before is in the table too"
     assert list(more["seeds"]) == [2, 1] and list(more["steps"]) == [n, n], "more seeds are not more steps"
     assert before and {file: file.stat().st_mtime_ns for file in before} == before, "the first seed was not trained again"
     with pytest.raises(UserError, match="another profile, recipe"):
-        study.study(tmp_path, ("no_repair",), (0,), "smoke", 3, problems=1)
-    monkeypatch.setattr(study, "SCORING_VERSION", study.SCORING_VERSION + 1)
+        ablations.study(tmp_path, ("no_repair",), (0,), "smoke", 3, problems=1)
+    monkeypatch.setattr(ablations, "SCORING_VERSION", ablations.SCORING_VERSION + 1)
     with pytest.raises(UserError, match="scoring version"):
-        study.study(tmp_path, ("no_repair",), (0,), "smoke", 2, problems=1)
+        ablations.study(tmp_path, ("no_repair",), (0,), "smoke", 2, problems=1)
 
 
 def test_a_difference_is_paired_and_knows_its_problems() -> None:
     def run(*right: int) -> dict:
         return {"by_problem": {f"p{number}": [hits, 10] for number, hits in enumerate(right)}}
 
-    assert study.difference([run(5, 5, 5)], [run(4, 4, 4)]) == pytest.approx((10.0, 10.0, 10.0)), "the same gain everywhere is certain"
-    gap, low, high = study.difference([run(9, 1, 5), run(9, 1, 5)], [run(1, 9, 5)])
+    assert ablations.difference([run(5, 5, 5)], [run(4, 4, 4)]) == pytest.approx((10.0, 10.0, 10.0)), "the same gain everywhere is certain"
+    gap, low, high = ablations.difference([run(9, 1, 5), run(9, 1, 5)], [run(1, 9, 5)])
     assert gap == 0.0 and low < -20 and high > 20
-    assert study.difference([run(6), run(8)], [run(5)])[0] == pytest.approx(20.0), "seeds are averaged"
+    assert ablations.difference([run(6), run(8)], [run(5)])[0] == pytest.approx(20.0), "seeds are averaged"

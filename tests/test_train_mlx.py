@@ -22,13 +22,14 @@ import torch  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from scripts import chat, prompts  # noqa: E402
-from scripts.adapter_formats import to_mlx, to_peft  # noqa: E402
-from scripts.base_models import _smoke_model  # noqa: E402
-from scripts.checkpoints import COLUMNS, checkpoints, read_log  # noqa: E402
-from scripts.dataset import batches, counts, data_digest, encode_rows, load_rows  # noqa: E402
-from scripts.fuse_mlx import fuse  # noqa: E402
-from scripts.mlx_model import (  # noqa: E402
+from scripts.export.adapters import to_mlx, to_peft  # noqa: E402
+from scripts.export.fuse_mlx import fuse  # noqa: E402
+from scripts.lm import chat, prompts  # noqa: E402
+from scripts.lm.base_models import _smoke_model  # noqa: E402
+from scripts.training.checkpoints import COLUMNS, checkpoints, read_log  # noqa: E402
+from scripts.training.dataset import batches, counts, data_digest, encode_rows, load_rows  # noqa: E402
+from scripts.training.mlx_engine import train  # noqa: E402
+from scripts.training.mlx_model import (  # noqa: E402
     adapter_config,
     add_adapter,
     load_adapter,
@@ -37,9 +38,8 @@ from scripts.mlx_model import (  # noqa: E402
     require_mlx,
     save_arrays,
 )
-from scripts.mlx_step import adamw, evaluate, learning_rate, micro_batches, optimiser_step, seeded_layers  # noqa: E402
-from scripts.recipe import PROFILES, Recipe  # noqa: E402
-from scripts.train_mlx import train  # noqa: E402
+from scripts.training.mlx_step import adamw, evaluate, learning_rate, micro_batches, optimiser_step, seeded_layers  # noqa: E402
+from scripts.training.recipe import PROFILES, Recipe  # noqa: E402
 from tests.plain_loop import train_plainly
 from utils_ft import ROOT, UserError  # noqa: E402
 

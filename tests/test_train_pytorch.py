@@ -17,16 +17,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scripts import chat, prompts
-from scripts.base_models import _smoke_model, fingerprint
-from scripts.chat import Encoded
-from scripts.checkpoints import COLUMNS, best, checkpoints, choose, read_log, rotate, seal, stop_if_diverging, write_log
-from scripts.dataset import batches, data_digest, encode_rows, load_rows
-from scripts.device import memory_advice
-from scripts.fuse import fuse
-from scripts.plan import describe, memory, plan, shape
-from scripts.recipe import PROFILES, Recipe
-from scripts.train_pytorch import main, train
+from scripts.export.fuse_pytorch import fuse
+from scripts.lm import chat, prompts
+from scripts.lm.base_models import _smoke_model, fingerprint
+from scripts.lm.chat import Encoded
+from scripts.lm.device import memory_advice
+from scripts.training.checkpoints import COLUMNS, best, checkpoints, choose, read_log, rotate, seal, stop_if_diverging, write_log
+from scripts.training.dataset import batches, data_digest, encode_rows, load_rows
+from scripts.training.plan import describe, memory, plan, shape
+from scripts.training.pytorch_engine import main, train
+from scripts.training.recipe import PROFILES, Recipe
 from tests.plain_loop import train_plainly
 from utils_ft import ADAPTERS, LOCAL_MODELS, ROOT, UserError
 
@@ -97,12 +97,12 @@ def encoded_rows(base: Path, data: Path) -> list[Encoded]:
 
 
 def a_trainer(base: Path, data: Path, recipe: Recipe, run: Path, dtype: torch.dtype = torch.float32, **options):
-    from scripts import lean
+    from scripts.training import sft_trainer
 
     rows = encoded_rows(base, data)
     order = batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
-    model = lean.load_base(base, recipe.qlora, dtype)
-    return lean.make_trainer(model, chat.load_tokenizer(base), recipe, rows, order, run, **options)
+    model = sft_trainer.load_base(base, recipe.qlora, dtype)
+    return sft_trainer.make_trainer(model, chat.load_tokenizer(base), recipe, rows, order, run, **options)
 
 
 def losses_of(trainer) -> list[float]:
@@ -128,7 +128,7 @@ def plain_loop(base: Path, rows: list[Encoded], recipe: Recipe) -> list[float]:
     from peft import get_peft_model
     from transformers import set_seed
 
-    from scripts.lean import lora_config
+    from scripts.training.sft_trainer import lora_config
 
     set_seed(recipe.seed)
     model = get_peft_model(load_model(base), lora_config(4, recipe)).train()
@@ -155,7 +155,7 @@ def test_losses_are_those_of_a_plain_loop(base: Path, data: Path, tmp_path: Path
 
 
 def test_each_change_alone_leaves_the_losses_as_they_are(base: Path, data: Path, tmp_path: Path):
-    from scripts.lean import CHANGES
+    from scripts.training.sft_trainer import CHANGES
 
     short = replace(LONG, iterations=2)
     expected = plain_loop(base, encoded_rows(base, data), short)
@@ -168,9 +168,9 @@ def test_each_change_alone_leaves_the_losses_as_they_are(base: Path, data: Path,
 def test_mlx_takes_the_same_steps(base: Path, data: Path, tmp_path: Path, plain_losses: list[float]):
     mx = pytest.importorskip("mlx.core", reason="MLX exists for Apple silicon and Linux only")
     pytest.importorskip("mlx_lm")
-    from scripts.adapter_formats import to_mlx
-    from scripts.mlx_model import add_adapter, load_adapter, load_base
-    from scripts.mlx_step import adamw, optimiser_step
+    from scripts.export.adapters import to_mlx
+    from scripts.training.mlx_model import add_adapter, load_adapter, load_base
+    from scripts.training.mlx_step import adamw, optimiser_step
 
     trainer = a_trainer(base, data, LONG, tmp_path)
     trainer.model.save_pretrained(tmp_path / "start")
@@ -185,8 +185,8 @@ def test_mlx_takes_the_same_steps(base: Path, data: Path, tmp_path: Path, plain_
 
 def test_losses_are_those_of_plain_trl(base: Path, data: Path, tmp_path: Path):
     """The variant that the benchmark calls plain: SFTTrainer with the recipe's numbers and its own defaults."""
-    from scripts.bench_train import Load, lean_trainer, plain_trainer
-    from scripts.lean import CHANGES, load_base
+    from scripts.training.sft_trainer import CHANGES, load_base
+    from tools.speed_train import Load, lean_trainer, plain_trainer
 
     recipe, rows = replace(LONG, iterations=8), encoded_rows(base, data)
     order = batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
@@ -229,8 +229,8 @@ def test_gradient_checkpointing_changes_no_loss_even_with_dropout(base: Path, da
 def test_grouped_adapters_compute_what_peft_computes(base: Path, packed: bool):
     from peft import get_peft_model
 
-    from scripts.lean import load_base, lora_config
-    from scripts.lora_groups import group_adapters
+    from scripts.training.lora_groups import group_adapters
+    from scripts.training.sft_trainer import load_base, lora_config
 
     model = get_peft_model(load_base(base, packed, torch.float32), lora_config(4, replace(PLAIN, rank=4))).train()
     for name, parameter in model.named_parameters():
@@ -250,7 +250,7 @@ def test_grouped_adapters_compute_what_peft_computes(base: Path, packed: bool):
 
 
 def test_dropout_in_a_group_drops_its_share_and_keeps_the_mean():
-    from scripts.lora_groups import keep_mask
+    from scripts.training.lora_groups import keep_mask
 
     torch.manual_seed(0)
     mask = keep_mask((1000, 999), 0.05, torch.device("cpu")).float()
@@ -263,7 +263,7 @@ def test_dropout_in_a_group_drops_its_share_and_keeps_the_mean():
 
 
 def test_a_4_bit_base_that_is_unpacked_computes_the_same(base: Path):
-    from scripts.lean import load_base, unpack
+    from scripts.training.sft_trainer import load_base, unpack
 
     packed, unpacked, plain = load_base(base, True, torch.float32), unpack(load_base(base, True, torch.float32)), load_model(base)
     ids = torch.tensor([[1, 40, 41, 42, 2, 50]])
@@ -314,7 +314,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(finished: Path, base: 
     run = ADAPTERS / "killed_pytorch"
     code = (
         "import sys, time, torch; from pathlib import Path; torch.set_num_threads(1)\n"
-        "from scripts.train_pytorch import train; from tests.test_train_pytorch import RECIPE\n"
+        "from scripts.training.pytorch_engine import train; from tests.test_train_pytorch import RECIPE\n"
         "slow = lambda log: time.sleep(0.5 if log[-1]['step'] > 5 else 0)\n"
         f"train({name!r}, RECIPE, Path({str(data)!r}), on_log=slow)"
     )
@@ -381,7 +381,7 @@ def test_a_loss_that_explodes_stops_too():
 
 
 def test_out_of_memory_says_which_knob_to_turn(base: Path):
-    from scripts.plan import advice
+    from scripts.training.plan import advice
 
     with pytest.raises(UserError, match="out of memory\n.*--max-tokens.*4096.*--qlora"), memory_advice(advice(Recipe(qlora=False)), base):
         torch.empty(2**45)
@@ -406,7 +406,7 @@ def test_two_processes_share_the_rows_and_find_the_losses_of_one(base: Path, dat
     """With the accelerate configuration that is shipped for the CPU (gloo)."""
     recipe = replace(PLAIN, iterations=5, learning_rate=1e-2)
     code = (
-        "from dataclasses import replace; from pathlib import Path; from scripts.train_pytorch import train\n"
+        "from dataclasses import replace; from pathlib import Path; from scripts.training.pytorch_engine import train\n"
         "from tests.test_train_pytorch import PLAIN\n"
         f"train({named(base, 'pair')!r}, replace(PLAIN, iterations=5, learning_rate=1e-2), Path({str(data)!r}))\n"
     )
@@ -449,7 +449,7 @@ def test_fsdp_wraps_whole_layers_and_keeps_the_4_bits_in_a_format_that_it_can_sh
     from accelerate import FullyShardedDataParallelPlugin
     from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
-    from scripts.lean import nf4
+    from scripts.training.sft_trainer import nf4
 
     for variable, value in launch_environment("fsdp_qlora.yaml").items():
         monkeypatch.setenv(variable, value)
@@ -467,15 +467,15 @@ def test_fsdp_wraps_whole_layers_and_keeps_the_4_bits_in_a_format_that_it_can_sh
 @pytest.mark.parametrize("case", ["sharded", "experts"])
 def test_rows_go_through_by_themselves_where_passes_are_counted(base: Path, data: Path, tmp_path: Path, monkeypatch, case: str):
     """Processes that share a model take the same passes; TRL adds the loss of the routers once in each."""
-    from scripts import lean
+    from scripts.training import sft_trainer
 
     rows = encoded_rows(base, data)
-    model = lean.load_base(base, False, torch.float32)
+    model = sft_trainer.load_base(base, False, torch.float32)
     if case == "sharded":
-        monkeypatch.setattr(lean, "sharded", lambda: True)
+        monkeypatch.setattr(sft_trainer, "sharded", lambda: True)
     else:
         model.config.output_router_logits, model.config.router_aux_loss_coef = True, 0.01
-    trainer = lean.make_trainer(model, chat.load_tokenizer(base), PLAIN, rows, [[0, 1, 2, 3]], tmp_path)
+    trainer = sft_trainer.make_trainer(model, chat.load_tokenizer(base), PLAIN, rows, [[0, 1, 2, 3]], tmp_path)
     assert (trainer.args.per_device_train_batch_size, trainer.args.gradient_accumulation_steps) == (1, 4)
 
 
@@ -512,7 +512,7 @@ def test_the_best_checkpoints_are_never_deleted(tmp_path: Path):
 
 
 def test_the_table_recommends_a_checkpoint_and_shows_how_sure_its_score_is(tmp_path: Path):
-    from scripts.checkpoints import table
+    from scripts.training.checkpoints import table
 
     run = checkpoint_folders(tmp_path / "run", {50: 0.9, 100: 0.3, 150: 0.5}, {
         100: {"equivalent": 0.25, "equivalent_ci": [0.125, 0.5]}, 150: {"equivalent": 0.5, "equivalent_ci": [0.25, 0.75]}})
@@ -707,8 +707,8 @@ def test_a_dry_run_prints_its_table_and_nothing_else_and_trains_nothing(base: Pa
 
 def test_the_benchmark_of_the_8b_shape_runs_on_a_small_one(base: Path, data: Path, capfd):
     """What runs on a GPU, with smaller sizes: random weights in NF4, plain TRL and ours, tokens/s, memory and losses."""
-    from scripts.bench_train import LLAMA3_8B as whole
-    from scripts.bench_train import measure, random_llama, random_loads
+    from tools.speed_train import LLAMA3_8B as whole
+    from tools.speed_train import measure, random_llama, random_loads
 
     assert {name: LLAMA3_8B[name] for name in whole} == whole
     sizes = whole | {"vocab_size": 384, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,

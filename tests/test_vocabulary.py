@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 
-from scripts import data_converter
-from scripts.asp_solver import Solver
-from scripts.benchmarks import check_problem, read_problem
-from scripts.data_converter import Report, convert, solve, tellings
-from scripts.encoding import read_encoding
-from scripts.vocabulary import WORDS, another, in_code, in_prose, predicate_names, renamed, retell
+from scripts.asp.encoding import read_encoding
+from scripts.asp.solver import Solver
+from scripts.data import conversion
+from scripts.data.conversion import Report, convert, solve, tellings
+from scripts.data.predicate_renaming import WORDS, another, in_code, in_prose, predicate_names, renamed, retell
+from scripts.data.problems import check_problem, read_problem
 from utils_ft import BENCHMARKS
 
 NAMES = {"guest": "violin", "sleeps_in": "acorn_kettle", "on": "plum", "room": "harp"}
@@ -111,7 +111,7 @@ def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     assert [telling.names for telling in tellings(told, 2, Random(0), solver, report)][0] == {}
     assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
     other = problem(FEW[1])
-    monkeypatch.setattr(data_converter, "retell", lambda told, rng: (replace(told, source=other.source), {}))
+    monkeypatch.setattr(conversion, "retell", lambda told, rng: (replace(told, source=other.source), {}))
     assert len(tellings(told, 2, Random(0), solver, report)) == 1
     assert report.dropped["vocabulary: other answer sets"] == 2
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from scripts.run_notebooks import NOTEBOOKS
+from scripts.notebook.runner import NOTEBOOKS
 from utils_ft import ROOT, RUNS, WORKDIR, UserError, command, show_path, write_text
 
 

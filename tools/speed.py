@@ -16,13 +16,13 @@ from pathlib import Path
 
 import typer
 
-from scripts.asp_solver import Outcome, Request, Solver
-from scripts.base_models import base_model
-from scripts.benchmarks import read_problems
-from scripts.chat import encode_prompt
-from scripts.dataset import spread
-from scripts.judge import Judge
-from scripts.writer import MAX_NEW_TOKENS, load_writer
+from scripts.asp.solver import Outcome, Request, Solver
+from scripts.data.problems import read_problems
+from scripts.evaluation.grader import Judge
+from scripts.inference.generator import MAX_NEW_TOKENS, load_writer
+from scripts.lm.base_models import base_model
+from scripts.lm.chat import encode_prompt
+from scripts.training.dataset import spread
 from utils_ft import BENCHMARKS, DATA, UserError, command
 
 COLOURING = """
@@ -65,7 +65,7 @@ def train(
     Both train on the rows of --data, in one run, a step each in turn. --qlora measures over an NF4 base only, --no-qlora
     without. On CUDA the model has random weights in the shape of Llama-3-8B.
     """
-    from scripts.bench_train import loads, machine, measure
+    from tools.speed_train import loads, machine, measure
 
     print(machine(), flush=True)
     for load in loads(model_type, data, steps, qlora):

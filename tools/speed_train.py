@@ -24,12 +24,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scripts import chat
-from scripts.base_models import base_model
-from scripts.chat import Encoded
-from scripts.dataset import batches, encode_rows, load_rows
-from scripts.device import compute_dtype, device, free_memory, peak_memory, quiet, reset_peak_memory, wait_for_device
-from scripts.recipe import PROJECTIONS, Recipe
+from scripts.lm import chat
+from scripts.lm.base_models import base_model
+from scripts.lm.chat import Encoded
+from scripts.lm.device import compute_dtype, device, free_memory, peak_memory, quiet, reset_peak_memory, wait_for_device
+from scripts.training.dataset import batches, encode_rows, load_rows
+from scripts.training.recipe import PROJECTIONS, Recipe
 
 LLAMA3_8B = {
     "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -93,8 +93,8 @@ def plain_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks
 
 def lean_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks: list, changes: Sequence[str]) -> Any:
     """Our trainer with some of its changes, on the rows of `load` in their order."""
-    from scripts.lean import make_trainer
-    from scripts.plan import needs_checkpointing
+    from scripts.training.plan import needs_checkpointing
+    from scripts.training.sft_trainer import make_trainer
 
     size = load.recipe.rows_per_iteration
     order = [list(range(start, start + size)) for start in range(0, len(load.rows), size)]
@@ -110,7 +110,7 @@ def random_llama(sizes: dict[str, int], qlora: bool, dtype: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.quantizers import AutoHfQuantizer
 
-    from scripts.lean import nf4
+    from scripts.training.sft_trainer import nf4
 
     config = LlamaConfig(
         **sizes, rope_theta=500000.0, bos_token_id=0, eos_token_id=2, pad_token_id=0, use_cache=False, dtype=dtype)
@@ -183,7 +183,7 @@ def _work(pipe: Connection, load: Load, changes: tuple[str, ...] | None) -> None
 
 
 def _load(load: Load) -> Any:
-    from scripts.lean import load_base
+    from scripts.training.sft_trainer import load_base
 
     if isinstance(load.model, dict):
         return random_llama(load.model, load.recipe.qlora, compute_dtype())
@@ -273,7 +273,7 @@ def random_loads(name: str, sizes: dict[str, int], tokenizer: Path, rows: Sequen
 
 def variants(load: Load, alone: bool) -> dict[str, tuple[str, ...]]:
     """Ours, and with `alone` each change that bears on `load` by itself, by the words that describe it."""
-    from scripts.lean import CHANGES
+    from scripts.training.sft_trainer import CHANGES
 
     dense_has = {name: words for name, words in CHANGES.items() if load.recipe.qlora or name not in ("float32", "unpacked")}
     bears = {name: words for name, words in dense_has.items() if name != "unpacked" or device() == "cpu"}

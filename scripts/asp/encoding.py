@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from clingo.ast import AST, ASTSequence, ASTType, Transformer, parse_string
 
-from scripts.asp_solver import code_only, refusal
-from scripts.asp_worker import tolerate_stray_bytes
+from scripts.asp.solver import code_only, refusal
+from scripts.asp.worker import tolerate_stray_bytes
 from utils_ft import UserError
 
 

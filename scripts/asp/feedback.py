@@ -10,8 +10,8 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from scripts.asp_solver import Outcome, Verdict, code_only
-from scripts.encoding import predicates, read_encoding
+from scripts.asp.encoding import predicates, read_encoding
+from scripts.asp.solver import Outcome, Verdict, code_only
 from utils_ft import UserError
 
 _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)(\(.*\))?$", re.DOTALL)

@@ -23,18 +23,18 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from scripts import prompts
-from scripts.asp_solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
-from scripts.augmentations import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
-from scripts.benchmarks import STYLES, Problem, instance_faults, read_problems, split_of
-from scripts.chat import load_tokenizer
-from scripts.dataset import counts, encode_rows
-from scripts.encoding import predicates
-from scripts.feedback import complaint, context_of
-from scripts.paraphrases import PARAPHRASES, load_instructions, with_paraphrases
-from scripts.recipe import profile as profile_named
-from scripts.vocabulary import in_code, in_prose, is_named, renamed, retell, variable_names
-from utils_ft import BENCHMARKS, UserError, command, digest, write_json, write_text
+from scripts.asp.encoding import predicates
+from scripts.asp.feedback import complaint, context_of
+from scripts.asp.solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
+from scripts.data.corruptions import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
+from scripts.data.paraphrase.files import load_instructions, with_paraphrases
+from scripts.data.predicate_renaming import in_code, in_prose, is_named, renamed, retell, variable_names
+from scripts.data.problems import STYLES, Problem, instance_faults, read_problems, split_of
+from scripts.lm import prompts
+from scripts.lm.chat import load_tokenizer
+from scripts.training.dataset import counts, encode_rows
+from scripts.training.recipe import profile as profile_named
+from utils_ft import BENCHMARKS, UserError, digest, write_json, write_text
 
 SPLITS = ("train", "valid", "test")
 NAMINGS = ("original", *POOLS)
@@ -476,34 +476,3 @@ def _spread(problems: list[Problem], splits: dict[str, str], limit: int | None) 
     by_split = [[problem for problem in problems if splits[problem.id] == split] for split in SPLITS]
     shares = (limit - 2 * (limit // 6), limit // 6, limit // 6)
     return [problem for part, share in zip(by_split, shares, strict=True) for problem in part[:share]]
-
-
-def main(
-    benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
-    conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None,
-) -> None:
-    """Convert annotated problems into proved training rows.
-
-    --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
-    (smoke, demo, full) has the defaults. --vocabularies retells each training problem with its predicates renamed.
-    --paraphrases: the folder that scripts.data_augmentor wrote, for its texts in place of the hand-written ones.
-    --tokenizer, a model's folder, has tokens counted.
-    """
-    if paraphrases and not paraphrases.is_dir() and paraphrases.resolve() != PARAPHRASES.resolve():
-        raise UserError("there is no such folder of paraphrases", where=paraphrases,
-                        remedy="leave out --paraphrases for the hand-written ones, or name the --out of scripts.data_augmentor")
-    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies)
-    counts: Counter[tuple[str, str]] = Counter()
-    for row in summary["rows"]:
-        counts[row["split"], row["kind"]] += row["rows"]
-    for (split, kind), number in sorted(counts.items()):
-        print(f"{split:6} {kind:13} {number:6}")
-    for split, tokens in summary.get("tokens", {}).items():
-        print(f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, {tokens['cut_turns']} turns cut")
-    for reason, number in summary["dropped"].items():
-        print(f"dropped {number:5}  {reason}")
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -14,7 +14,7 @@ from random import Random
 
 from clingo.ast import AST, ASTType
 
-from scripts.encoding import parse, transform_variables, trees_of, walk
+from scripts.asp.encoding import parse, transform_variables, trees_of, walk
 
 # --- alpha-renaming ---------------------------------------------------------------------------------------------
 

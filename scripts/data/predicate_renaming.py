@@ -14,9 +14,9 @@ from dataclasses import replace
 from itertools import chain, count
 from random import Random
 
-from scripts.asp_solver import AnswerSet, code_only
-from scripts.benchmarks import Problem
-from scripts.encoding import predicates
+from scripts.asp.encoding import predicates
+from scripts.asp.solver import AnswerSet, code_only
+from scripts.data.problems import Problem
 
 WORDS = tuple(
     """badge ballad banner barge barn barrel basin basket bead beam bell bishop blade blanket bolt bonnet bottle boulder

@@ -15,23 +15,23 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scripts import prompts
-from scripts.asp_solver import Solver
-from scripts.base_models import base_model
-from scripts.benchmarks import Problem, families_apart, read_problems
-from scripts.checkpoints import choose
-from scripts.data_converter import SPLITS, Row, convert_folder, to_jsonl
-from scripts.dataset import load_rows
-from scripts.evaluate import SCORING_VERSION, evaluate_once, held_out, once, score_repairs
-from scripts.judge import Item, Judge, judges_of
-from scripts.loop import has_code
-from scripts.plots import TITLES
-from scripts.recipe import Profile, Recipe
-from scripts.recipe import profile as profile_named
-from scripts.scores import interval, summary
-from scripts.train_pytorch import train
-from scripts.writer import Writer, load_writer
-from utils_ft import RUNS, UserError, command, digest, read_text, show_path, write_json, write_text
+from scripts.asp.solver import Solver
+from scripts.data.conversion import SPLITS, Row, convert_folder, to_jsonl
+from scripts.data.problems import Problem, families_apart, read_problems
+from scripts.evaluation.evaluate import SCORING_VERSION, evaluate_once, held_out, once, score_repairs
+from scripts.evaluation.grader import Item, Judge, judges_of
+from scripts.evaluation.scores import interval, summary
+from scripts.inference.generator import Writer, load_writer
+from scripts.inference.repair_loop import has_code
+from scripts.lm import prompts
+from scripts.lm.base_models import base_model
+from scripts.notebook.plots import TITLES
+from scripts.training.checkpoints import choose
+from scripts.training.dataset import load_rows
+from scripts.training.pytorch_engine import train
+from scripts.training.recipe import Profile, Recipe
+from scripts.training.recipe import profile as profile_named
+from utils_ft import UserError, digest, read_text, write_json, write_text
 
 PARTS = ("steps", "repair")  # the loop costs a weak model more time than its training, and adds little
 WHOLE = 8  # a program may be as long as so many of the longest answers
@@ -210,25 +210,3 @@ def study(
             kept["arms"].setdefault(name, {})[str(seed)] = run_arm(name, seed, out, chosen, recipe, scored)
             write_json(file, kept)
     return table({name: list(kept["arms"][name].values()) for name in ARMS if name in kept["arms"]})
-
-
-def main(
-    out: Path = RUNS / "study", arms: str = ",".join(ARMS), seeds: str = "0", profile: str | None = None,
-    max_steps: int | None = None, problems: int | None = None,
-) -> None:
-    """Train and score the recipe without each of its ideas, and print a table.
-
-    --arms and --seeds are lists with commas between; --problems limits how many test problems are scored. One arm of the
-    demo profile takes about as long as `make demo`.
-    """
-    wanted = [name.strip() for name in arms.split(",")]
-    if unknown := sorted(set(wanted) - set(ARMS)):
-        raise UserError(f"unknown arm {unknown[0]!r}", remedy=f"some of: {', '.join(ARMS)}")
-    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
-        raise UserError(f"these are no seeds: {seeds!r}", remedy="write --seeds 0,1")
-    print(study(out, wanted, [int(seed) for seed in seeds.split(",")], profile, max_steps, problems).to_string(index=False))
-    print(show_path(out / "study.json"))
-
-
-if __name__ == "__main__":
-    command(main)()

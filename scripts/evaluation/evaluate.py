@@ -18,26 +18,25 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from random import Random
 
 from tqdm.auto import tqdm
 
-from scripts import checkpoints, prompts
-from scripts.adapter_formats import to_peft
-from scripts.asp_solver import Relation, Request, Solver, compare
-from scripts.base_models import base_model
-from scripts.benchmarks import Problem, families_apart, read_problems, split_of
-from scripts.data_converter import SPLITS, Report, Telling, repair_rows
-from scripts.dataset import spread
-from scripts.generate import Task, program_text, write_programs
-from scripts.judge import Item, Judge, judges_of
-from scripts.loop import Ask, Try, check, write_steps
-from scripts.scores import summary
-from scripts.show import scores
-from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
-from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json
+from scripts.asp.solver import Relation, Request, Solver, compare
+from scripts.data.conversion import Report, Telling, repair_rows
+from scripts.data.problems import Problem, families_apart, read_problems, split_of
+from scripts.evaluation.grader import Item, Judge, judges_of
+from scripts.evaluation.scores import summary
+from scripts.export.adapters import to_peft
+from scripts.inference.generator import MAX_NEW_TOKENS, Writer, load_writer
+from scripts.inference.programs import Task, program_text, write_programs
+from scripts.inference.repair_loop import Ask, Try, check, write_steps
+from scripts.lm import prompts
+from scripts.lm.base_models import base_model
+from scripts.training import checkpoints
+from scripts.training.dataset import spread
+from utils_ft import BENCHMARKS, UserError, digest, show_path, write_json
 
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
@@ -270,50 +269,3 @@ def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | No
         raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks,
                         remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all')
     return chosen if limit is None else spread(chosen, limit)
-
-
-def main(
-    model: Path | None = None, out: Path | None = None, benchmarks: Path = BENCHMARKS, adapter: Path | None = None,
-    run: Path | None = None, split: str = "auto", parts: str = ",".join(PARTS), problems: int | None = None,
-    k: str = "0,3", samples: int = 1, temperature: float = 0.8, grammar: bool = False, max_new_tokens: int = MAX_NEW_TOKENS,
-    seed: int = 0,
-) -> None:
-    """Score a model on problems and write the figures and every single answer to a JSON file.
-
-    --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all.
-    --k: up to how many repairs a step, one evaluation each. --samples: how many answers a step, all but the first drawn at
-    --temperature; the solver and a vote choose. --grammar: nothing but well-formed statements can be written.
-    --max-new-tokens: how long an answer may be; no statement of the shipped problems needs so many.
-    --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems, as a
-    checkpoint that was chosen on test problems could not be scored on them.
-    """
-    given = locals()
-    if run:
-        if idle := [f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default]:
-            raise UserError("with --run the steps of every checkpoint are scored, greedily, on validation problems, and nothing else",
-                            remedy=f"leave out {' and '.join(idle)}")
-        score_checkpoints(run, held_out(benchmarks, "valid", problems), model, max_new_tokens)
-        print(checkpoints.table(run).to_string(index=False))
-        return
-    if model is None or out is None:
-        raise UserError("--model and --out are needed", remedy="or --run adapters/<type>_pytorch for the checkpoints of a run")
-    wanted = tuple(part.strip() for part in parts.split(","))
-    if unknown := set(wanted) - set(PARTS):
-        raise UserError(f"unknown part {sorted(unknown)[0]!r}", remedy=f"some of {', '.join(PARTS)}")
-    ks = tuple(dict.fromkeys(int(number) if number.strip().isdecimal() else -1 for number in k.split(",")))
-    if min(ks) < 0 or samples < 1:
-        raise UserError("--k is a list of numbers, --samples a number above 0", remedy="write --k 0,3 --samples 4")
-    if wanted == ("loop",) and max(ks) == 0 and samples == 1:
-        raise UserError("a loop without repairs and without samples is the plain model", remedy="write --k 3, or --parts steps")
-    if split not in (*SPLITS, "all", "auto"):
-        raise UserError(f"there is no split {split!r}", remedy=f"one of {', '.join(SPLITS)}, all or auto")
-    if split == "auto":
-        split = "test" if (benchmarks / "split.json").exists() else "all"
-    chosen = held_out(benchmarks, split, problems)
-    result = evaluate_once(out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar)
-    print(scores({"": result}).drop(columns="model").to_string(index=False))
-    print(show_path(out))
-
-
-if __name__ == "__main__":
-    command(main)()

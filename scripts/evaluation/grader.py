@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from scripts import prompts
-from scripts.asp_solver import Comparison, Outcome, Relation, Solver, Verdict, compare
-from scripts.benchmarks import Problem
-from scripts.constructs import constructs
-from scripts.data_converter import given_stands_first, gold_outcomes, solve, variant_of
-from scripts.feedback import context_of
-from scripts.loop import NO_CODE, Ask, has_code, is_satisfiable
+from scripts.asp.constructs import constructs
+from scripts.asp.feedback import context_of
+from scripts.asp.solver import Comparison, Outcome, Relation, Solver, Verdict, compare
+from scripts.data.conversion import given_stands_first, gold_outcomes, solve, variant_of
+from scripts.data.problems import Problem
+from scripts.inference.repair_loop import NO_CODE, Ask, has_code, is_satisfiable
+from scripts.lm import prompts
 from utils_ft import UserError, show_path
 
 

@@ -12,24 +12,19 @@ on from the fused model with them:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
 
-from tqdm.auto import tqdm
-
-from scripts.asp_solver import Solver
-from scripts.benchmarks import Problem
-from scripts.data_converter import SPLITS, Candidate, Report, Row, Telling, repair_row, tellings, to_jsonl
-from scripts.dataset import load_rows, spread
-from scripts.evaluate import SCORING_VERSION, held_out, kept_in, weights_digest
-from scripts.judge import Judge
-from scripts.loop import Ask, check, has_code
-from scripts.recipe import profile
-from scripts.writer import MAX_NEW_TOKENS, Writer, load_writer
-from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
+from scripts.asp.solver import Solver
+from scripts.data.conversion import Candidate, Report, Row, Telling, repair_row, tellings
+from scripts.data.problems import Problem
+from scripts.evaluation.evaluate import kept_in
+from scripts.evaluation.grader import Judge
+from scripts.inference.generator import Writer
+from scripts.inference.repair_loop import Ask, check, has_code
+from utils_ft import digest, write_json
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
 TOGETHER = 16  # problems: some two hundred steps are written in about the time of one problem's
@@ -76,46 +71,6 @@ def _rows(
                     yield row
 
 
-def main(
-    model: Path, benchmarks: Path = BENCHMARKS, data: Path | None = None, out: Path | None = None, problems: int | None = None,
-    samples: int = 1, seed: int = 0, max_new_tokens: int = MAX_NEW_TOKENS,
-) -> None:
-    """Make repair rows from what a fine-tuned model gets wrong on training problems.
-
-    --out (by default `own_errors` in --data, the folder of the converted rows) gets them as train.jsonl with as many of the
-    converted rows, so that nothing is forgotten over them; valid.jsonl and test.jsonl are those of --data. What each problem
-    gave is kept below `problems` there, so that an interrupted command goes on.
-    --problems limits how many are written; --samples draws more answers to each step than the greedy one.
-    """
-    if samples < 1:
-        raise UserError("--samples is a number above 0", remedy="write --samples 2")
-    data = data or profile().data
-    out = out or data / "own_errors"
-    if out.resolve() == data.resolve():
-        raise UserError("the rows would replace those that they are made to go with", where=out, remedy="name another folder with --out")
-    converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
-    chosen = held_out(benchmarks, "train", problems)
-    writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
-    made_by = digest(weights_digest(model), str(SCORING_VERSION), str((seed, samples, max_new_tokens)))
-    rows, dropped = [], Counter()
-    with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
-        for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):
-            for kept in _kept(out / "problems", made_by, writer, group, solver, seed, samples):
-                rows += kept["rows"]
-                dropped.update(kept["dropped"])
-            bar.update(len(group))
-    for reason, number in sorted(dropped.items()):
-        print(f"dropped {number:5}  {reason}")
-    if not rows:
-        raise UserError("the model made no error that the solver sees", where=model, remedy="draw more answers with --samples 4")
-    write_json(out / "report.json", {
-        "model": show_path(model), "seed": seed, "samples": samples, "problems": len(chosen), "rows": len(rows),
-        "dropped": dict(sorted(dropped.items()))})
-    for split in SPLITS:
-        write_text(out / f"{split}.jsonl", to_jsonl(rows + spread(converted[split], len(rows)) if split == "train" else converted[split]))
-    for kind, number in sorted(Counter(_kind(row) for row in rows).items()):
-        print(f"{kind:14} {number:6}")
-    print(show_path(out))
 
 
 def _kept(
@@ -135,7 +90,3 @@ def _kept(
 
 def _kind(row: Row) -> str:
     return "unsatisfiable" if row["meta"]["error"] == "UNSATISFIABLE" else "clingo's words"
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict
 
-from scripts.judge import Item
+from scripts.evaluation.grader import Item
 
 
 def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:

@@ -15,8 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.base_models import config_folder
-from utils_ft import UserError, command, new_folder, show_path, write_json
+from utils_ft import UserError, new_folder, write_json
 
 PEFT_FILE = "adapter_model.safetensors"
 MLX_FILE = "adapters.safetensors"
@@ -144,16 +143,3 @@ def _write(target: Path, name: str, arrays: dict, metadata: dict, settings: dict
         save_file({key: value.contiguous() for key, value in arrays.items()}, draft / name, metadata)
         write_json(draft / "adapter_config.json", settings)
     return target
-
-
-def main(source: Path, target: Path, base: str | None = None) -> None:
-    """Convert the adapter --source into the new folder --target: PEFT's format into mlx-lm's, mlx-lm's into PEFT's.
-
-    --base is the base model, as a type, a folder or a hub id; by default the one that the adapter names.
-    """
-    convert = to_mlx if (source / PEFT_FILE).is_file() else to_peft
-    print(show_path(convert(source, target, config_folder(base) if base else None)))
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -12,14 +12,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.base_models import base_model, model_spec, rope_settings
-from scripts.chat import Encoded
-from scripts.checkpoints import choose
-from scripts.fuse import card, is_fused, keep_modelfiles, logits, origin, proof, proof_rows, training_figures, write_generation_settings
-from scripts.mlx_model import add_adapter, load_adapter, load_base, require_mlx
-from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, new_folder, show_path, write_json, write_text
+from scripts.export.fuse_pytorch import (
+    card,
+    is_fused,
+    keep_modelfiles,
+    logits,
+    origin,
+    proof,
+    proof_rows,
+    training_figures,
+    write_generation_settings,
+)
+from scripts.lm import chat
+from scripts.lm.base_models import base_model, model_spec, rope_settings
+from scripts.lm.chat import Encoded
+from scripts.training.checkpoints import choose
+from scripts.training.mlx_model import add_adapter, load_adapter, load_base, require_mlx
+from scripts.training.recipe import profile as profile_named
+from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, new_folder, show_path, write_json, write_text
 
 FLOAT32_BELOW = 1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
 LARGEST_DIVERGENCE = 0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
@@ -148,18 +158,3 @@ def _logits_of_transformers(folder: Path, rows: list[Encoded], dtype: str) -> li
     AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     return [logits(model, row) for row in rows]
-
-
-def main(
-    model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None,
-    adapter: Path | None = None,
-) -> None:
-    """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`."""
-    chosen = profile_named(profile, model_type)
-    if step not in ("best", "last") and not step.isdigit():
-        raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
-    print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data, adapter)))
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -14,14 +14,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.base_models import base_model, fingerprint, model_spec, rope_settings
-from scripts.checkpoints import choose
-from scripts.dataset import encode_rows, validation_rows
-from scripts.device import compute_dtype, device, free_memory, hush_old_names, memory_advice
-from scripts.prompts import PERSONA
-from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, command, digest, new_folder, show_path, write_json, write_text
+from scripts.lm import chat
+from scripts.lm.base_models import base_model, fingerprint, model_spec, rope_settings
+from scripts.lm.device import compute_dtype, device, free_memory, hush_old_names, memory_advice
+from scripts.lm.prompts import PERSONA
+from scripts.training.checkpoints import choose
+from scripts.training.dataset import encode_rows, validation_rows
+from scripts.training.recipe import profile as profile_named
+from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, digest, new_folder, show_path, write_json, write_text
 
 PROOF_ROWS = 4
 PROOF_TOKENS = 12  # written after a prompt, without a cache
@@ -233,15 +233,3 @@ weights too.
 
 def _listed(values: dict) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def main(model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None) -> None:
-    """Fuse a checkpoint of the PyTorch engine into `local_models/ft_<type>_pytorch`."""
-    chosen = profile_named(profile, model_type)
-    if step not in ("best", "last") and not step.isdigit():
-        raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
-    print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data)))
-
-
-if __name__ == "__main__":
-    command(main)()

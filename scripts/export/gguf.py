@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.modelfile import prompt_format, write_modelfile
-from utils_ft import UserError, command, read_text
+from scripts.export.modelfile import prompt_format, write_modelfile
+from scripts.lm import chat
+from utils_ft import UserError, read_text
 
 ARCHITECTURES = ("llama", "qwen2")
 SUPPORTED = "supported are Llama (Llama 3, SmolLM2) and Qwen2 (Qwen2, Qwen2.5) models with a byte-level vocabulary"
@@ -301,17 +300,3 @@ def write_tensors(writer: Any, tensors: list[Tensor], model: Path) -> None:
                 raise UserError(f"{tensor.name} has values that float16 cannot hold", where=model, remedy="--dtype bf16")
             writer.write_tensor_data(gguf.quants.quantize(array, tensor.stored))
             bar.update(tensor.nbytes)
-
-
-def main(model: Path, out: Path | None = None, dtype: Dtype = Dtype.F16) -> None:
-    """Export a fused model to GGUF, by default into its own folder, with a Modelfile beside it."""
-    name = model.resolve().name
-    out = out or model / f"{name}-{dtype}.gguf"
-    modelfile = export(model, out, dtype)
-    print(f"{out}: {out.stat().st_size / 1e6:,.1f} MB. To talk to it:\n"
-          f"  ollama create {shlex.quote(name.lower())} -f {shlex.quote(str(modelfile))}\n"
-          f"  llama-cli -m {shlex.quote(str(out))} -c 4096 --temp 0")
-
-
-if __name__ == "__main__":
-    command(main)()

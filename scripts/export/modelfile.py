@@ -11,8 +11,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.prompts import Message
+from scripts.lm import chat
+from scripts.lm.prompts import Message
 from utils_ft import read_text, show_path, write_text
 
 

@@ -15,8 +15,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from scripts.forest import Tree, common
-from scripts.prefixes import PrefixCache
+from scripts.inference.prefix_cache import PrefixCache
+from scripts.inference.prefix_tree import Tree, common
 from utils_ft import UserError
 
 Pick = Callable[[int, Any], int]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.decode import Pick, write
-from scripts.grammar import Grammar
-from scripts.prefixes import PrefixCache
-from scripts.prompts import Message
+from scripts.asp.grammar import Grammar
+from scripts.inference.decode import Pick, write
+from scripts.inference.prefix_cache import PrefixCache
+from scripts.lm import chat
+from scripts.lm.prompts import Message
 from utils_ft import UserError, digest
 
 MAX_NEW_TOKENS = 160  # the longest answer in the shipped training rows has 89, with SmolLM2's tokenizer
@@ -91,7 +91,7 @@ def load_writer(
                         remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-60")
     from transformers import AutoModelForCausalLM
 
-    from scripts.device import compute_dtype, device, hush_old_names
+    from scripts.lm.device import compute_dtype, device, hush_old_names
 
     hush_old_names()
     own_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()

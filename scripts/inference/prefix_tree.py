@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scripts.prefixes import PrefixCache
+from scripts.inference.prefix_cache import PrefixCache
 
 BLOCK = 8  # branches whose attention is one product: each sees a part of the stem only
 

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from scripts import prompts
-from scripts.asp_solver import Outcome, Request, Solver, Verdict, code_only
-from scripts.feedback import complaint
-from scripts.writer import Writer
+from scripts.asp.feedback import complaint
+from scripts.asp.solver import Outcome, Request, Solver, Verdict, code_only
+from scripts.inference.generator import Writer
+from scripts.lm import prompts
 
 NO_CODE = "error: there is no code"
 VOTE_SETS = 256  # answer sets at the most by which two samples are compared

@@ -14,7 +14,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils_ft import LOCAL_MODELS, UserError, command, key, new_folder, show_path
+from utils_ft import LOCAL_MODELS, UserError, key, new_folder
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def _smoke_model(folder: Path) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from scripts.chat import TEMPLATES
-    from scripts.prompts import PERSONA
+    from scripts.lm.chat import TEMPLATES
+    from scripts.lm.prompts import PERSONA
 
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -207,12 +207,3 @@ def fingerprint(folder: Path) -> str:
                 weights.seek(start)
                 state.update(weights.read(PIECE))
     return state.hexdigest()
-
-
-def main(model_type: str = "smollm") -> None:
-    """Fetch or make a base model and print its folder."""
-    print(show_path(base_model(model_type)))
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from scripts.prompts import Message
+from scripts.lm.prompts import Message
 from utils_ft import UserError, read_text
 
 ENCODING_VERSION = 1

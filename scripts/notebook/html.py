@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from scripts.dataset import spread
-from scripts.plots import TITLES
-from scripts.prompts import Message
+from scripts.lm.prompts import Message
+from scripts.notebook.plots import TITLES
+from scripts.training.dataset import spread
 
 _PATTERN = re.compile(
     r'(?P<comment>%\*.*?\*%|%[^\n]*)|(?P<string>"(?:\\.|[^"\\])*")|(?P<directive>#\w+)|(?P<keyword>\bnot\b|:-|:~)'

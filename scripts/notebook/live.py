@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from scripts.plots import loss_curve
+from scripts.notebook.plots import loss_curve
 
 
 class LiveCurve:

@@ -18,13 +18,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from scripts.base_models import MODELS, model_spec
-from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, BENCHMARKS, LOCAL_MODELS, ROOT, RUNS, UserError, command, digest, show_path, write_json, write_text
+from scripts.lm.base_models import MODELS, model_spec
+from utils_ft import ADAPTERS, BENCHMARKS, ROOT, RUNS, UserError, digest, show_path, write_json, write_text
 
 NOTEBOOKS = ("data_augmentation", "data_converter", "ft_pytorch_qlora", "ft_mlx_lora")
 DEFAULT = {"smoke": NOTEBOOKS, "demo": NOTEBOOKS[:3]}
@@ -216,38 +213,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return {"None": None, "True": True, "False": False}.get(text, text)
-
-
-def main(
-    profile: str | None = None, only: list[str] | None = None,
-    p: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, a notebook's parameter")] = None, resume: bool = False,
-) -> None:
-    """Run the notebooks of a profile and print the scores before and after.
-
-    --only NAME, once or more: these notebooks alone, in their order. --resume: go on with the last run of the profile
-    where it did not come to its end.
-    """
-    parameters = {}
-    for pair in p or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"{pair!r} is no parameter", remedy="write -p NAME=VALUE")
-        parameters[name] = _value(value)
-    chosen = profile_named(profile, parameters.get("MODEL_TYPE"))
-    try:
-        folder = run_notebooks(chosen.name, only or (), parameters, resume)
-    except CellFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    print(f"\nexecuted notebooks: {show_path(folder / 'index.html')}")
-    model_type = parameters.get("MODEL_TYPE") or chosen.model_type
-    for name in in_order(only or ()) or notebooks_of(chosen.name):
-        if name in ENGINES and (found := results(model_type, ENGINES[name])):
-            from scripts.show import scores
-
-            print(f"\n{scores(found).to_string(index=False)}")
-            print(f"\nfused model: {show_path(LOCAL_MODELS / f'ft_{model_spec(model_type).type}_{ENGINES[name]}')}")
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 
-from scripts.asp_solver import shared_solver
-from scripts.generate import Task, program_text, write_programs
-from scripts.loop import Ask, Try, Written, write_steps
-from scripts.show import BOX, CODE, ERROR, SMALL, highlight
-from scripts.writer import Writer
+from scripts.asp.solver import shared_solver
+from scripts.inference.generator import Writer
+from scripts.inference.programs import Task, program_text, write_programs
+from scripts.inference.repair_loop import Ask, Try, Written, write_steps
+from scripts.notebook.html import BOX, CODE, ERROR, SMALL, highlight
 
 _REFUSED = "color:#6b7280;margin-top:5px;background:#fef2f2;"  # a line through it would hide the dash of :-
 _INK = {"clingo has no objection": "#0d9488", "failed": "#dc2626", "writing": "#9ca3af"}

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.recipe import Recipe
+from scripts.training.recipe import Recipe
 from utils_ft import UserError, digest, show_path, write_json, write_text
 
 WHOLE = "complete.json"

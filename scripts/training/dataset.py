@@ -15,8 +15,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scripts import chat
-from scripts.chat import Encoded
+from scripts.lm import chat
+from scripts.lm.chat import Encoded
 from utils_ft import UserError, digest, read_jsonl, read_text, write_text
 
 Row = dict[str, Any]

@@ -19,16 +19,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scripts import chat
-from scripts.base_models import base_model, fingerprint, model_spec
-from scripts.checkpoints import OnLog, checkpoints, prepare_run, read_log, rotate, stop_if_diverging, write_log
-from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
-from scripts.fuse_mlx import fuse
-from scripts.mlx_model import adapter_config, add_adapter, load_arrays, load_base, on_metal, require_mlx, save_arrays
-from scripts.mlx_step import adamw, evaluate, learning_rate, optimiser_step, seeded_layers, takes_noise
-from scripts.recipe import Recipe
-from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, UserError, command, digest, show_path, write_json
+from scripts.lm import chat
+from scripts.lm.base_models import base_model, fingerprint, model_spec
+from scripts.training.checkpoints import OnLog, checkpoints, prepare_run, read_log, rotate, stop_if_diverging, write_log
+from scripts.training.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
+from scripts.training.mlx_model import adapter_config, add_adapter, load_arrays, load_base, on_metal, require_mlx, save_arrays
+from scripts.training.mlx_step import adamw, evaluate, learning_rate, optimiser_step, seeded_layers, takes_noise
+from scripts.training.recipe import Recipe
+from utils_ft import ADAPTERS, UserError, digest, show_path, write_json
 
 # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -172,30 +170,3 @@ def train(
     metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)
     write_json(run / "metrics.json", metrics)
     return metrics
-
-
-def main(
-    profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
-    data: Path | None = None, learning_rate: float | None = None, quantize: bool | None = None, seed: int | None = None,
-    top_layers: int | None = None, dtype: str | None = None, gradient_checkpointing: bool | None = None, fuse_step: str = "last",
-    chat_template: Path | None = None,
-) -> None:
-    """Fine-tune a model with the recipe of a profile on MLX, then fuse a checkpoint of it.
-
-    --top-layers is how many layers get an adapter, counted from the top. --fuse-step is a step, `best` (by score, else
-    validation loss) or `last`. --quantize trains over a 4-bit base. By default an Apple GPU gets that where the recipe says
-    QLoRA, bfloat16 and gradient checkpointing, a CPU --dtype float32.
-    """
-    require_mlx()
-    chosen = profile_named(profile, model_type)
-    recipe = chosen.recipe.with_(iterations=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers)
-    model_type = model_type or chosen.model_type
-    metrics = train(model_type, recipe, data or chosen.data, resume, chat_template=chat_template, dtype=dtype,
-                    quantize=quantize, gradient_checkpointing=gradient_checkpointing)
-    print(f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-          f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}")
-    print(f"fused model: {show_path(fuse(model_type, fuse_step, data or chosen.data))}")
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from scripts.base_models import rope_settings
-from scripts.recipe import PROJECTIONS, Recipe
+from scripts.lm.base_models import rope_settings
+from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError, read_text
 
 DTYPES = ("bfloat16", "float32")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.chat import Encoded
-from scripts.recipe import Recipe
+from scripts.lm.chat import Encoded
+from scripts.training.recipe import Recipe
 from utils_ft import digest
 
 

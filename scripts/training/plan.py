@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.base_models import config_folder
-from scripts.chat import Encoded
-from scripts.dataset import batches, encode_rows, load_rows
-from scripts.device import (
+from scripts.lm import chat
+from scripts.lm.base_models import config_folder
+from scripts.lm.chat import Encoded
+from scripts.lm.device import (
     compute_dtype,
     device,
     flops_per_second,
@@ -30,7 +29,8 @@ from scripts.device import (
     reset_peak_memory,
     wait_for_device,
 )
-from scripts.recipe import PROJECTIONS, Recipe
+from scripts.training.dataset import batches, encode_rows, load_rows
+from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
 
 NF4 = 4.127 / 8  # bytes a weight: 4 bits, and the doubly quantised scales
@@ -213,7 +213,7 @@ def _one_step(
     from transformers import TrainerCallback
     from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
-    from scripts import lean
+    from scripts.training import sft_trainer
 
     class Clock(TrainerCallback):
         start = end = 0.0
@@ -226,9 +226,9 @@ def _one_step(
             self.end = time.perf_counter()
 
     heaviest = max(order, key=lambda step: max(len(rows[index].input_ids) for index in step))
-    model, clock = lean.unpack(lean.load_base(folder, recipe.qlora)), Clock()
+    model, clock = sft_trainer.unpack(sft_trainer.load_base(folder, recipe.qlora)), Clock()
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = lean.make_trainer(
+        trainer = sft_trainer.make_trainer(
             model, chat.load_tokenizer(folder, chat_template), recipe, rows, [heaviest], Path(scratch),
             checkpointing=needs_checkpointing(model, recipe, rows), callbacks=[clock],
         )

@@ -10,7 +10,6 @@ checkpoint into `local_models/ft_<type>_pytorch/`.
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from dataclasses import asdict
@@ -19,9 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from scripts import chat
-from scripts.base_models import base_model, fingerprint, model_spec
-from scripts.checkpoints import (
+from scripts.lm import chat
+from scripts.lm.base_models import base_model, fingerprint, model_spec
+from scripts.lm.device import compute_dtype, device, memory_advice, peak_memory, reset_peak_memory
+from scripts.training.checkpoints import (
     COLUMNS,
     OnLog,
     checkpoints,
@@ -32,13 +32,10 @@ from scripts.checkpoints import (
     stop_if_diverging,
     write_log,
 )
-from scripts.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
-from scripts.device import compute_dtype, device, memory_advice, peak_memory, reset_peak_memory
-from scripts.fuse import fuse
-from scripts.plan import advice, describe, needs_checkpointing, plan
-from scripts.recipe import Recipe
-from scripts.recipe import profile as profile_named
-from utils_ft import ADAPTERS, command, digest, seed_everything, show_path, write_json
+from scripts.training.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
+from scripts.training.plan import advice, needs_checkpointing
+from scripts.training.recipe import Recipe
+from utils_ft import ADAPTERS, digest, seed_everything, show_path, write_json
 
 
 def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | None) -> Any:
@@ -123,7 +120,7 @@ def train(
 
     from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
-    from scripts import lean
+    from scripts.training import sft_trainer
 
     seed_everything(recipe.seed)
     with processes.main_process_first():
@@ -136,8 +133,8 @@ def train(
     if last is not None and processes.is_main_process:
         print(f"resuming {show_path(run)} from step {last}", flush=True)
     with memory_advice(advice(recipe), run):
-        model = lean.unpack(lean.load_base(folder, recipe.qlora))  # before anybody asks how much memory is left
-        trainer = lean.make_trainer(
+        model = sft_trainer.unpack(sft_trainer.load_base(folder, recipe.qlora))  # before anybody asks how much memory is left
+        trainer = sft_trainer.make_trainer(
             model, tokenizer, recipe, encoded, order, run, valid, report_to, needs_checkpointing(model, recipe, encoded), [watch]
         )
         del model  # the trainer may hold it in another form
@@ -169,38 +166,3 @@ def train(
 def _versions() -> dict[str, str]:
     names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "clingo")
     return {name: version(name) for name in names if find_spec(name)}
-
-
-def main(
-    profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
-    data: Path | None = None, learning_rate: float | None = None, qlora: bool | None = None, seed: int | None = None,
-    max_tokens: int | None = None, top_layers: int | None = None, fuse_step: str = "last", chat_template: Path | None = None,
-    report_to: str = "none", dry_run: bool = False,
-) -> None:
-    """Fine-tune a model with the recipe of a profile, then fuse a checkpoint of it.
-
-    --top-layers is how many layers get an adapter, counted from the top. --fuse-step is a step, `best` (by score, else
-    validation loss) or `last`. --report-to names tensorboard, wandb, mlflow, … --dry-run says what would be trained, and the
-    memory and hours it would take; for that a config.json is enough as --model-type.
-    """
-    chosen = profile_named(profile, model_type)
-    recipe = chosen.recipe.with_(
-        iterations=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens, top_layers=top_layers
-    )
-    model_type, data = model_type or chosen.model_type, data or chosen.data
-    if dry_run:
-        print(describe(plan(model_type, recipe, data, chat_template)))
-        return
-    metrics = train(model_type, recipe, data, resume, chat_template=chat_template, report_to=report_to)
-    from accelerate import PartialState
-
-    if not PartialState().is_main_process:
-        return
-    print(f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-          f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}")
-    gc.collect()  # the trainer and its parts hold each other, and the model
-    print(f"fused model: {show_path(fuse(model_type, fuse_step, data))}")
-
-
-if __name__ == "__main__":
-    command(main)()

@@ -19,10 +19,10 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from scripts.chat import Encoded
-from scripts.device import compute_dtype, device, free_memory, hush_old_names
-from scripts.lora_groups import group_adapters
-from scripts.recipe import PROJECTIONS, Recipe
+from scripts.lm.chat import Encoded
+from scripts.lm.device import compute_dtype, device, free_memory, hush_old_names
+from scripts.training.lora_groups import group_adapters
+from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
 
 CHANGES = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from clingo import SymbolType
 from clingo.ast import ASTType
 
-from scripts.encoding import Encoding, Statement, predicates, walk
+from scripts.asp.encoding import Encoding, Statement, predicates, walk
 
 LENGTHS = (0.4, 2.5)  # allowed length of a paraphrase, as a share of the original
 SLACK = 80  # characters more or less that are always allowed: an instruction of six words may well become twelve

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scripts.benchmarks import STYLES, Problem, without_front_matter
+from scripts.data.problems import STYLES, Problem, without_front_matter
 from utils_ft import DATA, UserError, digest, read_text, write_json, write_text
 
 PARAPHRASES = DATA / "paraphrases"

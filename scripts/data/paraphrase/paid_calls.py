@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from scripts.providers import Answer, Provider, Unavailable
+from scripts.data.paraphrase.providers import Answer, Provider, Unavailable
 from utils_ft import UserError, digest, read_text, write_json
 
 REQUESTS = 6  # for one answer, at the most, while the service does not answer

@@ -180,9 +180,9 @@ def local(model: str) -> tuple[str, Callable[[str], Answer]]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from scripts.base_models import base_model, fingerprint
-    from scripts.chat import encode_prompt, end_of_turn, load_tokenizer
-    from scripts.device import compute_dtype, device
+    from scripts.lm.base_models import base_model, fingerprint
+    from scripts.lm.chat import encode_prompt, end_of_turn, load_tokenizer
+    from scripts.lm.device import compute_dtype, device
 
     folder = base_model(model)
     tokenizer = load_tokenizer(folder)

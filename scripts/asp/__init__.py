@@ -1,0 +1,1 @@
+"""Answer set programming: clingo's parser, the sandboxed solver, its messages, the grammar."""

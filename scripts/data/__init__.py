@@ -1,0 +1,1 @@
+"""Problems, and the verified training rows that are made from them."""

@@ -1,0 +1,1 @@
+"""Paraphrases of descriptions and instructions, by a model or by hand."""

@@ -1,0 +1,1 @@
+"""Fused models, adapters and GGUF files for other programs."""

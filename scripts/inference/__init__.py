@@ -1,0 +1,1 @@
+"""Writing programs: decoding, and the solver in the loop."""

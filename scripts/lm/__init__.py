@@ -1,0 +1,1 @@
+"""A language model: its prompts, chat template, base weights and device."""

@@ -1,0 +1,1 @@
+"""The recipe, the rows as tokens, and the two training engines."""

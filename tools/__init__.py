@@ -1,0 +1,1 @@
+"""Maintainers' tools: speed measurements and the publication of notebooks."""
