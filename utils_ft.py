@@ -90,7 +90,7 @@ def load_env() -> None:
     load_dotenv(ROOT / ".env", override=False)
 
 
-def key(name: str, *, needed_for: str | None = None) -> str | None:
+def secret(name: str, *, needed_for: str | None = None) -> str | None:
     """The secret `name` from the environment or `.env`, or None. Raises UserError where it is `needed_for` something."""
     load_env()
     value = (os.environ.get(name) or "").strip()
@@ -174,7 +174,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder that appears at `path` only when the block ends well, replacing what was there before."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_drafts_of_the_dead(path)
+    _remove_stale_drafts(path)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     try:
         yield draft
@@ -188,7 +188,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _remove_drafts_of_the_dead(path: Path) -> None:
+def _remove_stale_drafts(path: Path) -> None:
     """Remove what a killed process left of a folder it was writing: its number stands in the draft's name."""
     import psutil
 
@@ -198,7 +198,7 @@ def _remove_drafts_of_the_dead(path: Path) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def digest(*parts: str | bytes) -> str:
+def content_hash(*parts: str | bytes) -> str:
     """SHA-256 over `parts`, each with its length so that no two lists of parts collide; hexadecimal."""
     state = hashlib.sha256()
     for part in parts:

@@ -18,7 +18,7 @@ from utils_ft import BENCHMARKS, command
 
 def main(
     benchmarks: Path = BENCHMARKS, provider: str = "auto", out: Path = PARAPHRASES, styles: str = ",".join(STYLES),
-    model: str | None = None, instructions: bool = False, tries: int = 3, max_calls: int | None = None,
+    model: str | None = None, instructions: bool = False, attempts: int = 3, max_calls: int | None = None,
     max_tokens: int | None = None, workers: int = 4, per_minute: float = 60, every: bool = False, dry_run: bool = False,
 ) -> None:
     """Paraphrase the training problems of a folder, or with --every all of them; validation and test keep their own words.
@@ -30,7 +30,7 @@ def main(
     splits = split_of(problems, benchmarks)
     report = paraphrase(
         [problem for problem in problems if every or splits[problem.id] == "train"], provider,
-        styles=[style.strip() for style in styles.split(",")], out=out, model=model, instructions=instructions, tries=tries,
+        styles=[style.strip() for style in styles.split(",")], out=out, model=model, instructions=instructions, attempts=attempts,
         max_calls=max_calls, max_tokens=max_tokens, workers=workers, per_minute=per_minute, dry_run=dry_run,
     )
     print(f"provider {report.provider} ({report.model}): {report.chosen}")

@@ -13,7 +13,13 @@ from inspect import signature
 from pathlib import Path
 
 from scripts.data.conversion import SPLITS
-from scripts.evaluation.evaluate import NOT_WITH_RUN, PARTS, evaluate_once, held_out, score_checkpoints
+from scripts.evaluation.evaluate import (
+    NOT_WITH_RUN,
+    PARTS,
+    evaluate_once,
+    problems_of_split,
+    score_checkpoints,
+)
 from scripts.inference.generator import MAX_NEW_TOKENS
 from scripts.notebook.html import scores
 from scripts.training import checkpoints
@@ -40,7 +46,7 @@ def main(
         if idle := [f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default]:
             raise UserError("with --run the steps of every checkpoint are scored, greedily, on validation problems, and nothing else",
                             remedy=f"leave out {' and '.join(idle)}")
-        score_checkpoints(run, held_out(benchmarks, "valid", problems), model, max_new_tokens)
+        score_checkpoints(run, problems_of_split(benchmarks, "valid", problems), model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))
         return
     if model is None or out is None:
@@ -57,7 +63,7 @@ def main(
         raise UserError(f"there is no split {split!r}", remedy=f"one of {', '.join(SPLITS)}, all or auto")
     if split == "auto":
         split = "test" if (benchmarks / "split.json").exists() else "all"
-    chosen = held_out(benchmarks, split, problems)
+    chosen = problems_of_split(benchmarks, split, problems)
     result = evaluate_once(out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar)
     print(scores({"": result}).drop(columns="model").to_string(index=False))
     print(show_path(out))

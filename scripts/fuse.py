@@ -11,13 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.export.fuse_pytorch import fuse
-from scripts.training.recipe import profile as profile_named
+from scripts.training.recipe import load_profile
 from utils_ft import UserError, command, show_path
 
 
 def main(model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None) -> None:
     """Fuse a checkpoint of the PyTorch engine into `local_models/ft_<type>_pytorch`."""
-    chosen = profile_named(profile, model_type)
+    chosen = load_profile(profile, model_type)
     if step not in ("best", "last") and not step.isdigit():
         raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
     print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.export.fuse_mlx import fuse
-from scripts.training.recipe import profile as profile_named
+from scripts.training.recipe import load_profile
 from utils_ft import UserError, command, show_path
 
 
@@ -20,7 +20,7 @@ def main(
     adapter: Path | None = None,
 ) -> None:
     """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`."""
-    chosen = profile_named(profile, model_type)
+    chosen = load_profile(profile, model_type)
     if step not in ("best", "last") and not step.isdigit():
         raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
     print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data, adapter)))

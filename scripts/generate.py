@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
 from scripts.data.problems import without_front_matter
-from scripts.inference.generator import MAX_NEW_TOKENS, load_writer
+from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import Written
+from scripts.inference.repair_loop import StepResult
 from utils_ft import UserError, command, read_text, show_path, write_text
 
 
@@ -39,20 +39,20 @@ def main(
     if k < 0 or samples < 1:
         raise UserError("--k must be at least 0 and --samples at least 1")
     task = Task(without_front_matter(read_text(problem)).strip(), instructions, read_text(instance) if instance else "")
-    writer = load_writer(model, adapter, max_new_tokens, grammar=grammar, temperature=temperature, seed=seed)
+    generator = load_generator(model, adapter, max_new_tokens, grammar=grammar, temperature=temperature, seed=seed)
     with Solver() as solver, tqdm(total=len(instructions), unit="step", disable=None) as bar:
 
-        def done(_: int, step: Written) -> None:
-            repaired = f"  % after {len(step.tries) - 1} repairs" if len(step.tries) > 1 and step.ok else ""
+        def done(_: int, step: StepResult) -> None:
+            repaired = f"  % after {len(step.attempts) - 1} repairs" if len(step.attempts) > 1 and step.ok else ""
             bar.write(f"{step.code}{repaired}" if step.ok else f"%! failed: {step.instruction}")
             bar.update()
 
-        written = write_programs(writer, [task], k, solver, done, samples)[0]
+        written = write_programs(generator, [task], k, solver, done, samples)[0]
     write_text(out, program_text(task, written))
     failed = [(number, step) for number, step in enumerate(written, 1) if not step.ok]
     print(f"\n{len(written) - len(failed)} of {len(written)} steps accepted: {show_path(out)}")
     for number, step in failed:
-        print(f"\nstep {number} failed after {len(step.tries)} tries: {step.instruction}\n{step.code}\n{step.last.complaint}")
+        print(f"\nstep {number} failed after {len(step.attempts)} tries: {step.instruction}\n{step.code}\n{step.last.message}")
     if failed:
         raise typer.Exit(1)
 

@@ -19,12 +19,12 @@ from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
 from scripts.data.conversion import SPLITS, to_jsonl
-from scripts.evaluation.evaluate import SCORING_VERSION, held_out, weights_digest
+from scripts.evaluation.evaluate import SCORING_VERSION, problems_of_split, weights_digest
 from scripts.evaluation.own_errors import TOGETHER, _kept, _kind
-from scripts.inference.generator import MAX_NEW_TOKENS, load_writer
-from scripts.training.dataset import load_rows, spread
-from scripts.training.recipe import profile
-from utils_ft import BENCHMARKS, UserError, command, digest, show_path, write_json, write_text
+from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
+from scripts.training.dataset import evenly_spaced, load_rows
+from scripts.training.recipe import load_profile
+from utils_ft import BENCHMARKS, UserError, command, content_hash, show_path, write_json, write_text
 
 
 def main(
@@ -40,18 +40,18 @@ def main(
     """
     if samples < 1:
         raise UserError("--samples is a number above 0", remedy="write --samples 2")
-    data = data or profile().data
+    data = data or load_profile().data
     out = out or data / "own_errors"
     if out.resolve() == data.resolve():
         raise UserError("the rows would replace those that they are made to go with", where=out, remedy="name another folder with --out")
     converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
-    chosen = held_out(benchmarks, "train", problems)
-    writer = load_writer(model, max_new_tokens=max_new_tokens, seed=seed)
-    made_by = digest(weights_digest(model), str(SCORING_VERSION), str((seed, samples, max_new_tokens)))
+    chosen = problems_of_split(benchmarks, "train", problems)
+    generator = load_generator(model, max_new_tokens=max_new_tokens, seed=seed)
+    made_by = content_hash(weights_digest(model), str(SCORING_VERSION), str((seed, samples, max_new_tokens)))
     rows, dropped = [], Counter()
     with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
         for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):
-            for kept in _kept(out / "problems", made_by, writer, group, solver, seed, samples):
+            for kept in _kept(out / "problems", made_by, generator, group, solver, seed, samples):
                 rows += kept["rows"]
                 dropped.update(kept["dropped"])
             bar.update(len(group))
@@ -63,7 +63,7 @@ def main(
         "model": show_path(model), "seed": seed, "samples": samples, "problems": len(chosen), "rows": len(rows),
         "dropped": dict(sorted(dropped.items()))})
     for split in SPLITS:
-        write_text(out / f"{split}.jsonl", to_jsonl(rows + spread(converted[split], len(rows)) if split == "train" else converted[split]))
+        write_text(out / f"{split}.jsonl", to_jsonl(rows + evenly_spaced(converted[split], len(rows)) if split == "train" else converted[split]))
     for kind, number in sorted(Counter(_kind(row) for row in rows).items()):
         print(f"{kind:14} {number:6}")
     print(show_path(out))

@@ -14,8 +14,16 @@ from typing import Annotated
 import typer
 
 from scripts.lm.base_models import model_spec
-from scripts.notebook.runner import ENGINES, CellFailed, _value, in_order, notebooks_of, results, run_notebooks
-from scripts.training.recipe import profile as profile_named
+from scripts.notebook.runner import (
+    ENGINES,
+    CellFailed,
+    _value,
+    in_order,
+    notebooks_of,
+    results,
+    run_notebooks,
+)
+from scripts.training.recipe import load_profile
 from utils_ft import LOCAL_MODELS, UserError, command, show_path
 
 
@@ -34,7 +42,7 @@ def main(
         if not equals:
             raise UserError(f"{pair!r} is no parameter", remedy="write -p NAME=VALUE")
         parameters[name] = _value(value)
-    chosen = profile_named(profile, parameters.get("MODEL_TYPE"))
+    chosen = load_profile(profile, parameters.get("MODEL_TYPE"))
     try:
         folder = run_notebooks(chosen.name, only or (), parameters, resume)
     except CellFailed as error:

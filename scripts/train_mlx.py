@@ -14,7 +14,7 @@ from pathlib import Path
 from scripts.export.fuse_mlx import fuse
 from scripts.training.mlx_engine import train
 from scripts.training.mlx_model import require_mlx
-from scripts.training.recipe import profile as profile_named
+from scripts.training.recipe import load_profile
 from utils_ft import command, show_path
 
 
@@ -31,8 +31,8 @@ def main(
     QLoRA, bfloat16 and gradient checkpointing, a CPU --dtype float32.
     """
     require_mlx()
-    chosen = profile_named(profile, model_type)
-    recipe = chosen.recipe.with_(iterations=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers)
+    chosen = load_profile(profile, model_type)
+    recipe = chosen.recipe.override(max_steps=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers)
     model_type = model_type or chosen.model_type
     metrics = train(model_type, recipe, data or chosen.data, resume, chat_template=chat_template, dtype=dtype,
                     quantize=quantize, gradient_checkpointing=gradient_checkpointing)

@@ -16,7 +16,7 @@ from pathlib import Path
 from scripts.export.fuse_pytorch import fuse
 from scripts.training.plan import describe, plan
 from scripts.training.pytorch_engine import train
-from scripts.training.recipe import profile as profile_named
+from scripts.training.recipe import load_profile
 from utils_ft import command, show_path
 
 
@@ -32,9 +32,9 @@ def main(
     validation loss) or `last`. --report-to names tensorboard, wandb, mlflow, … --dry-run says what would be trained, and the
     memory and hours it would take; for that a config.json is enough as --model-type.
     """
-    chosen = profile_named(profile, model_type)
-    recipe = chosen.recipe.with_(
-        iterations=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens, top_layers=top_layers
+    chosen = load_profile(profile, model_type)
+    recipe = chosen.recipe.override(
+        max_steps=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens, top_layers=top_layers
     )
     model_type, data = model_type or chosen.model_type, data or chosen.data
     if dry_run:

@@ -18,17 +18,17 @@ from typing import Any
 
 from scripts.asp.grammar import Grammar
 from scripts.asp.solver import Limits, Solver
-from scripts.data.conversion import Report, Telling, convert, repair_rows
+from scripts.data.conversion import RenamedProblem, Report, convert, repair_rows
 from scripts.data.problems import Problem, read_problem
 from scripts.evaluation import evaluate
 from scripts.evaluation.ablations import score_whole
-from scripts.evaluation.grader import Item, Judge
+from scripts.evaluation.grader import Grader, Item
 from scripts.evaluation.own_errors import own_errors
 from scripts.inference import repair_loop
 from scripts.inference.repair_loop import check, write_steps
 from scripts.lm import chat, prompts
 from scripts.lm.base_models import _smoke_model
-from utils_ft import BENCHMARKS, UserError, command, digest, read_text, show_path, write_text
+from utils_ft import BENCHMARKS, UserError, command, content_hash, read_text, show_path, write_text
 
 FILE = Path(__file__).with_name("golden_verdicts.json")
 
@@ -171,7 +171,7 @@ class Scripted:
     def _say(self, messages: list[prompts.Message], number: int) -> str:
         code = self.gold[_instruction(messages)]
         slips = (code, code, code, f"```asp\n{code}\n```", f"{code} )", f"{code}\n:- not nowhere.", f"{code}\nnowhere(X).", "% nothing")
-        return slips[int(digest(_text(messages), str(number)), 16) % len(slips)]
+        return slips[int(content_hash(_text(messages), str(number)), 16) % len(slips)]
 
 
 @dataclass
@@ -218,50 +218,50 @@ def scoring_records() -> list[Record]:
     """The records of scoring, with real clingo and shipped problems."""
     problems = [read_problem(BENCHMARKS / name, name.split("/")[0]) for name in ANSWERS]
     with Solver() as solver, tempfile.TemporaryDirectory() as scratch:
-        judges = [Judge(problem, solver) for problem in problems]
+        graders = [Grader(problem, solver) for problem in problems]
         return [
-            *prompt_records(judges), *(record for judge in judges for record in _answers(judge)),
-            *(record for judge in judges[:2] for record in _programs(judge)), *_loop(judges[0]), _evaluation(problems[:2]),
-            *(_repairs(judge) for judge in judges), *_conversion(problems[0]), _whole(judges[:2]), _own_errors(problems[1], solver),
+            *prompt_records(graders), *(record for grader in graders for record in _answers(grader)),
+            *(record for grader in graders[:2] for record in _programs(grader)), *_loop(graders[0]), _evaluation(problems[:2]),
+            *(_repairs(grader) for grader in graders), *_conversion(problems[0]), _whole(graders[:2]), _own_errors(problems[1], solver),
             _grammar(Path(scratch)),
         ]
 
 
-def prompt_records(judges: Sequence[Judge]) -> Iterator[Record]:
+def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
     """What the model reads: of each step, of a repair, of a whole program."""
     yield _record("limits", "defaults", asdict(Limits()) | {
         "repairs": evaluate.REPAIRS, "vote_sets": repair_loop.VOTE_SETS, "others": repair_loop.OTHERS, "solve_seconds": repair_loop.SOLVE_SECONDS})
-    for judge in judges:
-        asks = judge.asks_in_the_loop()
-        yield _record("prompts of the steps, hashed", judge.problem.id, [digest(_text(ask.messages)) for ask in asks])
-        yield _record("contexts of the steps, hashed", judge.problem.id, digest(*(f"{ask.solve} {ask.context}" for ask in asks)))
+    for grader in graders:
+        requests = grader.loop_requests()
+        yield _record("prompts of the steps, hashed", grader.problem.id, [content_hash(_text(ask.messages)) for ask in requests])
+        yield _record("contexts of the steps, hashed", grader.problem.id, content_hash(*(f"{ask.solve} {ask.context}" for ask in requests)))
     yield _record("prompt of a repair", "a made-up step", prompts.repair(" Do. ", "a :- b", "error: no"))
     yield _record("description", "with code that is there already", prompts.describe("Some problem.", "a."))
     yield _record("prompt of a program in one turn, hashed", "a made-up problem",
-                  digest(_text(prompts.at_once(prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b.")])))))
+                  content_hash(_text(prompts.at_once(prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b.")])))))
     for output in ("a.", "```\na.\n```", "Here:\n```asp\na.\n```\nSo.", "a.\n```", "```a.```", " \n"):
         yield _record("code of an output", output, prompts.code_of(output))
 
 
-def _answers(judge: Judge) -> Iterator[Record]:
+def _answers(grader: Grader) -> Iterator[Record]:
     """Of each answer the verdict, and what the loop has to say of it."""
-    asks = judge.asks_in_the_loop()
-    for index, found in ANSWERS[judge.problem.id].items():
-        step, ask = judge.steps[index], asks[index]
+    requests = grader.loop_requests()
+    for index, found in ANSWERS[grader.problem.id].items():
+        step, ask = grader.steps[index], requests[index]
         answers = {"gold": step.code, "gold in a fence": f"Here is the rule:\n```prolog\n{step.code}\n```\n", **found}
-        if index == min(ANSWERS[judge.problem.id]):
+        if index == min(ANSWERS[grader.problem.id]):
             answers |= {"empty": "", "only a comment": "% nothing to do", "only a fence": "```\n```"}
         for what, answer in answers.items():
-            of = f"{judge.problem.id}, step {index}, {what}"
-            item = judge.step_item("steps", index, step.instruction, answer)
+            of = f"{grader.problem.id}, step {index}, {what}"
+            item = grader.step_item("steps", index, step.instruction, answer)
             if answer == ENDLESS:  # how far it gets is the machine's
                 yield _record("answer", of, {"verdict": item.verdict})
                 continue
-            [tried] = check([ask], [answer], judge.solver)
-            asked = prompts.repair(ask.instruction, tried.code, tried.complaint)
+            [tried] = check([ask], [answer], grader.solver)
+            asked = prompts.repair(ask.instruction, tried.code, tried.message)
             yield _record("answer", of, _judged(item) | {
-                "constructs": item.constructs, "complaint": tried.complaint, "rank": tried.rank,
-                "prompt of the repair, hashed": digest(_text(asked))})
+                "constructs": item.constructs, "complaint": tried.message, "rank": tried.rank,
+                "prompt of the repair, hashed": content_hash(_text(asked))})
 
 
 def _judged(item: Item) -> dict[str, Any]:
@@ -269,21 +269,21 @@ def _judged(item: Item) -> dict[str, Any]:
     return {name: getattr(item, name) for name in names}
 
 
-def _programs(judge: Judge) -> Iterator[Record]:
-    codes = [step.code for step in judge.steps]
+def _programs(grader: Grader) -> Iterator[Record]:
+    codes = [step.code for step in grader.steps]
     programs = {
         "right": "\n".join(codes), "right, backwards": "\n\n".join(reversed(codes)),
         "wrong, a constraint is missing": "\n".join(code for code in codes if not code.startswith(":- ")),
         "wrong, it does not parse": "\n".join([*codes, "and so on"]), "wrong, empty": "",
     }
     for what, program in programs.items():
-        yield _record("program", f"{judge.problem.id}, {what}", _judged(judge.program_item("programs k0", program, 1)))
+        yield _record("program", f"{grader.problem.id}, {what}", _judged(grader.program_item("programs k0", program, 1)))
 
 
-def _loop(judge: Judge) -> Iterator[Record]:
+def _loop(grader: Grader) -> Iterator[Record]:
     """Which attempt stands in the loop, and the solver's message to it."""
     scripts = {  # step → answers, samples; how many of the samples are drawn depends on k and samples
-        3: (["stuck(A,C) :- stuck(A,B) stuck(B,C).", "stuck(A,C) :- stuck(A,B).", "stuck(A,C :- stuck(B,C).", judge.steps[3].code],
+        3: (["stuck(A,C) :- stuck(A,B) stuck(B,C).", "stuck(A,C) :- stuck(A,B).", "stuck(A,C :- stuck(B,C).", grader.steps[3].code],
             ["stuck(A,C) :- stuck(A,B,_), stuck(B,C).", "stuck(A,C) :- stuck(A,D).", "stuck(A,C) :- stuck(A,B). % so", "nothing",
              "stuck(A,C) :- stuck(A,B,_).", "stuck(A,B,C) :-", "stuck(A,C) :- stuck(A,B), stuck(B,C).", "so"]),
         4: ([":- crane(A)."] * 4, [":- crane(A).", ":- crane(B).", ":- stuck(A,B), A < B.", ":- stuck(A,B), stuck(B,A).", *[":- a."] * 4]),
@@ -293,39 +293,39 @@ def _loop(judge: Judge) -> Iterator[Record]:
         2: (["stuck(A,B) :- waits(A,B,P), drop(A,B).", *[""] * 3],  # the vote is against it
             ["stuck(A,B) :- waits(A,B,P), -drop(A,B).", "stuck(A,B) :- -drop(A,B).", *[""] * 6]),
     }
-    every = judge.asks_in_the_loop()
-    asks = [every[index] for index in scripts]
+    every = grader.loop_requests()
+    requests = [every[index] for index in scripts]
     for k in range(4):
         for samples in (1, 3):
-            texts, drawn = ({ask.instruction: list(found[part]) for ask, found in zip(asks, scripts.values(), strict=True)}
+            texts, drawn = ({ask.instruction: list(found[part]) for ask, found in zip(requests, scripts.values(), strict=True)}
                             for part in (0, 1))
-            written = write_steps(Listed(texts, drawn), asks, k, judge.solver, samples)
+            written = write_steps(Listed(texts, drawn), requests, k, grader.solver, samples)
             for index, step in zip(scripts, written, strict=True):
-                yield _record("loop", f"{judge.problem.id}, step {index}, {evaluate.name_of(k, samples)}", {
-                    "tries": [found.output for found in step.tries], "stands": [found is step.last for found in step.tries].index(True),
-                    "code": step.code, "message": step.last.complaint, "satisfiable": step.last.satisfiable})
+                yield _record("loop", f"{grader.problem.id}, step {index}, {evaluate.name_of(k, samples)}", {
+                    "tries": [found.output for found in step.attempts], "stands": [found is step.last for found in step.attempts].index(True),
+                    "code": step.code, "message": step.last.message, "satisfiable": step.last.satisfiable})
 
 
 def _evaluation(problems: Sequence[Problem]) -> Record:
     """The figures of a whole evaluation, its items in short, and what was asked in it."""
-    writer = Scripted({step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed})
-    found = evaluate.evaluate(writer, problems, samples=2)
+    generator = Scripted({step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed})
+    found = evaluate.evaluate(generator, problems, samples=2)
     items = found.pop("verdicts")
     found.pop("seconds")
     told = [f"{item['part']}, {item['problem']} {item['index']}: {item['verdict']}, {item['tries']} tries, "
             f"{'/'.join(item['constructs'])}{', ground' * item['ground']}{', equivalent' * item['equivalent']}" for item in items]
-    outputs = digest(*(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"])))
+    outputs = content_hash(*(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"])))
     return _record("evaluation", ", ".join(problem.id for problem in problems),
-                   {"figures": found, "items": told, "texts, hashed": outputs, "asked, hashed": digest(_text(writer.asked))})
+                   {"figures": found, "items": told, "texts, hashed": outputs, "asked, hashed": content_hash(_text(generator.asked))})
 
 
-def _repairs(judge: Judge) -> Record:
+def _repairs(grader: Grader) -> Record:
     """The repair rows drawn of a problem."""
-    told = Telling(judge.problem, {}, judge.gold, judge.solver, Report(), ("original",))
-    rows = repair_rows(told, evaluate.REPAIRS, Random(digest("golden", judge.problem.id)))
-    return _record("repair rows", judge.problem.id, {
+    told = RenamedProblem(grader.problem, {}, grader.gold, grader.solver, Report(), ("original",))
+    rows = repair_rows(told, evaluate.REPAIRS, Random(content_hash("golden", grader.problem.id)))
+    return _record("repair rows", grader.problem.id, {
         "corruptions": [row["meta"]["corruption"] for row in rows],
-        "messages, hashed": [digest(_text(row["messages"])) for row in rows]})
+        "messages, hashed": [content_hash(_text(row["messages"])) for row in rows]})
 
 
 def _conversion(problem: Problem) -> Iterator[Record]:
@@ -333,26 +333,26 @@ def _conversion(problem: Problem) -> Iterator[Record]:
     for split in ("train", "valid"):
         rows, report = convert([problem], {problem.id: split}, conversations=8, repairs=4, vocabularies=2)
         yield _record("converted rows", f"{problem.id}, {split}", {
-            "messages, hashed": [digest(_text(row["messages"])) for row in rows[split]], "dropped": dict(report.dropped)})
+            "messages, hashed": [content_hash(_text(row["messages"])) for row in rows[split]], "dropped": dict(report.dropped)})
 
 
-def _whole(judges: Sequence[Judge]) -> Record:
+def _whole(graders: Sequence[Grader]) -> Record:
     """Programs written in one turn, as a study scores them."""
-    gold = ["\n\n".join(code for _, code in judge.variant.steps) for judge in judges]
-    writer = Whole([f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]])  # the second lacks its first statement
-    items = score_whole(writer, judges)
-    return _record("programs in one turn", ", ".join(judge.problem.id for judge in judges),
-                   {"verdicts": [item.verdict for item in items], "asked, hashed": digest(_text(writer.asked))})
+    gold = ["\n\n".join(code for _, code in grader.variant.steps) for grader in graders]
+    generator = Whole([f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]])  # the second lacks its first statement
+    items = score_whole(generator, graders)
+    return _record("programs in one turn", ", ".join(grader.problem.id for grader in graders),
+                   {"verdicts": [item.verdict for item in items], "asked, hashed": content_hash(_text(generator.asked))})
 
 
 def _own_errors(problem: Problem, solver: Solver) -> Record:
     """The repair rows from answers to a retold problem: the first has a syntax error, the second is UNSATISFIABLE, the rest empty."""
     answers = ["a :- b )", "a.\n:- not nowhere.", *[""] * (len(problem.encoding.instructed) - 2)]
-    writer = Whole(answers)
-    [(rows, report)] = own_errors(writer, [problem], solver)
+    generator = Whole(answers)
+    [(rows, report)] = own_errors(generator, [problem], solver)
     return _record("own errors", problem.id, {
-        "errors": [row["meta"]["error"] for row in rows], "messages, hashed": [digest(_text(row["messages"])) for row in rows],
-        "dropped": dict(report.dropped), "asked, hashed": digest(_text(writer.asked))})
+        "errors": [row["meta"]["error"] for row in rows], "messages, hashed": [content_hash(_text(row["messages"])) for row in rows],
+        "dropped": dict(report.dropped), "asked, hashed": content_hash(_text(generator.asked))})
 
 
 def _grammar(scratch: Path) -> Record:
@@ -380,8 +380,8 @@ def _encoded(tokenizer: Any, name: str, template: str) -> Iterator[Record]:
     for room in (4096, len(whole.input_ids) - 1, 8):
         row = chat.encode(tokenizer, CONVERSATION, room)
         yield _record("tokens", f"template {name}, {room} at the most", {
-            "ids, hashed": digest(_text(row.input_ids)), "targets": "".join("01"[on] for on in row.supervised), "cut": row.cut})
-    yield _record("prompt tokens, hashed", f"template {name}", digest(_text(chat.encode_prompt(tokenizer, CONVERSATION[:2]))))
+            "ids, hashed": content_hash(_text(row.input_ids)), "targets": "".join("01"[on] for on in row.supervised), "cut": row.cut})
+    yield _record("prompt tokens, hashed", f"template {name}", content_hash(_text(chat.encode_prompt(tokenizer, CONVERSATION[:2]))))
 
 
 # --- the file ---------------------------------------------------------------------------------------------------

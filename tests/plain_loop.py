@@ -17,9 +17,9 @@ def train_plainly(model: Any, rows: list[Encoded], recipe: Recipe) -> list[float
 
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_iterations, recipe.iterations)
+    schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_steps, recipe.max_steps)
     losses = []
-    for step in batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed):
+    for step in batches(len(rows), recipe.rows_per_step, recipe.max_steps, recipe.seed):
         total = sum(sum(rows[index].supervised) for index in step)
         losses.append(0.0)
         for index in step:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.asp import solver
+from scripts.asp import solver as asp_solver
 from scripts.asp.solver import (
     Limits,
     Outcome,
@@ -361,7 +361,7 @@ def test_a_worker_cannot_open_a_file_even_where_the_refusal_is_bypassed(tmp_path
 def test_a_locked_down_process_opens_no_file_and_no_socket_and_writes_nothing(tmp_path):
     code = """
 import importlib.util, os, socket, sys
-spec = importlib.util.spec_from_file_location("asp_worker", sys.argv[1])
+spec = importlib.util.spec_from_file_location("worker", sys.argv[1])
 worker = importlib.util.module_from_spec(spec); spec.loader.exec_module(worker)
 held = open(sys.argv[2], "w"); hole = os.open("/dev/null", os.O_RDONLY); high = os.dup2(hole, 40); os.close(hole)
 worker.lock_down(256 * 2**20)
@@ -377,7 +377,7 @@ for name, attempt in {
 """
     done = subprocess.run(
         [sys.executable, "-c", "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + code,
-         str(Path(solver.__file__).with_name("asp_worker.py")), str(tmp_path / "held")],
+         str(Path(asp_solver.__file__).with_name("worker.py")), str(tmp_path / "held")],
         capture_output=True, text=True, timeout=60,
     )
     assert "possible" not in done.stdout.replace("memory is possible" if sys.platform == "darwin" else "-", "")
@@ -386,7 +386,7 @@ for name, attempt in {
 
 def test_the_worker_stands_alone():
     """It is started as a file of its own: importing it pulls in clingo and the standard library only."""
-    spec = importlib.util.find_spec("scripts.asp_worker")
+    spec = importlib.util.find_spec("scripts.asp.worker")
     assert "scripts" not in Path(spec.origin).read_text().split('"""', 2)[2]
 
 

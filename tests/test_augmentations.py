@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scripts.asp.encoding import transform_variables, trees_of
-from scripts.asp.feedback import complaint, context_of
+from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Limits, Request, Solver, Verdict
 from scripts.data.corruptions import (
     CORRUPTIONS,
@@ -233,7 +233,7 @@ def test_every_class_of_corruption_is_really_wrong_and_says_so_in_clingos_words(
     with Solver(limits=Limits(cpu_seconds=0.5)) as solver:
         outcomes = solver.run(Request(context + broken) for _, context, broken in cases)
         for (name, context, _), outcome in zip(cases, outcomes, strict=True):
-            told = complaint(outcome, context)
+            told = solver_message(outcome, context)
             assert bool(told) or outcome.passes
             expected = EXPECTED[name][0]
             seen[name][outcome.verdict is expected and (expected is not Verdict.OK or bool(told) or name == "wrong meaning")] += 1
@@ -278,7 +278,7 @@ def test_the_feedback_is_clingos_message_in_its_context():
     with Solver(1) as solver:
         def told(context: str, code: str, solve: bool = False) -> str:
             outcome = solver.answer_sets(context + code) if solve else solver.check(context + code)
-            return complaint(outcome, context)
+            return solver_message(outcome, context)
 
         context = context_of("edge(1,2).\n", "", ["node(X;Y) :- edge(X,Y).\n", "{in(X)} :- node(X)."])
         assert context == "edge(1,2).\nnode(X;Y) :- edge(X,Y).\n{in(X)} :- node(X).\n"

@@ -16,8 +16,17 @@ from scripts.asp.constructs import constructs
 from scripts.asp.encoding import read_encoding
 from scripts.asp.solver import Solver
 from scripts.data.corruptions import rename
-from scripts.data.problems import STYLES, canonical, check_problem, construct_table, read_problem, read_problems, split_of, twins
-from utils_ft import BENCHMARKS, UserError, digest
+from scripts.data.problems import (
+    STYLES,
+    canonical,
+    check_problem,
+    construct_table,
+    read_problem,
+    read_problems,
+    split_of,
+    twins,
+)
+from utils_ft import BENCHMARKS, UserError, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 PROBLEMS = read_problems(BENCHMARKS)
@@ -87,7 +96,7 @@ def test_the_split_follows_its_rule():
     splits = split_of(PROBLEMS, BENCHMARKS)
     assert sorted(fixed["test_families"]) == ["configuration", "routing"]
     for family in {problem.family for problem in PROBLEMS}:
-        ids = sorted((problem.id for problem in PROBLEMS if problem.family == family), key=digest)
+        ids = sorted((problem.id for problem in PROBLEMS if problem.family == family), key=content_hash)
         expected = ["test"] * len(ids) if family in fixed["test_families"] else ["test", "valid", *["train"] * (len(ids) - 2)]
         assert [splits[name] for name in ids] == expected, family
 

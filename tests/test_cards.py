@@ -72,7 +72,7 @@ def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_p
     base = _smoke_model(tmp_path / "carded")
     for split, numbers in (("train", range(4)), ("valid", range(8, 10))):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8")
-    train(str(base), replace(PROFILES["smoke"].recipe, iterations=2), tmp_path)
+    train(str(base), replace(PROFILES["smoke"].recipe, max_steps=2), tmp_path)
     folder = fuse(str(base), "last", tmp_path)
     assert folder == LOCAL_MODELS / f"ft_carded_{engine}"
     found = read((folder / "README.md").read_text(encoding="utf-8"))

@@ -215,9 +215,9 @@ FAITHFUL = (
     (lambda t: "", "it is empty"),
     (lambda t: ORIGINAL, "it is the original unchanged"),
 ])
-def test_the_gate_names_what_is_wrong(change: Callable[[str], str], complaint: str | None) -> None:
+def test_the_gate_names_what_is_wrong(change: Callable[[str], str], solver_message: str | None) -> None:
     found = complaints(ORIGINAL, change(FAITHFUL), frozenset({"lamp", "lit", "on", "off", "limit"}))
-    assert any(complaint in fault for fault in found) if complaint else found == []
+    assert any(solver_message in fault for fault in found) if solver_message else found == []
 
 
 def test_hand_written_paraphrases_pass_and_lose_nothing_unnoticed() -> None:

@@ -16,7 +16,15 @@ from random import Random
 import pytest
 
 from scripts.asp.solver import Solver
-from scripts.data.conversion import SPLITS, Report, convert, convert_folder, repair_rows, tellings, to_jsonl
+from scripts.data.conversion import (
+    SPLITS,
+    Report,
+    convert,
+    convert_folder,
+    renamed_problems,
+    repair_rows,
+    to_jsonl,
+)
 from scripts.data.corruptions import CORRUPTIONS, noisy
 from scripts.data.problems import STYLES, read_problems, split_of
 from scripts.lm import prompts
@@ -297,9 +305,9 @@ def test_the_report_accounts_for_everything(whole, rows):
     repairs = sum(row["meta"]["kind"] == "repair" for row in rows)
     proved = report["proofs"]["messages reproduced by the solver, fixes accepted"]
     assert proved - report["dropped"].get("repair: exact duplicate", 0) == repairs
-    tellings = {(meta["problem"], str(meta.get("vocabulary")), meta["naming"]) for meta in (row["meta"] for row in rows)}
-    assert report["proofs"]["renamings with the same trees and answer sets"] >= sum(naming != "original" for *_, naming in tellings)
-    retold = {(problem, vocabulary) for problem, vocabulary, _ in tellings if vocabulary != "None"}
+    renamed_problems = {(meta["problem"], str(meta.get("vocabulary")), meta["naming"]) for meta in (row["meta"] for row in rows)}
+    assert report["proofs"]["renamings with the same trees and answer sets"] >= sum(naming != "original" for *_, naming in renamed_problems)
+    retold = {(problem, vocabulary) for problem, vocabulary, _ in renamed_problems if vocabulary != "None"}
     assert report["proofs"]["vocabularies with the same answer sets up to the names"] == len(retold)
     assert all(reason and count > 0 for reason, count in report["dropped"].items())
     assert report["findings"] == [] or all(finding["line"] > 0 for finding in report["findings"])
@@ -421,7 +429,7 @@ def test_a_repair_is_dropped_and_counted_where_the_solver_does_not_confirm_it(fe
     (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
     report = Report()
     with Solver() as solver:
-        rows = repair_rows(tellings(problem, 0, Random(3), solver, report)[0], 40, Random(3))
+        rows = repair_rows(renamed_problems(problem, 0, Random(3), solver, report)[0], 40, Random(3))
     assert len(rows) >= 25
     assert report.dropped and all(": " in reason for reason in report.dropped)
 

@@ -14,13 +14,20 @@ from pathlib import Path
 import pytest
 
 from scripts.asp.solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
-from scripts.data.problems import Problem, families_apart, read_problems
-from scripts.evaluation.evaluate import SCORING_VERSION, _is_changed, evaluate, evaluate_once, held_out, score_checkpoints
-from scripts.evaluation.evaluate import main as evaluate_main
-from scripts.evaluation.grader import Item, Judge, judges_of
+from scripts.data.problems import Problem, held_out_families, read_problems
+from scripts.evaluate import main as evaluate_main
+from scripts.evaluation.evaluate import (
+    SCORING_VERSION,
+    _is_changed,
+    evaluate,
+    evaluate_once,
+    problems_of_split,
+    score_checkpoints,
+)
+from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.scores import interval, summary
-from scripts.inference.generator import load_writer
-from scripts.inference.repair_loop import Try
+from scripts.inference.generator import load_generator
+from scripts.inference.repair_loop import Attempt
 from scripts.lm import prompts
 from scripts.lm.base_models import _smoke_model
 from scripts.notebook import html, plots
@@ -126,9 +133,9 @@ def test_the_json_has_the_shape_of_the_contract(perfect: dict) -> None:
 
 
 def test_an_equivalent_rule_in_other_words_is_right(problems: list[Problem], solver: Solver) -> None:
-    judge = Judge(problems[0], solver)
-    for index, step in enumerate(judge.steps):
-        item = judge.step_item("steps", index, "", f"{step.code}\n% that is all\nzzz_unused :- not zzz_unused2, #false.")
+    grader = Grader(problems[0], solver)
+    for index, step in enumerate(grader.steps):
+        item = grader.step_item("steps", index, "", f"{step.code}\n% that is all\nzzz_unused :- not zzz_unused2, #false.")
         assert item.verdict == "equal"
 
 
@@ -145,8 +152,8 @@ def test_intervals_are_wilsons(successes: int, n: int, low: float, high: float) 
 
 @pytest.mark.parametrize("nothing", ["", "  \n", "% a comment only", "%* no\ncode *%", "```\n```"])
 def test_an_empty_answer_is_no_statement(problems: list[Problem], solver: Solver, nothing: str) -> None:
-    judge = Judge(problems[0], solver)
-    for item in (judge.step_item("steps", 0, "", nothing), judge.program_item("programs k0", prompts.code_of(nothing)[0], 1)):
+    grader = Grader(problems[0], solver)
+    for item in (grader.step_item("steps", 0, "", nothing), grader.program_item("programs k0", prompts.code_of(nothing)[0], 1)):
         assert (item.parse, item.ground, item.equivalent, item.verdict) == (False, False, False, "syntax")
         assert item.evidence == "error: there is no code"
 
@@ -178,15 +185,15 @@ def test_two_programs_that_fail_are_not_equal(tmp_path: Path, solver: Solver) ->
         assert compare(outcomes, outcomes).relation is not Relation.EQUAL
     broken = read_problems(folder_of(tmp_path, "% Everything is a.\na(X)."))
     with pytest.raises(UserError, match=r"encoding\.lp:\d+: clingo says unsafe on instance"):
-        judges_of(broken, solver)
+        graders_of(broken, solver)
 
 
 def test_an_endless_program_is_a_timeout(tmp_path: Path) -> None:
     found = read_problems(folder_of(tmp_path, "% Say a(1).\na(1).", one="b(1)."))
     endless = "a(0). a(X+1) :- a(X)."
     with Solver(1, Limits(cpu_seconds=0.3)) as impatient:
-        judge = Judge(found[0], impatient)
-        items = [judge.step_item("steps", 0, "", endless), judge.program_item("programs k0", endless, 1)]
+        grader = Grader(found[0], impatient)
+        items = [grader.step_item("steps", 0, "", endless), grader.program_item("programs k0", endless, 1)]
     assert [(item.verdict, item.parse, item.ground, item.equivalent) for item in items] == [("timeout", True, False, False)] * 2
     result = evaluate(Scripted(lambda _: endless), found, ("steps",))
     assert result["per_verdict"] == {"steps": {"timeout": 1}}
@@ -194,7 +201,7 @@ def test_an_endless_program_is_a_timeout(tmp_path: Path) -> None:
 
 def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
     encoding = "% Choose.\n{ a(X) : b(X) }.\n\n% Not both.\n:- a(1), a(2).\n\n% Show it.\n#show a/1."
-    judge = Judge(read_problems(folder_of(tmp_path, encoding, one="b(1..2)."))[0], solver)
+    grader = Grader(read_problems(folder_of(tmp_path, encoding, one="b(1..2)."))[0], solver)
     for index, code, verdict in [
         (0, "{ a(X) : b(X) }.", "equal"), (0, "{ a(X) } :- b(X).", "equal"), (0, "a(X) :- b(X).", "unsatisfiable"),
         (0, "{ a(X) ; b(X) }.", "unsafe"), (0, "{ a(X) : b(X) }", "syntax"), (0, "a(1).", "wrong"),
@@ -203,7 +210,7 @@ def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
         (1, ":- a(1), a(2), ", "syntax"), (2, "#show.", "wrong"), (0, "{ a(X) : b(X) }. #program other.", "wrong"),
         (2, "%* not closed", "syntax"), (1, ":- a(1), a(2). %* not closed", "syntax"),
     ]:
-        item = judge.step_item("steps", index, "", code)
+        item = grader.step_item("steps", index, "", code)
         assert (item.verdict, item.equivalent) == (verdict, verdict == "equal"), (code, item.evidence)
 
 
@@ -238,11 +245,11 @@ def test_a_repair_that_repeats_the_broken_code_is_none(problems: list[Problem]) 
         kept.append(messages[-1]["content"])
         return messages[-1]["content"].split("\n\nCode:\n")[1].split("\n\nSolver:\n")[0]
 
-    writer = Scripted(lambda _: "")
-    writer._answer = echo
+    generator = Scripted(lambda _: "")
+    generator._answer = echo
     for seed in range(4):  # other repairs each time: a fence is rare among them
         asked = len(kept)
-        result = evaluate(writer, problems, ("repair",), seed=seed)
+        result = evaluate(generator, problems, ("repair",), seed=seed)
         assert result["repair"]["n"] == len(kept) - asked > 10
         assert result["repair"]["fixed"] == result["repair"]["equivalent"] == 0.0
     assert any("```" in text for text in kept)
@@ -256,7 +263,7 @@ def test_a_repair_that_repeats_the_broken_code_is_none(problems: list[Problem]) 
     ("a :- b", "a :- b", False),
 ])
 def test_another_fence_mends_nothing(broken: str, output: str, changed: bool) -> None:
-    assert _is_changed(broken, Try(output, *prompts.code_of(output), Outcome(Verdict.OK), "")) == changed
+    assert _is_changed(broken, Attempt(output, *prompts.code_of(output), Outcome(Verdict.OK), "")) == changed
 
 
 def test_a_repair_of_wrong_answer_sets_has_to_find_the_right_ones(problems: list[Problem]) -> None:
@@ -269,7 +276,7 @@ def test_code_that_cannot_stand_first_is_left_out_and_said(tmp_path: Path, solve
     """Moved to the front, `#program` would put every step into a part that is never grounded, and all would seem equal."""
     folder = folder_of(tmp_path, "% X is an a.\na(X) :- n(X).\n\n#program extra.\nb.\n", one="n(1).")
     with pytest.raises(UserError, match="no step to ask for"):
-        judges_of(read_problems(folder), solver)
+        graders_of(read_problems(folder), solver)
     assert "cannot stand before the rest" in capsys.readouterr().out
 
 
@@ -277,21 +284,21 @@ def test_code_that_cannot_stand_first_is_left_out_and_said(tmp_path: Path, solve
 
 
 def test_the_loop_mends_what_the_plain_model_gets_wrong(problems: list[Problem], gold: dict[str, str]) -> None:
-    writer = Scripted(lambda text: gold[text][:-1], repairs=gold.__getitem__)
-    result = evaluate(writer, problems[:2], ("steps", "loop", "programs"), ks=(0, 1, 3))
+    generator = Scripted(lambda text: gold[text][:-1], repairs=gold.__getitem__)
+    result = evaluate(generator, problems[:2], ("steps", "loop", "programs"), ks=(0, 1, 3))
     assert result["steps"]["parse"] == 0.0
     assert result["loop"].keys() == {"k1", "k3"} and result["loop"]["k1"]["equivalent"] == 1.0
     assert {name: rates["equivalent"] for name, rates in result["programs"].items()} == {"k0": 0.0, "k1": 1.0, "k3": 1.0}
     assert {item["tries"] for item in result["verdicts"] if item["part"].startswith("loop")} == {2}
-    repairs = [messages for messages in writer.asked if messages[0]["content"] == prompts.REPAIR_PERSONA]
+    repairs = [messages for messages in generator.asked if messages[0]["content"] == prompts.REPAIR_PERSONA]
     assert all("error: syntax error" in messages[-1]["content"] for messages in repairs)
 
 
 def test_the_gold_history_stands_before_each_step(problems: list[Problem], gold: dict[str, str]) -> None:
-    writer = Scripted(lambda _: "zzz(1).")
-    evaluate(writer, problems[:1], ("steps",))
+    generator = Scripted(lambda _: "zzz(1).")
+    evaluate(generator, problems[:1], ("steps",))
     steps = problems[0].encoding.instructed
-    for number, messages in enumerate(writer.asked):
+    for number, messages in enumerate(generator.asked):
         description = prompts.describe(problems[0].description, problems[0].encoding.given)
         assert messages[:-1] == prompts.conversation(description, [(step.instruction, step.code) for step in steps[:number]])
 
@@ -322,10 +329,10 @@ def test_the_layout_of_the_predecessor_is_an_evaluation_set(tmp_path: Path) -> N
 
 def test_a_problem_without_instructions_is_left_out_aloud(tmp_path: Path, capsys, solver: Solver) -> None:  # noqa: ANN001
     folder = folder_of(predecessor(tmp_path), "a(1).")
-    assert len(judges_of(read_problems(folder), solver)) == 1
+    assert len(graders_of(read_problems(folder), solver)) == 1
     assert "left out" in capsys.readouterr().out
     with pytest.raises(UserError, match="no step to ask for"):
-        judges_of(read_problems(folder / "family"), solver)
+        graders_of(read_problems(folder / "family"), solver)
 
 
 def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
@@ -412,12 +419,12 @@ def test_what_would_score_nothing_is_refused_before_the_model_is_loaded(tmp_path
 
 def test_an_adapter_folder_without_an_adapter_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-60"):
-        load_writer(_smoke_model(tmp_path / "smoke"), tmp_path)
+        load_generator(_smoke_model(tmp_path / "smoke"), tmp_path)
 
 
 def test_a_part_of_a_split_is_spread_over_its_families() -> None:
-    every = held_out(BENCHMARKS, "valid")
-    some = held_out(BENCHMARKS, "valid", 4)
+    every = problems_of_split(BENCHMARKS, "valid")
+    some = problems_of_split(BENCHMARKS, "valid", 4)
     assert len({problem.family for problem in some}) == len(some) == 4 and {p.id for p in some} <= {p.id for p in every}
 
 
@@ -437,7 +444,7 @@ def a_run(root: Path, model: Path) -> Path:
         for weight in (weight for name, weight in adapter.named_parameters() if "lora_" in name):
             weight.data.normal_(0, 1.5, generator=torch.Generator().manual_seed(step))
         adapter.save_pretrained(run / f"checkpoint-{step}")
-        checkpoints.seal(run / f"checkpoint-{step}")
+        checkpoints.mark_complete(run / f"checkpoint-{step}")
     empty = dict.fromkeys(checkpoints.COLUMNS)
     checkpoints.write_log(run, [empty | {"step": step, "loss": 1.0, "eval_loss": 1.0} for step in (2, 4)])
     return run
@@ -504,7 +511,7 @@ def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Proble
 
 
 def test_families_that_training_never_saw_are_scored_apart(problems: list[Problem], perfect: dict) -> None:
-    assert families_apart(problems) == set(json.loads((BENCHMARKS / "split.json").read_text())["test_families"])
+    assert held_out_families(problems) == set(json.loads((BENCHMARKS / "split.json").read_text())["test_families"])
     assert not {"seen_families", "held_out_families"} & set(perfect), "none of these families is held out"
     items = [Item(**item) for item in perfect["verdicts"]]
     items = [replace(item, equivalent=item.family == "graphs") for item in items]

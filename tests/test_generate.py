@@ -15,9 +15,17 @@ import pytest
 from scripts.asp.solver import Solver
 from scripts.data.conversion import convert
 from scripts.data.problems import read_problems
-from scripts.inference.generator import load_writer
+from scripts.inference.generator import load_generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import OTHERS, Ask, Written, check, has_code, is_satisfiable, write_steps
+from scripts.inference.repair_loop import (
+    OTHERS,
+    StepRequest,
+    StepResult,
+    check,
+    has_code,
+    is_satisfiable,
+    write_steps,
+)
 from scripts.lm import prompts
 from scripts.lm.base_models import _smoke_model
 from scripts.notebook import studio
@@ -74,11 +82,11 @@ def smoke(tmp_path_factory) -> Path:  # noqa: ANN001
 
 
 def test_a_plain_model_gets_each_step_after_its_own_history(solver: Solver) -> None:
-    writer = scripted([GOLD[0]], ["wrong"], [GOLD[2]])
-    [steps] = write_programs(writer, [TASK], 0, solver)
-    assert [len(step.tries) for step in steps] == [1, 1, 1] and [step.ok for step in steps] == [True, False, True]
+    generator = scripted([GOLD[0]], ["wrong"], [GOLD[2]])
+    [steps] = write_programs(generator, [TASK], 0, solver)
+    assert [len(step.attempts) for step in steps] == [1, 1, 1] and [step.ok for step in steps] == [True, False, True]
     history = list(zip(INSTRUCTIONS, (GOLD[0], "wrong"), strict=False))
-    assert writer.asked[2] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])]
+    assert generator.asked[2] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])]
     plain, kept = program_text(TASK, steps, only_accepted=False), program_text(TASK, steps)
     assert "\nwrong\n" in plain and not solver.check(plain).passes
     assert "%! wrong" in kept and "%! <block>" in kept and solver.check(kept).passes
@@ -94,63 +102,63 @@ def test_a_repair_asks_in_the_words_of_the_training_data(solver: Solver) -> None
     for row in rows:
         meta = row["meta"]
         instruction = row["messages"][1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
-        writer = Scripted({instruction: [meta["broken"], meta["fixed"]]})
-        [step] = write_steps(writer, [Ask([prompts.step(instruction)], instruction, meta["context"])], 1, solver)
+        generator = Scripted({instruction: [meta["broken"], meta["fixed"]]})
+        [step] = write_steps(generator, [StepRequest([prompts.step(instruction)], instruction, meta["context"])], 1, solver)
         assert step.ok and step.code == meta["fixed"]
         if prompts.code_of(meta["broken"])[1]:  # a fence that the loop strips itself: it has nothing to ask
-            assert len(writer.asked) == 1
+            assert len(generator.asked) == 1
         else:
-            assert writer.asked[1] == row["messages"][:-1]
+            assert generator.asked[1] == row["messages"][:-1]
 
 
 def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
     broken = ["a :- b", "a :- c", "a :- d", "a :- e"]
     for k in (0, 1, 3):
-        writer = Scripted({"Do.": [*broken, "a."]})
-        [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], k, solver)
-        assert [found.code for found in step.tries] == broken[: k + 1] and not step.ok and step.code == broken[k]
-        assert len(writer.asked) == k + 1
-    writer = Scripted({"Do.": [*broken[:2], "a.", "b."]})
-    [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 3, solver)
-    assert step.ok and step.code == "a." and len(step.tries) == 3 and len(writer.asked) == 3
+        generator = Scripted({"Do.": [*broken, "a."]})
+        [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], k, solver)
+        assert [found.code for found in step.attempts] == broken[: k + 1] and not step.ok and step.code == broken[k]
+        assert len(generator.asked) == k + 1
+    generator = Scripted({"Do.": [*broken[:2], "a.", "b."]})
+    [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], 3, solver)
+    assert step.ok and step.code == "a." and len(step.attempts) == 3 and len(generator.asked) == 3
     assert [step.after(k).code for k in range(5)] == ["a :- b", "a :- c", "a.", "a.", "a."]
-    writer = Scripted({"Do.": ["a(X).", "a :- b", "a(Y).", "a :- c"]})
-    [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 3, solver)
+    generator = Scripted({"Do.": ["a(X).", "a :- b", "a(Y).", "a :- c"]})
+    [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], 3, solver)
     assert [step.after(k).code for k in range(5)] == ["a(X).", "a(X).", "a(Y).", "a(Y).", "a(Y)."], "no repair makes it worse"
 
 
 def test_a_repair_that_changes_nothing_is_drawn_and_the_same_again_ends_it(solver: Solver) -> None:
-    def write(*drawn: str) -> Written:
-        writer = Scripted({"Do.": ["a :- b", "a :- c", "a :- c", "a :- d", "a :- d", "b."]}, {"Do.": list(drawn)})
-        [step] = write_steps(writer, [Ask([prompts.step("Do.")], "Do.", "")], 9, solver)
-        assert set(writer.sampled) == {("Do.", OTHERS)}, "drawn only where the greedy answer is no news"
+    def write(*drawn: str) -> StepResult:
+        generator = Scripted({"Do.": ["a :- b", "a :- c", "a :- c", "a :- d", "a :- d", "b."]}, {"Do.": list(drawn)})
+        [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], 9, solver)
+        assert set(generator.sampled) == {("Do.", OTHERS)}, "drawn only where the greedy answer is no news"
         return step
 
     repaired = write("a.")
-    assert repaired.ok and [found.code for found in repaired.tries] == ["a :- b", "a :- c", "a."]
+    assert repaired.ok and [found.code for found in repaired.attempts] == ["a :- b", "a :- c", "a."]
     stuck = write("a :- c")
-    assert not stuck.ok and [found.code for found in stuck.tries] == ["a :- b", "a :- c", "a :- c"]
+    assert not stuck.ok and [found.code for found in stuck.attempts] == ["a :- b", "a :- c", "a :- c"]
     other = write("a :- x")
-    assert [found.code for found in other.tries] == ["a :- b", "a :- c", "a :- x", "a :- d", "a :- x", "b."], "as bad, but no repetition"
+    assert [found.code for found in other.attempts] == ["a :- b", "a :- c", "a :- x", "a :- d", "a :- x", "b."], "as bad, but no repetition"
 
 
 def test_a_failed_step_spoils_no_later_one(solver: Solver) -> None:
-    writer = scripted([GOLD[0]], ["p(X) :- ", "p(Y) :- ", "p(Z) :- "], [GOLD[2]])
-    [steps] = write_programs(writer, [TASK], 2, solver)
+    generator = scripted([GOLD[0]], ["p(X) :- ", "p(Y) :- ", "p(Z) :- "], [GOLD[2]])
+    [steps] = write_programs(generator, [TASK], 2, solver)
     assert [step.ok for step in steps] == [True, False, True]
     history = [(INSTRUCTIONS[0], GOLD[0])]
-    assert writer.asked[-1] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])], "nor is it in view"
+    assert generator.asked[-1] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])], "nor is it in view"
 
 
 @pytest.mark.parametrize("answer", ["", "% nothing to do", "```\n```", "%* nothing *%"])
 def test_no_code_is_a_complaint(solver: Solver, answer: str) -> None:
-    [found] = check([Ask([], "", "")], [answer], solver)
-    assert found.complaint == "error: there is no code" and not has_code(found.code)
+    [found] = check([StepRequest([], "", "")], [answer], solver)
+    assert found.message == "error: there is no code" and not has_code(found.code)
 
 
 def test_several_statements_and_comments_are_code(solver: Solver) -> None:
-    tries = check([Ask([], "", "")] * 3, ["a. b :- a.", "% first\na. % then\n", '% "x\na("%").'], solver)
-    assert not any(found.complaint for found in tries)
+    attempts = check([StepRequest([], "", "")] * 3, ["a. b :- a.", "% first\na. % then\n", '% "x\na("%").'], solver)
+    assert not any(found.message for found in attempts)
 
 
 def test_control_characters_of_a_failed_step_do_not_spoil_the_program(solver: Solver) -> None:
@@ -164,10 +172,10 @@ def test_control_characters_of_a_failed_step_do_not_spoil_the_program(solver: So
 
 def test_a_step_that_leaves_no_answer_set_is_refused(solver: Solver) -> None:
     never = ":- paint(N,C)."
-    writer = scripted([GOLD[0]], [never, GOLD[1]], [GOLD[2]])
-    [steps] = write_programs(writer, [TASK], 1, solver)
-    assert [found.complaint for found in steps[1].tries] == ["UNSATISFIABLE", ""] and steps[1].code == GOLD[1]
-    assert writer.asked[2] == prompts.repair(INSTRUCTIONS[1], never, "UNSATISFIABLE")
+    generator = scripted([GOLD[0]], [never, GOLD[1]], [GOLD[2]])
+    [steps] = write_programs(generator, [TASK], 1, solver)
+    assert [found.message for found in steps[1].attempts] == ["UNSATISFIABLE", ""] and steps[1].code == GOLD[1]
+    assert generator.asked[2] == prompts.repair(INSTRUCTIONS[1], never, "UNSATISFIABLE")
     [unknown] = write_programs(scripted([GOLD[0]], [never], [GOLD[2]]), [replace(TASK, facts="")], 0, solver)
     assert all(step.ok for step in unknown), "without facts nobody knows whether there should be an answer set"
 
@@ -187,8 +195,8 @@ def test_an_answer_set_is_enough_and_need_not_be_the_best(solver: Solver) -> Non
 
 def test_what_takes_too_long_to_solve_is_no_complaint(solver: Solver) -> None:
     pigeons = "{ in(P,H) : H = 1..11 } = 1 :- P = 1..12. :- in(P,H), in(Q,H), P < Q."
-    [found] = check([Ask([], "", "a.\n", solve=True)], [pigeons], solver)
-    assert not found.complaint and found.satisfiable is None
+    [found] = check([StepRequest([], "", "a.\n", solve=True)], [pigeons], solver)
+    assert not found.message and found.satisfiable is None
 
 
 # --- best of n --------------------------------------------------------------------------------------------------
@@ -196,11 +204,11 @@ def test_what_takes_too_long_to_solve_is_no_complaint(solver: Solver) -> None:
 
 def test_the_solver_ranks_the_samples(solver: Solver) -> None:
     unsafe, wrong_syntax, good, unsatisfiable = "p(X).", "p(", "paint(N,red) :- node(N).", "paint(N,red) :- node(N). :- node(1)."
-    ask = Ask([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
+    ask = StepRequest([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
 
     def best(greedy: str, *drawn: str) -> str:
-        writer = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
-        return write_steps(writer, [ask], 0, solver, samples=1 + len(drawn))[0].code
+        generator = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
+        return write_steps(generator, [ask], 0, solver, samples=1 + len(drawn))[0].code
 
     assert best(wrong_syntax, wrong_syntax, unsafe, good) == good
     assert best(wrong_syntax, wrong_syntax, unsafe) == unsafe
@@ -211,12 +219,12 @@ def test_the_solver_ranks_the_samples(solver: Solver) -> None:
 
 
 def test_of_samples_that_pass_the_meaning_that_most_share_wins(solver: Solver) -> None:
-    ask = Ask([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
+    ask = StepRequest([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
     red, also_red, green = "paint(N,red) :- node(N).", "paint(M,red) :- node(M).", "paint(N,green) :- node(N)."
 
     def best(greedy: str, *drawn: str) -> str:
-        writer = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
-        return write_steps(writer, [ask], 0, solver, samples=1 + len(drawn))[0].code
+        generator = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
+        return write_steps(generator, [ask], 0, solver, samples=1 + len(drawn))[0].code
 
     assert best(green, red, also_red) == red, "two texts, one meaning"
     assert best(green, red, "p(X).", "p(") == green, "one vote each: the greedy one"
@@ -227,21 +235,21 @@ def test_of_samples_that_pass_the_meaning_that_most_share_wins(solver: Solver) -
 
 def test_each_step_of_a_program_is_put_to_the_vote(solver: Solver) -> None:
     drawn = dict(zip(INSTRUCTIONS, ([GOLD[0]] * 2, [GOLD[1], "p(X)."], [GOLD[2]] * 2), strict=True))
-    writer = scripted(["paint(N,red) :- node(N)."], ["p("], ["#show node/1."], drawn=drawn)
-    [steps] = write_programs(writer, [TASK], 0, solver, samples=3)
-    assert tuple(step.code for step in steps) == GOLD and [count for _, count in writer.sampled] == [2, 2, 2]
+    generator = scripted(["paint(N,red) :- node(N)."], ["p("], ["#show node/1."], drawn=drawn)
+    [steps] = write_programs(generator, [TASK], 0, solver, samples=3)
+    assert tuple(step.code for step in steps) == GOLD and [count for _, count in generator.sampled] == [2, 2, 2]
 
 
 def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> None:
-    writer = load_writer(smoke, max_new_tokens=8)
+    generator = load_generator(smoke, max_new_tokens=8)
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b.", "Say c.")]
-    first = writer.samples(conversations, 3)
+    first = generator.samples(conversations, 3)
     assert len({text for texts in first for text in texts}) == 9
-    assert writer.samples(conversations[1:2], 3) == [first[1]]
-    assert writer.samples(conversations, 2) == [texts[:2] for texts in first]
-    assert replace(writer, seed=1).samples(conversations, 3) != first
-    cold = replace(writer, temperature=1e-4)
-    assert cold.samples(conversations, 2) == [[text] * 2 for text in writer.answers(conversations)]
+    assert generator.samples(conversations[1:2], 3) == [first[1]]
+    assert generator.samples(conversations, 2) == [texts[:2] for texts in first]
+    assert replace(generator, seed=1).samples(conversations, 3) != first
+    cold = replace(generator, temperature=1e-4)
+    assert cold.samples(conversations, 2) == [[text] * 2 for text in generator.answers(conversations)]
 
 
 # --- the model --------------------------------------------------------------------------------------------------
@@ -252,21 +260,21 @@ def test_the_writer_says_what_transformers_generate_says(smoke: Path) -> None:
 
     from scripts.lm import chat
 
-    writer = load_writer(smoke, max_new_tokens=12)
+    generator = load_generator(smoke, max_new_tokens=12)
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]
-    for messages, text in zip(conversations, writer.answers(conversations), strict=True):
-        ids = torch.tensor([chat.encode_prompt(writer.tokenizer, messages)])
-        written = writer.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
+    for messages, text in zip(conversations, generator.answers(conversations), strict=True):
+        ids = torch.tensor([chat.encode_prompt(generator.tokenizer, messages)])
+        written = generator.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
                                         pad_token_id=0)
-        assert text == writer.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+        assert text == generator.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model folder"):
-        load_writer(tmp_path / "none")
+        load_generator(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: the model cannot be loaded"):
-        load_writer(tmp_path / "empty")
+        load_generator(tmp_path / "empty")
 
 
 # --- the command ------------------------------------------------------------------------------------------------
@@ -313,12 +321,12 @@ def test_a_persons_mistake_ends_in_one_message_and_exit_code_2(smoke: Path, tmp_
 
 def test_the_studio_draws_every_try_and_returns_the_program(solver: Solver) -> None:
     pages: list[str] = []
-    writer = scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"])
-    text = studio.write(writer, DESCRIPTION, "\n".join(INSTRUCTIONS), FACTS, k=1)
+    generator = scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"])
+    text = studio.write(generator, DESCRIPTION, "\n".join(INSTRUCTIONS), FACTS, k=1)
     assert solver.check(text).passes and GOLD[1] in text
-    steps: list[Written] = []
+    steps: list[StepResult] = []
     write_programs(scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"]), [TASK], 1, solver,
-                   on_try=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
+                   on_attempt=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
                    on_step=lambda _, step: steps.append(step))
     assert len(pages) == 5 and "&lt;wrong&gt;" in pages[1] and "#fef2f2" in pages[2] and "clingo has no objection" in pages[2]
     last = studio.page(INSTRUCTIONS, steps, 3)

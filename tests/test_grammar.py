@@ -14,7 +14,7 @@ from scripts.asp.encoding import trees_of
 from scripts.asp.grammar import Grammar
 from scripts.asp.solver import Request, Solver, Verdict
 from scripts.data.problems import read_problems
-from scripts.inference.generator import Writer, load_writer
+from scripts.inference.generator import Generator, load_generator
 from scripts.lm.base_models import _smoke_model
 from tests.asp_programs import STATEMENT
 
@@ -40,13 +40,13 @@ BROKEN = [  # errors that models make, and other things that are no single state
 
 
 @pytest.fixture(scope="module")
-def writer(tmp_path_factory) -> Writer:  # noqa: ANN001
-    return load_writer(_smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True)
+def generator(tmp_path_factory) -> Generator:  # noqa: ANN001
+    return load_generator(_smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True)
 
 
 @pytest.fixture(scope="module")
-def grammar(writer: Writer) -> Grammar:
-    return writer.grammar
+def grammar(generator: Generator) -> Grammar:
+    return generator.grammar
 
 
 @cache
@@ -104,17 +104,17 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
     assert not [code for code in finished if not parses(code)]
 
 
-def test_clingo_parses_what_a_model_samples_under_the_grammar(writer: Writer) -> None:
+def test_clingo_parses_what_a_model_samples_under_the_grammar(generator: Generator) -> None:
     conversations = [[{"role": "user", "content": f"Write a rule, number {number}."}] for number in range(6)]
-    answers = [text for texts in writer.samples(conversations, 6) for text in texts]
-    free = Writer(writer.model, writer.tokenizer, writer.ends, writer.max_new_tokens)
+    answers = [text for texts in generator.samples(conversations, 6) for text in texts]
+    free = Generator(generator.model, generator.tokenizer, generator.ends, generator.max_new_tokens)
     with Solver() as solver:
         verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
         unguided = [solver.check(text).verdict for texts in free.samples(conversations, 6) for text in texts]
-    whole = [verdict for text, verdict in zip(answers, verdicts, strict=True) if writer.grammar.accepts(text)]
+    whole = [verdict for text, verdict in zip(answers, verdicts, strict=True) if generator.grammar.accepts(text)]
     assert len(whole) > 3 and Verdict.SYNTAX not in whole
     assert unguided.count(Verdict.SYNTAX) > len(unguided) / 2
-    assert all(_is_beginning(writer.grammar, text) for text in answers)
+    assert all(_is_beginning(generator.grammar, text) for text in answers)
 
 
 def _is_beginning(grammar: Grammar, text: str) -> bool:

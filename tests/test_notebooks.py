@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from scripts.asp.solver import Outcome, Verdict, shared_solver
-from scripts.inference.repair_loop import Ask
+from scripts.inference.repair_loop import StepRequest
 from scripts.notebook import html, plots, runner, studio
 from scripts.notebook.live import LiveCurve, progress
 from scripts.notebook.runner import NOTEBOOKS, in_order, notebooks_of
@@ -183,7 +183,7 @@ def table():
 
 FIGURES = {
     "families": lambda: plots.families({"games/a": "train", "games/b": "test", "graphs/a": "valid"}),
-    "rows": lambda: plots.rows_by(ROWS, "kind", "corruption"),
+    "rows": lambda: plots.plot_row_counts(ROWS, "kind", "corruption"),
     "lengths": lambda: plots.token_lengths({"conversation": [100, 200], "repair": [50]}, 4096),
     "loss": lambda: plots.loss_curve([{"step": step, "loss": 1.0, "eval_loss": None} for step in range(30)]),
     "checkpoints": lambda: plots.checkpoint_scores(table(), {step: RESULT for step in (2, 4)}),
@@ -327,8 +327,8 @@ class Scripted:
 def test_the_steps_that_the_solver_refused_are_watched_until_they_are_mended(monkeypatch):
     pages = []
     monkeypatch.setattr(studio, "_place", lambda shown: lambda: pages.append(shown()))
-    asks = [Ask([], f"Step {number}.", "q(1).\n", solve=True) for number in (1, 2, 3)]
-    steps = studio.watch(Scripted(["p :- q(1).", "p(X).", ":- q(1)."], ["p(X) :- q(X).", ":- q(1)."]), asks, k=3)
+    requests = [StepRequest([], f"Step {number}.", "q(1).\n", solve=True) for number in (1, 2, 3)]
+    steps = studio.watch(Scripted(["p :- q(1).", "p(X).", ":- q(1)."], ["p(X) :- q(X).", ":- q(1)."]), requests, k=3)
     assert [step.ok for step in steps] == [True, True, False]
     assert "Step 1." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
     assert "3 steps: 1 without objection at once, 1 of the other 2 mended" in pages[-1]

@@ -11,13 +11,13 @@ from random import Random
 import pytest
 
 from scripts.asp.solver import Solver, Verdict
-from scripts.data.conversion import Report, Telling, convert_folder, tellings
+from scripts.data.conversion import RenamedProblem, Report, convert_folder, renamed_problems
 from scripts.data.problems import Problem, read_problems, split_of
 from scripts.evaluation import own_errors
-from scripts.inference.repair_loop import Ask, write_steps
+from scripts.inference.repair_loop import StepRequest, write_steps
 from scripts.lm import prompts
 from scripts.lm.base_models import _smoke_model
-from utils_ft import BENCHMARKS, UserError, digest
+from utils_ft import BENCHMARKS, UserError, content_hash
 
 
 @pytest.fixture(scope="module")
@@ -49,29 +49,29 @@ class Clumsy:
         return [[text] * count for text in self.answers(conversations)]
 
 
-def told(problem: Problem, solver: Solver) -> Telling:
+def told(problem: Problem, solver: Solver) -> RenamedProblem:
     """The telling that the rows of a problem are made in."""
-    return tellings(problem, 1, Random(digest("own errors", "0", problem.id)), solver, Report())[-1]
+    return renamed_problems(problem, 1, Random(content_hash("own errors", "0", problem.id)), solver, Report())[-1]
 
 
 def test_what_the_loop_would_complain_of_becomes_a_row_in_its_words(problem: Problem, solver: Solver) -> None:
-    telling = told(problem, solver)
-    assert telling.names, "in a vocabulary of its own"
-    codes = [code for _, code in telling.original.steps]
-    writer = Clumsy(codes)
-    [(rows, report)] = own_errors.own_errors(writer, [problem], solver)
+    renamed_problem = told(problem, solver)
+    assert renamed_problem.names, "in a vocabulary of its own"
+    codes = [code for _, code in renamed_problem.original.steps]
+    generator = Clumsy(codes)
+    [(rows, report)] = own_errors.own_errors(generator, [problem], solver)
     metas = [row["meta"] for row in rows]
     assert [meta["step"] for meta in metas] == [0, 1, 4]
     assert report.dropped["answer: the solver has nothing against it"] == len(codes) - 3
     for row, meta in zip(rows, metas, strict=True):
         # The loop, asked for the same step with the same answer, goes on with the very messages of the row.
         loop = Clumsy([meta["broken"]], ())
-        ask = Ask([prompts.step(meta["instruction"])], meta["instruction"], meta["context"], solve=True)
+        ask = StepRequest([prompts.step(meta["instruction"])], meta["instruction"], meta["context"], solve=True)
         write_steps(loop, [ask], 1, solver, drafts=[meta["broken"]])
         assert loop.asked[0] == row["messages"][:-1] and row["messages"][-1] == prompts.answer(codes[meta["step"]])
-        assert meta["split"] == "train" and meta["kind"] == "repair" and meta["vocabulary"] == telling.names
+        assert meta["split"] == "train" and meta["kind"] == "repair" and meta["vocabulary"] == renamed_problem.names
     assert metas[1]["error"] == "UNSATISFIABLE"
-    assert [len(messages) for messages in writer.asked] == [2 * step + 2 for step in range(len(codes))], "gold history"
+    assert [len(messages) for messages in generator.asked] == [2 * step + 2 for step in range(len(codes))], "gold history"
 
 
 def test_an_atom_that_nothing_defines_is_heard_of_before_the_answer_sets(solver: Solver, tmp_path: Path) -> None:

@@ -13,7 +13,17 @@ from scripts.data.problems import read_problems, split_of
 from scripts.lm import chat, prompts
 from scripts.lm.base_models import _smoke_model
 from scripts.training.dataset import encode_rows
-from tests.golden_verdicts import ANSWERS, CONVERSATION, FILE, Kind, changes, kinds, prompt_records, recorded, write
+from tests.golden_verdicts import (
+    ANSWERS,
+    CONVERSATION,
+    FILE,
+    Kind,
+    changes,
+    kinds,
+    prompt_records,
+    recorded,
+    write,
+)
 from utils_ft import BENCHMARKS, ROOT, UserError
 
 KINDS = kinds()

@@ -13,7 +13,7 @@ from scripts.asp.solver import Solver
 from scripts.data.conversion import convert_folder
 from scripts.data.problems import read_problems
 from scripts.evaluation import ablations
-from scripts.evaluation.grader import judges_of
+from scripts.evaluation.grader import graders_of
 from scripts.lm import prompts
 from utils_ft import BENCHMARKS, UserError
 
@@ -73,13 +73,13 @@ class Scripted:
 def test_the_gold_program_in_one_turn_scores_on_every_step_and_a_shorter_one_on_those_it_has() -> None:
     problems = [problem for problem in read_problems(BENCHMARKS) if problem.family == "graphs"][:2]
     with Solver() as solver:
-        judges = judges_of(problems, solver)
-        gold = ["\n\n".join(code for _, code in judge.variant.steps) for judge in judges]
+        graders = graders_of(problems, solver)
+        gold = ["\n\n".join(code for _, code in grader.variant.steps) for grader in graders]
         answers = iter(gold)
-        full = ablations.score_whole(Scripted(lambda _: f"```asp\n{next(answers)}\n```"), judges)
+        full = ablations.score_whole(Scripted(lambda _: f"```asp\n{next(answers)}\n```"), graders)
         answers = iter(gold)
-        cut = ablations.score_whole(Scripted(lambda _: next(answers).split("\n\n")[0]), judges)
-    assert len(full) == sum(len(judge.steps) for judge in judges) and all(item.equivalent for item in full)
+        cut = ablations.score_whole(Scripted(lambda _: next(answers).split("\n\n")[0]), graders)
+    assert len(full) == sum(len(grader.steps) for grader in graders) and all(item.equivalent for item in full)
     assert [item.equivalent for item in cut] == [item.index == 0 for item in cut]
 
 

@@ -38,7 +38,14 @@ from scripts.training.mlx_model import (  # noqa: E402
     require_mlx,
     save_arrays,
 )
-from scripts.training.mlx_step import adamw, evaluate, learning_rate, micro_batches, optimiser_step, seeded_layers  # noqa: E402
+from scripts.training.mlx_step import (  # noqa: E402
+    adamw,
+    evaluate,
+    learning_rate,
+    micro_batches,
+    optimiser_step,
+    seeded_layers,
+)
 from scripts.training.recipe import PROFILES, Recipe  # noqa: E402
 from tests.plain_loop import train_plainly
 from utils_ft import ROOT, UserError  # noqa: E402
@@ -122,7 +129,7 @@ def torch_logits(model, ids: list[int]) -> torch.Tensor:
 
 
 def test_order_depends_on_the_seed_only_and_sees_each_row_equally_often():
-    order = batches(n_rows=10, rows_per_iteration=4, iterations=25, seed=3)
+    order = batches(n_rows=10, rows_per_step=4, max_steps=25, seed=3)
     assert set(Counter(index for step in order for index in step).values()) == {10}
     assert batches(10, 4, 7, seed=3) == order[:7]
     assert batches(10, 4, 25, seed=4) != order
@@ -173,10 +180,10 @@ def test_supervised_tokens_are_the_pytorch_engines_for_each_family_of_models(bas
 def test_the_schedule_is_transformers_cosine_with_warmup():
     from transformers import get_cosine_schedule_with_warmup
 
-    for recipe in (replace(RECIPE, iterations=40, warmup=0.1), replace(RECIPE, iterations=7, warmup=0.0)):
+    for recipe in (replace(RECIPE, max_steps=40, warmup_ratio=0.1), replace(RECIPE, max_steps=7, warmup_ratio=0.0)):
         optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
-        schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_iterations, recipe.iterations)
-        for done in range(recipe.iterations):
+        schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_steps, recipe.max_steps)
+        for done in range(recipe.max_steps):
             assert learning_rate(recipe, done) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=1e-18)
             optimizer.step()
             schedule.step()
@@ -216,7 +223,7 @@ def test_twenty_steps_of_both_engines_agree(base: Path, data: Path, tmp_path: Pa
     """Same start, rows, order and settings in float32: the losses, and then what the two adapters do to the logits."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    recipe = replace(PLAIN, iterations=20, save_every=10, warmup=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
+    recipe = replace(PLAIN, max_steps=20, save_every=10, warmup_ratio=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
     model, config = adapted(base, recipe)
     (tmp_path / "start").mkdir()
     save_arrays(tmp_path / "start" / "adapters.safetensors", dict(tree_flatten(model.trainable_parameters())))
@@ -350,9 +357,9 @@ def test_an_adapter_that_is_not_there_is_one_message(tmp_path: Path):
 
 def test_another_recipe_moves_the_old_run_aside_and_old_checkpoints_go(base: Path, data: Path, tmp_path: Path):
     run = tmp_path / "run"
-    short = replace(PLAIN, iterations=1)
+    short = replace(PLAIN, max_steps=1)
     train(str(base), short, data, run=run)
-    train(str(base), replace(short, iterations=4, save_every=1, keep=2), data, run=run)
+    train(str(base), replace(short, max_steps=4, save_every=1, keep_checkpoints=2), data, run=run)
     assert len([folder for folder in tmp_path.iterdir() if folder.name.startswith("run.")]) == 1
     left = [c.step for c in checkpoints(run)]
     assert {3, 4} <= set(left) and len(left) <= 3  # the newest two, and the best where it is older
@@ -398,7 +405,7 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_for_both_librarie
 
 
 def test_an_adapter_over_a_4_bit_base_fuses_into_the_dequantised_base(base: Path, data: Path, tmp_path: Path):
-    recipe = replace(RECIPE, iterations=2)
+    recipe = replace(RECIPE, max_steps=2)
     metrics = train(str(base), recipe, data, quantize=True, dtype="bfloat16", run=tmp_path / "run")
     assert metrics["quantized"] and all(loss < 7 for _, loss in metrics["losses"])
     folder = fuse(str(base), "best", data, run=tmp_path / "run", target=tmp_path / "fused")

@@ -21,16 +21,27 @@ from scripts.export.fuse_pytorch import fuse
 from scripts.lm import chat, prompts
 from scripts.lm.base_models import _smoke_model, fingerprint
 from scripts.lm.chat import Encoded
-from scripts.lm.device import memory_advice
-from scripts.training.checkpoints import COLUMNS, best, checkpoints, choose, read_log, rotate, seal, stop_if_diverging, write_log
+from scripts.lm.device import explain_out_of_memory
+from scripts.train_pytorch import main
+from scripts.training.checkpoints import (
+    COLUMNS,
+    best,
+    checkpoints,
+    choose,
+    mark_complete,
+    read_log,
+    rotate,
+    stop_if_diverging,
+    write_log,
+)
 from scripts.training.dataset import batches, data_digest, encode_rows, load_rows
 from scripts.training.plan import describe, memory, plan, shape
-from scripts.training.pytorch_engine import main, train
+from scripts.training.pytorch_engine import train
 from scripts.training.recipe import PROFILES, Recipe
 from tests.plain_loop import train_plainly
 from utils_ft import ADAPTERS, LOCAL_MODELS, ROOT, UserError
 
-RECIPE = replace(PROFILES["smoke"].recipe, max_tokens=512, iterations=12, save_every=4, alpha=16)  # with dropout and NEFTune
+RECIPE = replace(PROFILES["smoke"].recipe, max_tokens=512, max_steps=12, save_every=4, alpha=16)  # with dropout and NEFTune
 PLAIN = replace(RECIPE, dropout=0.0, neftune_alpha=0.0, qlora=False)  # nothing drawn at random
 
 
@@ -100,7 +111,7 @@ def a_trainer(base: Path, data: Path, recipe: Recipe, run: Path, dtype: torch.dt
     from scripts.training import sft_trainer
 
     rows = encoded_rows(base, data)
-    order = batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    order = batches(len(rows), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     model = sft_trainer.load_base(base, recipe.qlora, dtype)
     return sft_trainer.make_trainer(model, chat.load_tokenizer(base), recipe, rows, order, run, **options)
 
@@ -135,7 +146,7 @@ def plain_loop(base: Path, rows: list[Encoded], recipe: Recipe) -> list[float]:
     return train_plainly(model, rows, recipe)
 
 
-LONG = replace(PLAIN, iterations=20, warmup=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
+LONG = replace(PLAIN, max_steps=20, warmup_ratio=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +159,7 @@ def plain_losses(base: Path, data: Path) -> list[float]:
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_losses_are_those_of_a_plain_loop(base: Path, data: Path, tmp_path: Path, plain_losses: list[float], batch_size: int):
     """However the rows of a step are batched, and whatever is left out, the loss curve is the plain recipe's."""
-    recipe = replace(LONG, batch_size=batch_size, accumulation=4 // batch_size)
+    recipe = replace(LONG, batch_size=batch_size, gradient_accumulation_steps=4 // batch_size)
     trainer = a_trainer(base, data, recipe, tmp_path)
     trainer.train()
     assert losses_of(trainer) == pytest.approx(plain_losses, abs=1e-4)
@@ -157,7 +168,7 @@ def test_losses_are_those_of_a_plain_loop(base: Path, data: Path, tmp_path: Path
 def test_each_change_alone_leaves_the_losses_as_they_are(base: Path, data: Path, tmp_path: Path):
     from scripts.training.sft_trainer import CHANGES
 
-    short = replace(LONG, iterations=2)
+    short = replace(LONG, max_steps=2)
     expected = plain_loop(base, encoded_rows(base, data), short)
     for change in (None, *CHANGES):
         trainer = a_trainer(base, data, short, tmp_path / str(change), changes=[change] if change else [])
@@ -178,7 +189,7 @@ def test_mlx_takes_the_same_steps(base: Path, data: Path, tmp_path: Path, plain_
     add_adapter(model, *load_adapter(to_mlx(tmp_path / "start", tmp_path / "mlx", base) / "adapters.safetensors"))
     model.train()
     rows, optimizer = encoded_rows(base, data), adamw(LONG)
-    order = batches(len(rows), 4, LONG.iterations, LONG.seed)
+    order = batches(len(rows), 4, LONG.max_steps, LONG.seed)
     losses = [optimiser_step(model, optimizer, [rows[i] for i in step], LONG, done, 0.0, [0]) for done, step in enumerate(order)]
     assert losses == pytest.approx(plain_losses, rel=1e-3) and mx.array(losses).size == 20
 
@@ -188,8 +199,8 @@ def test_losses_are_those_of_plain_trl(base: Path, data: Path, tmp_path: Path):
     from scripts.training.sft_trainer import CHANGES, load_base
     from tools.speed_train import Load, lean_trainer, plain_trainer
 
-    recipe, rows = replace(LONG, iterations=8), encoded_rows(base, data)
-    order = batches(len(rows), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    recipe, rows = replace(LONG, max_steps=8), encoded_rows(base, data)
+    order = batches(len(rows), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     load = Load("smoke", base, base, tuple(rows[index] for step in order for index in step), recipe)
     losses = []
     for make, options in ((plain_trainer, ()), (lean_trainer, (tuple(CHANGES),))):
@@ -204,7 +215,7 @@ def test_losses_are_those_of_plain_trl(base: Path, data: Path, tmp_path: Path):
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_there_is_no_gradient_below_the_lowest_adapted_layer(base: Path, data: Path, tmp_path: Path, checkpointing: bool):
     with warnings.catch_warnings(record=True) as said:
-        trainer = a_trainer(base, data, replace(RECIPE, iterations=1), tmp_path, checkpointing=checkpointing)
+        trainer = a_trainer(base, data, replace(RECIPE, max_steps=1), tmp_path, checkpointing=checkpointing)
         seen = []
         for layer in trainer.model.get_base_model().model.layers:
             layer.register_forward_hook(lambda _, __, output: seen.append(output.requires_grad))
@@ -218,7 +229,7 @@ def test_gradient_checkpointing_changes_no_loss_even_with_dropout(base: Path, da
     """The layers that run again in the backward pass draw the dropout masks of the forward pass."""
     ends = []
     for checkpointing in (False, True):
-        recipe = replace(RECIPE, iterations=4, dropout=0.5, learning_rate=1e-2)
+        recipe = replace(RECIPE, max_steps=4, dropout=0.5, learning_rate=1e-2)
         trainer = a_trainer(base, data, recipe, tmp_path / str(checkpointing), checkpointing=checkpointing)
         trainer.train()
         ends.append(losses_of(trainer))
@@ -276,7 +287,7 @@ def test_a_4_bit_base_that_is_unpacked_computes_the_same(base: Path):
 
 def test_adapters_stay_in_float32_over_a_16_bit_base(base: Path, data: Path, tmp_path: Path):
     """Updates below the precision of bfloat16 are not lost, and the losses are those of float32 but for rounding."""
-    recipe = replace(LONG, iterations=6)
+    recipe = replace(LONG, max_steps=6)
     trainer = a_trainer(base, data, recipe, tmp_path, torch.bfloat16)
     trainer.train()
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
@@ -356,7 +367,7 @@ def test_a_run_that_was_killed_behind_its_last_checkpoint_only_writes_its_figure
 
 
 def test_another_recipe_moves_the_old_run_aside_and_a_fresh_start_does_too(base: Path, data: Path, capsys):
-    name, short = named(base, "moved"), replace(PLAIN, iterations=1)
+    name, short = named(base, "moved"), replace(PLAIN, max_steps=1)
     first = train(name, short, data)
     assert "'tokens_per_second'" in capsys.readouterr().out  # beside the loss, while it trains
     second = train(name, replace(short, learning_rate=5e-4), data)
@@ -368,7 +379,7 @@ def test_another_recipe_moves_the_old_run_aside_and_a_fresh_start_does_too(base:
 
 def test_a_run_that_diverges_stops_with_advice(base: Path, data: Path):
     with pytest.raises(UserError, match="the loss is (nan|inf).*diverges\n.*lower the learning rate"):
-        train(named(base, "wild"), replace(PLAIN, learning_rate=1e30, warmup=0.0, max_grad_norm=0.0), data)
+        train(named(base, "wild"), replace(PLAIN, learning_rate=1e30, warmup_ratio=0.0, max_grad_norm=0.0), data)
     assert not (ADAPTERS / "wild_pytorch" / "metrics.json").exists()
 
 
@@ -383,11 +394,11 @@ def test_a_loss_that_explodes_stops_too():
 def test_out_of_memory_says_which_knob_to_turn(base: Path):
     from scripts.training.plan import advice
 
-    with pytest.raises(UserError, match="out of memory\n.*--max-tokens.*4096.*--qlora"), memory_advice(advice(Recipe(qlora=False)), base):
+    with pytest.raises(UserError, match="out of memory\n.*--max-tokens.*4096.*--qlora"), explain_out_of_memory(advice(Recipe(qlora=False)), base):
         torch.empty(2**45)
-    with pytest.raises(UserError, match="out of memory"), memory_advice("", base):
+    with pytest.raises(UserError, match="out of memory"), explain_out_of_memory("", base):
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
-    with pytest.raises(RuntimeError, match="size"), memory_advice("", base):
+    with pytest.raises(RuntimeError, match="size"), explain_out_of_memory("", base):
         torch.ones(2) @ torch.ones(3)
 
 
@@ -404,11 +415,11 @@ def test_a_logger_that_is_not_there_is_named_with_the_remedy(base: Path, data: P
 
 def test_two_processes_share_the_rows_and_find_the_losses_of_one(base: Path, data: Path, tmp_path: Path):
     """With the accelerate configuration that is shipped for the CPU (gloo)."""
-    recipe = replace(PLAIN, iterations=5, learning_rate=1e-2)
+    recipe = replace(PLAIN, max_steps=5, learning_rate=1e-2)
     code = (
         "from dataclasses import replace; from pathlib import Path; from scripts.training.pytorch_engine import train\n"
         "from tests.test_train_pytorch import PLAIN\n"
-        f"train({named(base, 'pair')!r}, replace(PLAIN, iterations=5, learning_rate=1e-2), Path({str(data)!r}))\n"
+        f"train({named(base, 'pair')!r}, replace(PLAIN, max_steps=5, learning_rate=1e-2), Path({str(data)!r}))\n"
     )
     (tmp_path / "pair.py").write_text(code)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "ddp_cpu.yaml")]
@@ -439,7 +450,7 @@ def test_the_shipped_accelerate_configurations_are_valid(name: str):
 
     assert {file.name for file in (ROOT / "accelerate_configs").iterdir()} == {"ddp_cpu.yaml", "ddp_gpu.yaml", "fsdp_qlora.yaml"}
     config = load_config_from_file(str(ROOT / "accelerate_configs" / name))
-    assert config.num_processes == 2 and Recipe().rows_per_iteration % config.num_processes == 0
+    assert config.num_processes == 2 and Recipe().rows_per_step % config.num_processes == 0
     found = launch_environment(name)
     assert found["ACCELERATE_MIXED_PRECISION"] == ("no" if name == "ddp_cpu.yaml" else "bf16")
     assert (found.get("ACCELERATE_USE_FSDP") == "true") == (name == "fsdp_qlora.yaml")
@@ -493,7 +504,7 @@ def checkpoint_folders(run: Path, eval_losses: dict[int, float], scores: dict[in
     for step in eval_losses:
         (run / f"checkpoint-{step}").mkdir(parents=True)
         (run / f"checkpoint-{step}" / "adapter_model.safetensors").write_bytes(bytes(10))
-        seal(run / f"checkpoint-{step}")
+        mark_complete(run / f"checkpoint-{step}")
     write_log(run, [dict.fromkeys(COLUMNS) | {"step": step, "eval_loss": loss} for step, loss in eval_losses.items()])
     for step, score in (scores or {}).items():
         steps = score if isinstance(score, dict) else {"equivalent": score}
@@ -533,7 +544,7 @@ def test_a_checkpoint_is_whole_only_with_all_its_files(tmp_path: Path):
     part = run / "checkpoint-50" / "shards" / "0.distcp"
     part.parent.mkdir()
     part.write_bytes(bytes(10))
-    seal(run / "checkpoint-50")
+    mark_complete(run / "checkpoint-50")
     assert [c.step for c in checkpoints(run)] == [50]
     part.unlink()
     assert not checkpoints(run)
@@ -686,12 +697,12 @@ def test_a_plan_names_what_is_wrong(data: Path, tmp_path: Path):
 
 
 def test_a_recipe_of_no_hyperparameter_or_no_training_is_refused():
-    assert Recipe().with_(top_layers=30, seed=None) == replace(Recipe(), top_layers=30)
+    assert Recipe().override(top_layers=30, seed=None) == replace(Recipe(), top_layers=30)
     with pytest.raises(UserError, match="'layers' is no hyperparameter\n.*top_layers"):
-        Recipe().with_(layers=3)
-    for nothing in ({"top_layers": 0}, {"iterations": 0}):
+        Recipe().override(layers=3)
+    for nothing in ({"top_layers": 0}, {"max_steps": 0}):
         with pytest.raises(UserError, match="at least one iteration and one layer"):
-            Recipe().with_(**nothing)
+            Recipe().override(**nothing)
 
 
 def test_a_dry_run_prints_its_table_and_nothing_else_and_trains_nothing(base: Path, data: Path, capfd):
@@ -715,8 +726,8 @@ def test_the_benchmark_of_the_8b_shape_runs_on_a_small_one(base: Path, data: Pat
                      "num_key_value_heads": 2}
     model = random_llama(sizes, True, torch.float32)
     assert type(model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit" and type(model.lm_head) is torch.nn.Linear
-    recipe = replace(PLAIN, iterations=2, qlora=True, top_layers=1)
-    rows = (encoded_rows(base, data) * 2)[: recipe.rows_per_iteration * recipe.iterations]
+    recipe = replace(PLAIN, max_steps=2, qlora=True, top_layers=1)
+    rows = (encoded_rows(base, data) * 2)[: recipe.rows_per_step * recipe.max_steps]
     as_rows, full = random_loads("random", sizes, base, rows, recipe)
     assert [len(row.input_ids) for row in as_rows.rows] == [len(row.input_ids) for row in rows]
     assert {len(row.input_ids) for row in full.rows} == {recipe.max_tokens}

@@ -8,8 +8,16 @@ import pytest
 from scripts.asp.encoding import read_encoding
 from scripts.asp.solver import Solver
 from scripts.data import conversion
-from scripts.data.conversion import Report, convert, solve, tellings
-from scripts.data.predicate_renaming import WORDS, another, in_code, in_prose, predicate_names, renamed, retell
+from scripts.data.conversion import Report, convert, renamed_problems, solve
+from scripts.data.predicate_renaming import (
+    WORDS,
+    another,
+    predicate_names,
+    rename_predicates,
+    rename_predicates_in_program,
+    rename_predicates_in_text,
+    renamed,
+)
 from scripts.data.problems import check_problem, read_problem
 from utils_ft import BENCHMARKS
 
@@ -38,7 +46,7 @@ def problem(name):
     ],
 )
 def test_in_code_whole_words_change_and_strings_stay(before, after):
-    assert in_code(before, NAMES) == after
+    assert rename_predicates_in_program(before, NAMES) == after
 
 
 @pytest.mark.parametrize(
@@ -55,7 +63,7 @@ def test_in_code_whole_words_change_and_strings_stay(before, after):
 )
 def test_in_prose_names_and_plain_words_change_and_english_stays(before, after):
     more = {"loaf": "drum", "knife": "kite", "ally": "lute", "party": "tulip", "before": "moat", "parked": "stool"}
-    assert in_prose(before, NAMES | more) == after
+    assert rename_predicates_in_text(before, NAMES | more) == after
 
 
 def test_comments_are_prose_wherever_they_stand_and_directives_and_variables_stay():
@@ -67,7 +75,7 @@ open(Site) :- depot(Site), N = #count { X : count(X) }. % Depots are few.
 label("% depot").
 """
     told = replace(problem(FEW[0]), source=source, description="A Site is a depot.", instances={"one": "depot(1). count(1..2). % depots"})
-    retold, names = retell(told, Random(0))
+    retold, names = rename_predicates(told, Random(0))
     depot, counted, opened, label = (names[name] for name in ("depot", "count", "open", "label"))
     assert retold.source == f"""% The {depot}s of a Site.
 {opened}(Site) :- {depot}(Site), N = #count {{ X : {counted}(X) }}. % {depot.capitalize()}s are few.
@@ -92,7 +100,7 @@ def test_no_new_name_wants_another_article_than_the_rest():
 @pytest.mark.parametrize("name", FEW)
 def test_a_retold_problem_passes_the_gate_and_keeps_its_answer_sets(name, solver):
     told = problem(name)
-    retold, names = retell(told, Random(name))
+    retold, names = rename_predicates(told, Random(name))
     assert set(names) == predicate_names(told) and len(set(names.values())) == len(names)
     assert not predicate_names(retold) & predicate_names(told)
     assert not check_problem(retold, solver).faults
@@ -108,17 +116,17 @@ def test_fresh_names_occur_nowhere_in_the_texts():
 def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     told = problem(FEW[0])
     report = Report()
-    assert [telling.names for telling in tellings(told, 2, Random(0), solver, report)][0] == {}
+    assert [renamed_problem.names for renamed_problem in renamed_problems(told, 2, Random(0), solver, report)][0] == {}
     assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
     other = problem(FEW[1])
-    monkeypatch.setattr(conversion, "retell", lambda told, rng: (replace(told, source=other.source), {}))
-    assert len(tellings(told, 2, Random(0), solver, report)) == 1
+    monkeypatch.setattr(conversion, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {}))
+    assert len(renamed_problems(told, 2, Random(0), solver, report)) == 1
     assert report.dropped["vocabulary: other answer sets"] == 2
 
 
 def test_only_namings_that_are_asked_for_are_proved(solver):
     report = Report()
-    [told] = tellings(problem(FEW[0]), 0, Random(0), solver, report)
+    [told] = renamed_problems(problem(FEW[0]), 0, Random(0), solver, report)
     assert told.variant("original") == told.original and not report.proofs
     assert told.variant("abstract").naming == "abstract" and told.variant("abstract") is told.variant("abstract")
     assert report.proofs["renamings with the same trees and answer sets"] == 1
@@ -137,7 +145,7 @@ def test_rows_carry_their_names_and_only_training_rows_are_retold():
         if row["meta"]["kind"] == "conversation" and row["meta"]["naming"] == "original":
             source = next(p for p in problems if p.name == row["meta"]["problem"])
             code = "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant")
-            expected = "\n".join(in_code(step.code, row["meta"]["vocabulary"]) for step in source.encoding.instructed)
+            expected = "\n".join(rename_predicates_in_program(step.code, row["meta"]["vocabulary"]) for step in source.encoding.instructed)
             assert read_encoding(code).program == read_encoding(expected).program
 
 

@@ -18,11 +18,11 @@ import typer
 
 from scripts.asp.solver import Outcome, Request, Solver
 from scripts.data.problems import read_problems
-from scripts.evaluation.grader import Judge
-from scripts.inference.generator import MAX_NEW_TOKENS, load_writer
+from scripts.evaluation.grader import Grader
+from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
 from scripts.lm.base_models import base_model
 from scripts.lm.chat import encode_prompt
-from scripts.training.dataset import spread
+from scripts.training.dataset import evenly_spaced
 from utils_ft import BENCHMARKS, DATA, UserError, command
 
 COLOURING = """
@@ -108,24 +108,24 @@ def generate(
     """
     import torch
 
-    writer = load_writer(model or base_model("smollm"), max_new_tokens=max_new_tokens, grammar=grammar)
-    chosen = spread(read_problems(benchmarks), problems)
+    generator = load_generator(model or base_model("smollm"), max_new_tokens=max_new_tokens, grammar=grammar)
+    chosen = evenly_spaced(read_problems(benchmarks), problems)
     with Solver() as idle:
-        conversations = [ask.messages for problem in chosen for ask in Judge(problem, idle).asks()]
-    some = spread(list(range(len(conversations))), items)
-    prompts = [encode_prompt(writer.tokenizer, messages) for messages in conversations]
-    end, network = sorted(writer.ends), writer.model
+        conversations = [ask.messages for problem in chosen for ask in Grader(problem, idle).requests()]
+    some = evenly_spaced(list(range(len(conversations))), items)
+    prompts = [encode_prompt(generator.tokenizer, messages) for messages in conversations]
+    end, network = sorted(generator.ends), generator.model
 
     def alone(ids: list[int]) -> str:
         tokens = torch.tensor([ids], device=network.device)
         written = network.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=max_new_tokens, do_sample=False,
                                    eos_token_id=end, pad_token_id=end[0])
-        return writer.tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True)
+        return generator.tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True)
 
     print(f"{len(chosen)} problems, {len(prompts)} steps, {sum(map(len, prompts)) / len(prompts):.0f} tokens a prompt, "
           f"{network.dtype}, {torch.get_num_threads()} threads", flush=True)
     start = time.perf_counter()
-    together = writer.answers(conversations)
+    together = generator.answers(conversations)
     fast = len(prompts) / (time.perf_counter() - start)
     print(f"side by side        {fast:7.2f} answers/s", flush=True)
     start = time.perf_counter()

@@ -27,7 +27,15 @@ from typing import Any
 from scripts.lm import chat
 from scripts.lm.base_models import base_model
 from scripts.lm.chat import Encoded
-from scripts.lm.device import compute_dtype, device, free_memory, peak_memory, quiet, reset_peak_memory, wait_for_device
+from scripts.lm.device import (
+    compute_dtype,
+    device,
+    free_memory,
+    peak_memory,
+    reset_peak_memory,
+    silenced,
+    synchronize,
+)
 from scripts.training.dataset import batches, encode_rows, load_rows
 from scripts.training.recipe import PROJECTIONS, Recipe
 
@@ -50,7 +58,7 @@ class Load:
     recipe: Recipe
 
     def tokens(self, step: int) -> int:
-        size = self.recipe.rows_per_iteration
+        size = self.recipe.rows_per_step
         return sum(len(row.input_ids) for row in self.rows[step * size : (step + 1) * size])
 
 
@@ -76,9 +84,9 @@ def plain_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks
 
     recipe, layers = load.recipe, model.config.num_hidden_layers
     config = SFTConfig(
-        output_dir=folder, max_steps=recipe.iterations, per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulation, learning_rate=recipe.learning_rate, lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_iterations, max_length=recipe.max_tokens, neftune_noise_alpha=recipe.neftune_alpha or None,
+        output_dir=folder, max_steps=recipe.max_steps, per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps, learning_rate=recipe.learning_rate, lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup_steps, max_length=recipe.max_tokens, neftune_noise_alpha=recipe.neftune_alpha or None,
         bf16=model.dtype == torch.bfloat16, use_cpu=device() == "cpu", logging_steps=1, save_strategy="no",
         report_to="none", seed=recipe.seed, train_sampling_strategy="sequential",  # for the same rows in each step
     )
@@ -96,7 +104,7 @@ def lean_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks:
     from scripts.training.plan import needs_checkpointing
     from scripts.training.sft_trainer import make_trainer
 
-    size = load.recipe.rows_per_iteration
+    size = load.recipe.rows_per_step
     order = [list(range(start, start + size)) for start in range(0, len(load.rows), size)]
     return make_trainer(
         model, tokenizer, load.recipe, load.rows, order, Path(folder), callbacks=callbacks, changes=changes,
@@ -162,11 +170,11 @@ def _work(pipe: Connection, load: Load, changes: tuple[str, ...] | None) -> None
             self.start = time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            wait_for_device()
+            synchronize()
             pipe.send(time.perf_counter() - self.start)
 
     try:
-        with quiet(), tempfile.TemporaryDirectory() as folder:
+        with silenced(), tempfile.TemporaryDirectory() as folder:
             model, tokenizer = _load(load), chat.load_tokenizer(load.tokenizer)
             trainer = (plain_trainer(model, tokenizer, load, folder, [Turns]) if changes is None
                        else lean_trainer(model, tokenizer, load, folder, [Turns], changes))
@@ -218,7 +226,7 @@ def alternate(load: Load, variants: dict[str, tuple[str, ...] | None]) -> dict[s
             processes.append(process)
             live[name] = pipe
             answer(name)  # ready
-        for _ in range(load.recipe.iterations):
+        for _ in range(load.recipe.max_steps):
             for name in list(live):
                 live[name].send("go")
                 if (seconds := answer(name)) is not None:
@@ -238,11 +246,11 @@ def alternate(load: Load, variants: dict[str, tuple[str, ...] | None]) -> dict[s
 
 def loads(model_type: str, data: Path, steps: int, qlora: bool | None) -> list[Load]:
     """What is measured on this device: the model on the data's rows; on CUDA the 8B shape, and rows of 4,096 tokens as well."""
-    recipe = Recipe(iterations=steps + 1, warmup=0.0, qlora=True)  # one step to warm up
+    recipe = Recipe(max_steps=steps + 1, warmup_ratio=0.0, qlora=True)  # one step to warm up
     on_gpu = device() == "cuda"
     folder = base_model("smoke" if on_gpu else model_type)
     encoded = encode_rows(chat.load_tokenizer(folder), load_rows(data, "train"), recipe.max_tokens)
-    order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    order = batches(len(encoded), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     rows = tuple(encoded[index] for step in order for index in step)
     found = []
     for packed in (False, True) if qlora is None else (qlora,):
@@ -291,7 +299,7 @@ def measure(load: Load, alone: bool) -> Iterator[str]:
     else:
         abreast = max(1, int(free_memory() / ROOM) - 1)
         parts = [{PLAIN: None} | part for part in iter(lambda: dict(islice(waiting, abreast)), {})]
-    yield f"{load.name}: {len(load.rows)} rows, {sum(load.tokens(step) for step in range(load.recipe.iterations)):,} tokens\n"
+    yield f"{load.name}: {len(load.rows)} rows, {sum(load.tokens(step) for step in range(load.recipe.max_steps)):,} tokens\n"
     yield "| variant | tokens/s | times plain | peak GB | of plain | mean loss |\n|---|---:|---:|---:|---:|---:|"
     plain = None
     for part in parts:

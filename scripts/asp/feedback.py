@@ -23,7 +23,7 @@ def context_of(facts: str, given: str, history: Sequence[str]) -> str:
     return "".join(f"{part}\n" for part in parts if part)
 
 
-def complaint(outcome: Outcome, context: str = "") -> str:
+def solver_message(outcome: Outcome, context: str = "") -> str:
     """The message to answer, or "" where the solver has nothing against the step.
 
     That is clingo's errors as printed; or its note that an atom occurs in no head, where `context` knows the predicate

@@ -147,7 +147,7 @@ def _refused(program: str, index: int, why: str) -> str:
 
 # --- workers ----------------------------------------------------------------------------------------------------
 
-_WORKER = Path(__file__).with_name("asp_worker.py")
+_WORKER = Path(__file__).with_name("worker.py")
 _PIPE = 30_000 if sys.platform == "linux" else 3_000  # bytes that a pipe takes for certain while nobody reads it
 _SIGPROF = getattr(signal, "SIGPROF", 27)
 

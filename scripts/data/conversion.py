@@ -24,17 +24,24 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from scripts.asp.encoding import predicates
-from scripts.asp.feedback import complaint, context_of
+from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Outcome, Relation, Request, Solver, Verdict, compare, evidence
 from scripts.data.corruptions import CORRUPTIONS, POOLS, noisy, rename, rename_in_text, same_up_to
 from scripts.data.paraphrase.files import load_instructions, with_paraphrases
-from scripts.data.predicate_renaming import in_code, in_prose, is_named, renamed, retell, variable_names
+from scripts.data.predicate_renaming import (
+    mentions_predicate,
+    rename_predicates,
+    rename_predicates_in_program,
+    rename_predicates_in_text,
+    renamed,
+    variable_names,
+)
 from scripts.data.problems import STYLES, Problem, instance_faults, read_problems, split_of
 from scripts.lm import prompts
 from scripts.lm.chat import load_tokenizer
 from scripts.training.dataset import counts, encode_rows
-from scripts.training.recipe import profile as profile_named
-from utils_ft import BENCHMARKS, UserError, digest, write_json, write_text
+from scripts.training.recipe import load_profile
+from utils_ft import BENCHMARKS, UserError, content_hash, write_json, write_text
 
 SPLITS = ("train", "valid", "test")
 NAMINGS = ("original", *POOLS)
@@ -101,7 +108,7 @@ def given_stands_first(problem: Problem, gold: list[Outcome], solver: Solver) ->
 
 
 @dataclass
-class Telling:
+class RenamedProblem:
     """A problem in one vocabulary, under the namings of its variables that are asked for and proved.
 
     `names` maps its own predicates to those told, {} where they are the same; `gold` are its outcomes on its instances;
@@ -114,7 +121,7 @@ class Telling:
     solver: Solver
     report: Report
     namings: tuple[str, ...] = NAMINGS
-    source: Telling | None = None
+    source: RenamedProblem | None = None
     _variants: dict[str, Variant] = field(default_factory=dict)
 
     @cached_property
@@ -154,28 +161,28 @@ class Telling:
     def _retold(self, pool: str) -> Variant | None:
         """The source under `pool`, its predicates renamed: which of the two comes first makes no difference."""
         renamed = self.source.variant(pool)
-        steps = tuple((in_prose(instruction, self.names), in_code(code, self.names)) for instruction, code in renamed.steps)
+        steps = tuple((rename_predicates_in_text(instruction, self.names), rename_predicates_in_program(code, self.names)) for instruction, code in renamed.steps)
         return Variant(pool, self.original.given, steps, renamed.names) if renamed.naming == pool else None
 
 
-def tellings(problem: Problem, count: int, rng: Random, solver: Solver, report: Report) -> list[Telling]:
+def renamed_problems(problem: Problem, count: int, rng: Random, solver: Solver, report: Report) -> list[RenamedProblem]:
     """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names.
 
     Empty where its code without instructions cannot stand before the rest.
     """
     gold = gold_outcomes(problem, solver)
-    own = Telling(problem, {}, gold, solver, report)
+    own = RenamedProblem(problem, {}, gold, solver, report)
     if not given_stands_first(problem, gold, solver):
         report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
         return []
     result = [own]
     for _ in range(count):
-        retold, names = retell(problem, rng)
+        retold, names = rename_predicates(problem, rng)
         found = solve(retold, retold.encoding.program, solver)
         pairs = zip(gold, found, strict=True)
         if all(new.answer_sets is not None and renamed(old.answer_sets, names) == new.answer_sets for old, new in pairs):
             report.proofs["vocabularies with the same answer sets up to the names"] += 1
-            result.append(Telling(retold, names, found, solver, report, source=own))
+            result.append(RenamedProblem(retold, names, found, solver, report, source=own))
         else:
             report.dropped["vocabulary: other answer sets"] += 1
     return result
@@ -201,7 +208,7 @@ def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
 
 
 def conversation_rows(
-    told: Sequence[Telling], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
+    told: Sequence[RenamedProblem], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
     styles: Collection[str] = STYLES, noise: float = NOISE_SHARE,
 ) -> Iterator[Row]:
     """Up to `limit` conversations of a problem: as it is first, then a draw over tones and namings, a share of it with noise.
@@ -218,27 +225,27 @@ def conversation_rows(
              *((each, True) for each in islice(cycle(loud), noisy_rows))][:limit]
     turns = zip(drawn, cycle(range(len(told))), strict=False)
     for ((style, naming), unclean), turn in dict.fromkeys(turns):  # nothing twice, where there are few ways to tell it
-        telling = told[turn]
-        variant = telling.variant(naming)
-        instructions = _told(telling, variant, (wordings or {}).get(style, {}))
+        renamed_problem = told[turn]
+        variant = renamed_problem.variant(naming)
+        instructions = _told(renamed_problem, variant, (wordings or {}).get(style, {}))
         steps = [(noisy(instruction) or instruction if unclean else instruction, code)
                  for instruction, (_, code) in zip(instructions, variant.steps, strict=True)]
-        description = prompts.describe(telling.problem.descriptions()[style], variant.given)
+        description = prompts.describe(renamed_problem.problem.descriptions()[style], variant.given)
         yield {
             "messages": prompts.conversation(description, steps),
-            "meta": telling.meta | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": unclean},
+            "meta": renamed_problem.meta | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": unclean},
         }
 
 
-def _told(telling: Telling, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
+def _told(renamed_problem: RenamedProblem, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
     """The instructions of a variant, each in another wording where there is one, its predicates and variables renamed along."""
-    kept = variable_names(telling.source.problem) if telling.source else ()
-    for index, (instruction, _) in enumerate((telling.source or telling).original.steps):
+    kept = variable_names(renamed_problem.source.problem) if renamed_problem.source else ()
+    for index, (instruction, _) in enumerate((renamed_problem.source or renamed_problem).original.steps):
         other = wording.get(instruction)
         if other is None:
             yield variant.steps[index][0]
         else:
-            other = in_prose(other, telling.names, kept)
+            other = rename_predicates_in_text(other, renamed_problem.names, kept)
             yield rename_in_text(other, variant.names[index]) if variant.names else other
 
 
@@ -258,53 +265,53 @@ class Candidate:
     fixed: str
 
 
-def repair_rows(telling: Telling, limit: int, rng: Random) -> list[Row]:
+def repair_rows(renamed_problem: RenamedProblem, limit: int, rng: Random) -> list[Row]:
     """Up to `limit` repair turns, each with the message that the solver really gives."""
-    candidates = _candidates(telling, limit, rng)
+    candidates = _candidates(renamed_problem, limit, rng)
     rows: list[Row] = []
     while len(rows) < limit and (part := list(islice(candidates, limit - len(rows)))):
-        rows += _proved(part, telling)
+        rows += _proved(part, renamed_problem)
     return rows
 
 
 def example_repair(problem: Problem, corruption: str, solver: Solver, seed: int = 0) -> Row:
     """A proved repair row of a problem, of the class `corruption` if one is found."""
-    [own, *_] = tellings(problem, 0, Random(seed), solver, Report())
+    [own, *_] = renamed_problems(problem, 0, Random(seed), solver, Report())
     rows = repair_rows(own, 40, Random(seed))
     return next((row for row in rows if row["meta"]["corruption"] == corruption), rows[0])
 
 
-def _proved(candidates: list[Candidate], telling: Telling) -> Iterator[Row]:
+def _proved(candidates: list[Candidate], renamed_problem: RenamedProblem) -> Iterator[Row]:
     """The rows of those candidates that the solver confirms, in order."""
     requests = [
         # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
         Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
         for c in candidates for solve in [c.corruption == "wrong meaning"] for code in (c.broken, c.fixed)
     ]
-    outcomes = list(telling.solver.run(requests))
+    outcomes = list(renamed_problem.solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
         kind, error, why = _judge(candidate, broken, fixed)
         if why:
-            telling.report.dropped[f"{candidate.corruption}: {why}"] += 1
-        elif row := repair_row(candidate, telling, kind, error):
+            renamed_problem.report.dropped[f"{candidate.corruption}: {why}"] += 1
+        elif row := repair_row(candidate, renamed_problem, kind, error):
             yield row
 
 
-def repair_row(candidate: Candidate, telling: Telling, kind: str, error: str) -> Row | None:
+def repair_row(candidate: Candidate, renamed_problem: RenamedProblem, kind: str, error: str) -> Row | None:
     """The row of a proved repair, `error` being what was said of the broken code.
 
     None, and counted as dropped, where the fix needs a predicate that this turn does not show: nobody could know it.
     """
-    instruction = telling.variant(candidate.naming).steps[candidate.step][0]
-    step = telling.problem.encoding.instructed[candidate.step]
+    instruction = renamed_problem.variant(candidate.naming).steps[candidate.step][0]
+    step = renamed_problem.problem.encoding.instructed[candidate.step]
     needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
     if not all(_in_view(name, instruction, candidate.broken, error) for name in needed):
-        telling.report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
+        renamed_problem.report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
         return None
-    telling.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
+    renamed_problem.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
     return {
         "messages": [*prompts.repair(instruction, candidate.broken, error), prompts.answer(candidate.fixed)],
-        "meta": telling.meta | {
+        "meta": renamed_problem.meta | {
             "kind": "repair", "style": "original", "naming": candidate.naming, "noise": False, "corruption": kind,
             "instruction": instruction, "broken": candidate.broken, "error": error, "fixed": candidate.fixed,
             "context": candidate.context, "instance": candidate.instance, "step": candidate.step},
@@ -313,11 +320,11 @@ def repair_row(candidate: Candidate, telling: Telling, kind: str, error: str) ->
 
 def _in_view(name: str, instruction: str, broken: str, error: str) -> bool:
     """Whether a repair turn shows the name of a predicate. The solver's own words are no names, but the atoms that it quotes."""
-    return (is_named(name, instruction) or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", broken) is not None
+    return (mentions_predicate(name, instruction) or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", broken) is not None
             or re.search(rf"(?<![#\w]){re.escape(name)}\(", error) is not None)
 
 
-def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[Candidate]:
+def _candidates(renamed_problem: RenamedProblem, limit: int, rng: Random) -> Iterator[Candidate]:
     """Corrupted steps to try, four for each row wanted, no two the same.
 
     The class is drawn first, by its weight, and then a step that admits it: else the classes that apply everywhere would
@@ -329,8 +336,8 @@ def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[Candidate
         if len(seen) == 4 * limit:
             break
         corruption = rng.choices(classes, weights)[0]
-        naming, instance = rng.choice(telling.namings), rng.choice(list(telling.problem.instances))
-        variant = telling.variant(naming)
+        naming, instance = rng.choice(renamed_problem.namings), rng.choice(list(renamed_problem.problem.instances))
+        variant = renamed_problem.variant(naming)
         for step in rng.sample(range(len(variant.steps)), len(variant.steps)):
             code = variant.steps[step][1]
             broken = CORRUPTIONS[corruption][1](code, rng)
@@ -339,15 +346,15 @@ def _candidates(telling: Telling, limit: int, rng: Random) -> Iterator[Candidate
         else:
             continue
         seen.add((naming, step, broken))
-        context = context_of(telling.problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
+        context = context_of(renamed_problem.problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
         yield Candidate(corruption, variant.naming, step, instance, context, broken, code)
 
 
 def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:
     """The corruption class and message of a candidate, or, last, why it is no repair row."""
-    if not fixed.passes or complaint(fixed, candidate.context):
+    if not fixed.passes or solver_message(fixed, candidate.context):
         return "", "", "the solver has something against the fix"
-    error = complaint(broken, candidate.context)
+    error = solver_message(broken, candidate.context)
     if broken.verdict in (Verdict.TIMEOUT, Verdict.MEMORY, Verdict.REFUSED, Verdict.TOO_MANY):
         return "", "", f"ends in {broken.verdict}"
     if candidate.corruption != "wrong meaning":
@@ -388,7 +395,7 @@ def convert(
     def made(problem: Problem) -> tuple[list[Row], Report]:
         train = splits[problem.id] == "train"
         return problem_rows(
-            problem, Random(digest(str(seed), problem.id)), solver, conversations if train else 1, repairs, wordings and wordings(problem),
+            problem, Random(content_hash(str(seed), problem.id)), solver, conversations if train else 1, repairs, wordings and wordings(problem),
             vocabularies if train else 0, styles, namings if train else ("original",), noise)
 
     # While the solver's workers prove the rows of one problem, this process makes those of another.
@@ -399,7 +406,7 @@ def convert(
             split = splits[problem.id]
             for row in new:
                 row["meta"]["split"] = split
-                fingerprint = digest(json.dumps(row["messages"]))
+                fingerprint = content_hash(json.dumps(row["messages"]))
                 if fingerprint in seen:
                     report.dropped[f"{row['meta']['kind']}: exact duplicate"] += 1
                     continue
@@ -420,10 +427,10 @@ def problem_rows(
     if not problem.encoding.instructed:
         report.dropped["problem: no statement has an instruction"] += 1
         return [], report
-    told = [replace(telling, namings=namings) for telling in tellings(problem, vocabularies, rng, solver, report)]
+    told = [replace(renamed_problem, namings=namings) for renamed_problem in renamed_problems(problem, vocabularies, rng, solver, report)]
     rows = list(conversation_rows(told, conversations, rng, wordings, styles, noise)) if told else []
-    for place, telling in enumerate(told):
-        rows += repair_rows(telling, repairs // len(told) + (place < repairs % len(told)), rng)
+    for place, renamed_problem in enumerate(told):
+        rows += repair_rows(renamed_problem, repairs // len(told) + (place < repairs % len(told)), rng)
     return rows, report
 
 
@@ -442,7 +449,7 @@ def convert_folder(
     for the hand-written ones. With `tokenizer`, the folder of a model, tokens are counted, and the turns that its context
     would cut. `variety` limits styles, namings or noise, as in `convert`. Every file appears whole or not at all.
     """
-    chosen = profile_named(profile)
+    chosen = load_profile(profile)
     every = read_problems(benchmarks)
     splits = split_of(every, benchmarks)
     if paraphrases:
@@ -458,7 +465,7 @@ def convert_folder(
     texts = {split: to_jsonl(rows[split]) for split in SPLITS}
     summary = report.as_json() | {
         "seed": seed, "problems": dict(Counter(splits[problem.id] for problem in wanted)),
-        "sha256": {split: digest(text) for split, text in texts.items()},
+        "sha256": {split: content_hash(text) for split, text in texts.items()},
     }
     if tokenizer:
         loaded, limit = load_tokenizer(tokenizer), chosen.recipe.max_tokens

@@ -65,12 +65,12 @@ def another(names: set[str], texts: str, rng: Random) -> dict[str, str]:
     return {name: "_".join(next(fresh) for _ in range(min(2, name.count("_") + 1))) for name in sorted(names)}
 
 
-def in_code(code: str, names: dict[str, str]) -> str:
+def rename_predicates_in_program(code: str, names: dict[str, str]) -> str:
     """Rename every whole word of a program or of facts; strings stay."""
     return _TEXT.sub(lambda match: names.get(match[0], match[0]), code)
 
 
-def in_prose(text: str, names: dict[str, str], variables: Container[str] = ()) -> str:
+def rename_predicates_in_text(text: str, names: dict[str, str], variables: Container[str] = ()) -> str:
     """Rename in a description or an instruction: every name where it stands as code, and the plain noun and its plural.
 
     Words that hold a sentence together, forms of verbs (`placed`, `holds`), and what is named like one of `variables` stay English.
@@ -101,7 +101,7 @@ def _is_noun(name: str) -> bool:
     return "_" in name or len(name) >= _PLAIN and name not in _COMMON and not re.search(r"..[^e]ed$|[^s]s$", name)
 
 
-def is_named(name: str, prose: str) -> bool:
+def mentions_predicate(name: str, prose: str) -> bool:
     """Whether a text names a predicate: as code, or in plain words where the name may be a noun, in the plural as well."""
     if re.search(rf"(?<![#\w]){re.escape(name)}[(/`]", prose):
         return True
@@ -120,18 +120,18 @@ def variable_names(problem: Problem) -> set[str]:
     return set(re.findall(r"(?<![\w\"])_*[A-Z]\w+", code_only(problem.source)))
 
 
-def retell(problem: Problem, rng: Random) -> tuple[Problem, dict[str, str]]:
+def rename_predicates(problem: Problem, rng: Random) -> tuple[Problem, dict[str, str]]:
     """The problem in another vocabulary, and the names: old to new."""
     texts = "\n".join([problem.source, *problem.descriptions().values(), *problem.instances.values()])
     names = another(predicate_names(problem), texts, rng)
     variables = variable_names(problem)
 
     def told(text: str) -> str:
-        return in_prose(text, names, variables)
+        return rename_predicates_in_text(text, names, variables)
 
     return replace(
-        problem, source=_by_part(problem.source, told, lambda code: in_code(code, names)), description=told(problem.description),
-        instances={name: _by_part(facts, told, lambda code: in_code(code, names)) for name, facts in problem.instances.items()},
+        problem, source=_by_part(problem.source, told, lambda code: rename_predicates_in_program(code, names)), description=told(problem.description),
+        instances={name: _by_part(facts, told, lambda code: rename_predicates_in_program(code, names)) for name, facts in problem.instances.items()},
         paraphrases={style: told(text) for style, text in problem.paraphrases.items()},
     ), names
 
@@ -147,4 +147,4 @@ def _by_part(source: str, prose: Callable[[str], str], code: Callable[[str], str
 
 def renamed(answer_sets: frozenset[AnswerSet], names: dict[str, str]) -> frozenset[AnswerSet]:
     """Answer sets with the names of their atoms replaced: what those of the retold problem must be."""
-    return frozenset((tuple(sorted(in_code(atom, names) for atom in atoms)), costs) for atoms, costs in answer_sets)
+    return frozenset((tuple(sorted(rename_predicates_in_program(atom, names) for atom in atoms)), costs) for atoms, costs in answer_sets)

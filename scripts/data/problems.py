@@ -20,7 +20,7 @@ from clingo.ast import ASTType
 from scripts.asp.constructs import construct_table, constructs  # noqa: F401 - read from here as well
 from scripts.asp.encoding import Encoding, Statement, predicates, read_encoding, walk
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
-from utils_ft import BENCHMARKS, UserError, digest, read_text, show_path
+from utils_ft import BENCHMARKS, UserError, content_hash, read_text, show_path
 
 STYLES = ("natural", "instructional", "academic")
 
@@ -52,7 +52,7 @@ class Problem:
     def digest(self) -> str:
         """A hash of all its texts: what is kept of a problem holds as long as it stays the same."""
         named = [*self.instances.items(), *self.paraphrases.items()]
-        return digest(self.id, self.source, self.description, *(text for pair in named for text in pair))
+        return content_hash(self.id, self.source, self.description, *(text for pair in named for text in pair))
 
     @property
     def example(self) -> tuple[str, str]:
@@ -119,7 +119,7 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
     """
     file = Path(root) / "split.json"
     if not file.exists():
-        draws = {problem.id: int(digest(problem.id)[:8], 16) % 10 for problem in problems}
+        draws = {problem.id: int(content_hash(problem.id)[:8], 16) % 10 for problem in problems}
         return {name: {0: "valid", 1: "test"}.get(draw, "train") for name, draw in draws.items()}
     try:
         fixed = json.loads(read_text(file))
@@ -138,7 +138,7 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
     }
 
 
-def families_apart(problems: Sequence[Problem]) -> set[str]:
+def held_out_families(problems: Sequence[Problem]) -> set[str]:
     """The families of `problems` that training never sees a problem of, as the split.json beside them says."""
     folders = {problem.folder.parent.parent for problem in problems}
     return {str(name) for folder in folders if (file := folder / "split.json").exists()

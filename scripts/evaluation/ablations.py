@@ -17,11 +17,11 @@ from typing import Any
 
 from scripts.asp.solver import Solver
 from scripts.data.conversion import SPLITS, Row, convert_folder, to_jsonl
-from scripts.data.problems import Problem, families_apart, read_problems
-from scripts.evaluation.evaluate import SCORING_VERSION, evaluate_once, held_out, once, score_repairs
-from scripts.evaluation.grader import Item, Judge, judges_of
+from scripts.data.problems import Problem, held_out_families, read_problems
+from scripts.evaluation.evaluate import SCORING_VERSION, evaluate_once, once, problems_of_split, score_repairs
+from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.scores import interval, summary
-from scripts.inference.generator import Writer, load_writer
+from scripts.inference.generator import Generator, load_generator
 from scripts.inference.repair_loop import has_code
 from scripts.lm import prompts
 from scripts.lm.base_models import base_model
@@ -29,9 +29,8 @@ from scripts.notebook.plots import TITLES
 from scripts.training.checkpoints import choose
 from scripts.training.dataset import load_rows
 from scripts.training.pytorch_engine import train
-from scripts.training.recipe import Profile, Recipe
-from scripts.training.recipe import profile as profile_named
-from utils_ft import UserError, digest, read_text, write_json, write_text
+from scripts.training.recipe import Profile, Recipe, load_profile
+from utils_ft import UserError, content_hash, read_text, write_json, write_text
 
 PARTS = ("steps", "repair")  # the loop costs a weak model more time than its training, and adds little
 WHOLE = 8  # a program may be as long as so many of the longest answers
@@ -68,20 +67,20 @@ def rows_of(arm: Arm, rows: Sequence[Row]) -> list[Row]:
     return [row | {"messages": prompts.at_once(row["messages"])} if row["meta"]["kind"] == "conversation" else row for row in rows]
 
 
-def score_whole(writer: Writer, judges: Sequence[Judge]) -> list[Item]:
+def score_whole(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
     """Steps of programs that were written in one turn: answer i is the i-th paragraph, judged with the gold history.
 
     So it is the same question as for a model that writes step by step, but for the history that was in view. A paragraph
     that is missing is an answer without code, and shifts those after it.
     """
-    descriptions = [prompts.describe(judge.problem.description, judge.variant.given) for judge in judges]
-    asked = [prompts.at_once(prompts.conversation(description, judge.variant.steps))[:-1]
-             for description, judge in zip(descriptions, judges, strict=True)]
+    descriptions = [prompts.describe(grader.problem.description, grader.variant.given) for grader in graders]
+    asked = [prompts.at_once(prompts.conversation(description, grader.variant.steps))[:-1]
+             for description, grader in zip(descriptions, graders, strict=True)]
     items = []
-    for judge, output in zip(judges, writer.answers(asked), strict=True):
+    for grader, output in zip(graders, generator.answers(asked), strict=True):
         paragraphs = [text for text in prompts.code_of(output)[0].split("\n\n") if text.strip()]
-        for index, step in enumerate(judge.steps):
-            items.append(judge.step_item("steps", index, step.instruction, paragraphs[index] if index < len(paragraphs) else ""))
+        for index, step in enumerate(grader.steps):
+            items.append(grader.step_item("steps", index, step.instruction, paragraphs[index] if index < len(paragraphs) else ""))
     return items
 
 
@@ -94,7 +93,7 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
     rows = _converted(out / f"rows-{name}" if arm.convert else out / "rows", chosen, arm.convert)
     write_text(folder / "train.jsonl", to_jsonl(rows_of(arm, load_rows(rows, "train"))))
     write_text(folder / "valid.jsonl", read_text(_converted(out / "rows", chosen, {}) / "valid.jsonl"))
-    metrics = train(chosen.model_type, recipe.with_(seed=seed, **arm.recipe), folder, run=folder / "run")
+    metrics = train(chosen.model_type, recipe.override(seed=seed, **arm.recipe), folder, run=folder / "run")
     model, adapter = base_model(chosen.model_type), choose(folder / "run", "last").path
     score = _evaluate_whole if arm.whole else evaluate_once
     result = score(folder / "scores.json", model, problems, PARTS, adapter, chosen.max_new_tokens)
@@ -120,11 +119,11 @@ def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts:
     """Like `evaluate_once`, for a model that was taught to write programs in one turn."""
 
     def score(_: str) -> dict:
-        writer = load_writer(model, adapter, WHOLE * tokens)
+        generator = load_generator(model, adapter, WHOLE * tokens)
         with Solver() as solver:
-            judges = judges_of(problems, solver)
-            items = [*score_whole(writer, judges), *score_repairs(replace(writer, max_new_tokens=tokens), judges)]
-            return summary(items, families_apart(problems))
+            graders = graders_of(problems, solver)
+            items = [*score_whole(generator, graders), *score_repairs(replace(generator, max_new_tokens=tokens), graders)]
+            return summary(items, held_out_families(problems))
 
     settings = {"whole": True, "max_new_tokens": WHOLE * tokens}
     return once(out, model, adapter, problems, settings, score)
@@ -193,11 +192,11 @@ def study(
 
     `problems` limits how many test problems are scored. UserError where `out` holds a study of other settings.
     """
-    chosen = profile_named(profile)
-    recipe = chosen.recipe.with_(iterations=max_steps)
-    scored = held_out(limit=problems)
+    chosen = load_profile(profile)
+    recipe = chosen.recipe.override(max_steps=max_steps)
+    scored = problems_of_split(limit=problems)
     settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
-                "made_from": digest(str(SCORING_VERSION), *(problem.digest for problem in read_problems()))}
+                "made_from": content_hash(str(SCORING_VERSION), *(problem.digest for problem in read_problems()))}
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:

@@ -24,19 +24,19 @@ from random import Random
 from tqdm.auto import tqdm
 
 from scripts.asp.solver import Relation, Request, Solver, compare
-from scripts.data.conversion import Report, Telling, repair_rows
-from scripts.data.problems import Problem, families_apart, read_problems, split_of
-from scripts.evaluation.grader import Item, Judge, judges_of
+from scripts.data.conversion import RenamedProblem, Report, repair_rows
+from scripts.data.problems import Problem, held_out_families, read_problems, split_of
+from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.scores import summary
 from scripts.export.adapters import to_peft
-from scripts.inference.generator import MAX_NEW_TOKENS, Writer, load_writer
+from scripts.inference.generator import MAX_NEW_TOKENS, Generator, load_generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import Ask, Try, check, write_steps
+from scripts.inference.repair_loop import Attempt, StepRequest, check, write_steps
 from scripts.lm import prompts
 from scripts.lm.base_models import base_model
 from scripts.training import checkpoints
-from scripts.training.dataset import spread
-from utils_ft import BENCHMARKS, UserError, digest, show_path, write_json
+from scripts.training.dataset import evenly_spaced
+from utils_ft import BENCHMARKS, UserError, content_hash, show_path, write_json
 
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
@@ -57,55 +57,55 @@ def name_of(k: int, samples: int) -> str:
     return f"k{k}" + (f"n{samples}" if samples > 1 else "")
 
 
-def score_steps(writer: Writer, judges: Sequence[Judge]) -> list[Item]:
+def score_steps(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
     """Every step of every problem, with the gold history before it."""
-    asked = [(judge, index, ask) for judge in judges for index, ask in enumerate(judge.asks())]
-    asks = [ask for _, _, ask in asked]
-    with tqdm(total=len(asks), desc="steps", unit="step", disable=None) as bar:
-        outputs = writer.answers([ask.messages for ask in asks], bar.update)
-    return [judge.step_item("steps", index, ask.instruction, output)
-            for (judge, index, ask), output in zip(asked, outputs, strict=True)]
+    asked = [(grader, index, ask) for grader in graders for index, ask in enumerate(grader.requests())]
+    requests = [ask for _, _, ask in asked]
+    with tqdm(total=len(requests), desc="steps", unit="step", disable=None) as bar:
+        outputs = generator.answers([ask.messages for ask in requests], bar.update)
+    return [grader.step_item("steps", index, ask.instruction, output)
+            for (grader, index, ask), output in zip(asked, outputs, strict=True)]
 
 
 def score_loop(
-    writer: Writer, judges: Sequence[Judge], ks: Sequence[int], samples: int = 1, drafts: Sequence[str] | None = None,
+    generator: Generator, graders: Sequence[Grader], ks: Sequence[int], samples: int = 1, drafts: Sequence[str] | None = None,
 ) -> list[Item]:
     """The same steps with the solver in the loop, for each k. `drafts` are the plain model's answers where they are known."""
-    asked = [(judge, index, ask) for judge in judges for index, ask in enumerate(judge.asks_in_the_loop())]
-    asks = [ask for _, _, ask in asked]
-    with tqdm(total=len(asks), desc="steps in the loop", unit="step", disable=None) as bar:
-        written = write_steps(writer, asks, max(ks), judges[0].solver, samples, drafts, on_done=bar.update)
+    asked = [(grader, index, ask) for grader in graders for index, ask in enumerate(grader.loop_requests())]
+    requests = [ask for _, _, ask in asked]
+    with tqdm(total=len(requests), desc="steps in the loop", unit="step", disable=None) as bar:
+        written = write_steps(generator, requests, max(ks), graders[0].solver, samples, drafts, on_done=bar.update)
     return [
-        judge.step_item(f"loop {name_of(k, samples)}", index, ask.instruction, step.after(k).output, min(k + 1, len(step.tries)))
-        for k in ks for (judge, index, ask), step in zip(asked, written, strict=True)
+        grader.step_item(f"loop {name_of(k, samples)}", index, ask.instruction, step.after(k).output, min(k + 1, len(step.attempts)))
+        for k in ks for (grader, index, ask), step in zip(asked, written, strict=True)
     ]
 
 
-def score_repairs(writer: Writer, judges: Sequence[Judge], seed: int = 0, limit: int = REPAIRS) -> list[Item]:
+def score_repairs(generator: Generator, graders: Sequence[Grader], seed: int = 0, limit: int = REPAIRS) -> list[Item]:
     """Repair turns on corrupted gold steps, made as the training data is; `ground` says whether the error is gone."""
-    asks, where = [], []
-    for judge in judges:
-        rng = Random(digest("evaluate", str(seed), judge.problem.id))
-        told = Telling(judge.problem, {}, judge.gold, judge.solver, Report(), ("original",))
+    requests, where = [], []
+    for grader in graders:
+        rng = Random(content_hash("evaluate", str(seed), grader.problem.id))
+        told = RenamedProblem(grader.problem, {}, grader.gold, grader.solver, Report(), ("original",))
         for row in repair_rows(told, limit, rng):
             messages, meta = row["messages"][:-1], row["meta"]
-            asks.append(Ask(messages, messages[-1]["content"], meta["context"], meta["corruption"] == "unsatisfiable"))
-            where.append((judge, meta))
-    with tqdm(total=len(asks), desc="repairs", unit="repair", disable=None) as bar:
-        outputs = writer.answers([ask.messages for ask in asks], bar.update)
-    tries = check(asks, outputs, judges[0].solver)
+            requests.append(StepRequest(messages, messages[-1]["content"], meta["context"], meta["corruption"] == "unsatisfiable"))
+            where.append((grader, meta))
+    with tqdm(total=len(requests), desc="repairs", unit="repair", disable=None) as bar:
+        outputs = generator.answers([ask.messages for ask in requests], bar.update)
+    attempts = check(requests, outputs, graders[0].solver)
     differ = [index for index, (_, meta) in enumerate(where) if meta["corruption"] == "answer sets differ"]
-    same = dict(zip(differ, _same_sets([(where[index][1], tries[index].code) for index in differ], judges[0].solver), strict=True))
+    same = dict(zip(differ, _same_sets([(where[index][1], attempts[index].code) for index in differ], graders[0].solver), strict=True))
     items = []
-    for index, ((judge, meta), ask, found) in enumerate(zip(where, asks, tries, strict=True)):
-        item = judge.step_item("repair", meta["step"], ask.instruction, found.output)
+    for index, ((grader, meta), ask, found) in enumerate(zip(where, requests, attempts, strict=True)):
+        item = grader.step_item("repair", meta["step"], ask.instruction, found.output)
         changed = _is_changed(meta["broken"], found)
-        fixed = changed and not found.complaint and same.get(index, True)
+        fixed = changed and not found.message and same.get(index, True)
         items.append(replace(item, ground=fixed, equivalent=item.equivalent and changed, constructs=(meta["corruption"],)))
     return items
 
 
-def _is_changed(broken: str, found: Try) -> bool:
+def _is_changed(broken: str, found: Attempt) -> bool:
     """Whether an answer is another code than the broken one, or the same without its fence: ours to strip, not to mend."""
     code, fenced = prompts.code_of(broken)
     return found.code != code or (fenced and not found.fenced)
@@ -118,26 +118,26 @@ def _same_sets(pairs: Sequence[tuple[dict, str]], solver: Solver) -> list[bool]:
     return [compare([right], [got]).relation is Relation.EQUAL for right, got in zip(outcomes[::2], outcomes[1::2], strict=True)]
 
 
-def score_programs(writer: Writer, judges: Sequence[Judge], k: int, samples: int = 1) -> list[Item]:
+def score_programs(generator: Generator, graders: Sequence[Grader], k: int, samples: int = 1) -> list[Item]:
     """Whole programs, each written on its own history with up to `k` repairs a step.
 
     With the loop a refused step is left out, so that nearly every program parses: what counts is whether it is equivalent.
     """
-    tasks = [Task(judge.problem.description, tuple(step.instruction for step in judge.steps), judge.facts, judge.variant.given)
-             for judge in judges]
+    tasks = [Task(grader.problem.description, tuple(step.instruction for step in grader.steps), grader.facts, grader.variant.given)
+             for grader in graders]
     name = f"programs {name_of(k, samples)}"
     with tqdm(total=sum(len(task.instructions) for task in tasks), desc=name, unit="step", disable=None) as bar:
-        programs = write_programs(writer, tasks, k, judges[0].solver, lambda *_: bar.update(), samples)
+        programs = write_programs(generator, tasks, k, graders[0].solver, lambda *_: bar.update(), samples)
     looped = k > 0 or samples > 1  # the plain model has no solver that could leave a step out
-    return [judge.program_item(name, program_text(task, steps, only_accepted=looped), sum(len(step.tries) for step in steps))
-            for judge, task, steps in zip(judges, tasks, programs, strict=True)]
+    return [grader.program_item(name, program_text(task, steps, only_accepted=looped), sum(len(step.attempts) for step in steps))
+            for grader, task, steps in zip(graders, tasks, programs, strict=True)]
 
 
 # --- the whole --------------------------------------------------------------------------------------------------
 
 
 def evaluate(
-    writer: Writer, problems: Sequence[Problem], parts: Sequence[str] = PARTS, ks: Sequence[int] = (0, 3), seed: int = 0,
+    generator: Generator, problems: Sequence[Problem], parts: Sequence[str] = PARTS, ks: Sequence[int] = (0, 3), seed: int = 0,
     samples: int = 1, kept: Callable[[str, Callable[[], dict]], dict] = lambda _, score: score(),
 ) -> dict:
     """Score a model on `problems`; the figures, every single item, and the seconds that each part took.
@@ -153,12 +153,12 @@ def evaluate(
         return {"items": [asdict(item) for item in score()], "seconds": time.perf_counter() - start}
 
     with Solver() as solver:
-        judges = judges_of(problems, solver)
+        graders = graders_of(problems, solver)
         work: list[tuple[str, str, Callable[[], list[Item]]]] = [
-            ("steps", "steps", lambda: score_steps(writer, judges)),
-            ("loop", "loop", lambda: score_loop(writer, judges, looped, samples, [item.output for item in items]) if looped else []),
-            ("repair", "repair", lambda: score_repairs(writer, judges, seed)),
-            *(("programs", f"programs-k{k}", partial(score_programs, writer, judges, k, samples)) for k in ks),
+            ("steps", "steps", lambda: score_steps(generator, graders)),
+            ("loop", "loop", lambda: score_loop(generator, graders, looped, samples, [item.output for item in items]) if looped else []),
+            ("repair", "repair", lambda: score_repairs(generator, graders, seed)),
+            *(("programs", f"programs-k{k}", partial(score_programs, generator, graders, k, samples)) for k in ks),
         ]
         for part, name, score in work:
             if part in parts:
@@ -166,7 +166,7 @@ def evaluate(
                 items += [Item(**item | {"constructs": tuple(item["constructs"])}) for item in found["items"]]
                 seconds[part] += found["seconds"]
     taken = {part: round(total, 1) for part, total in seconds.items()}
-    return summary(items, families_apart(problems)) | {"seconds": taken}
+    return summary(items, held_out_families(problems)) | {"seconds": taken}
 
 
 def evaluate_once(
@@ -190,7 +190,7 @@ def evaluate_once(
                 write_json(scored / f"{name}.json", found)
             return found
 
-        return evaluate(load_writer(model, adapter, max_new_tokens, grammar, temperature, seed), problems, parts, ks, seed, samples, kept)
+        return evaluate(load_generator(model, adapter, max_new_tokens, grammar, temperature, seed), problems, parts, ks, seed, samples, kept)
 
     result = once(out, model, adapter, problems, settings, score)
     shutil.rmtree(scored, ignore_errors=True)
@@ -205,9 +205,9 @@ def once(
     `score` is given the hash of all these, under which it can keep parts. `asked` in the result is the hash of all but the
     adapter: where it is the same, two adapters can be compared.
     """
-    asked = digest(weights_digest(model), json.dumps(settings), str(SCORING_VERSION), *(problem.digest for problem in problems),
-                   *sorted(families_apart(problems)))
-    identity = digest(asked, weights_digest(adapter) if adapter else "")
+    asked = content_hash(weights_digest(model), json.dumps(settings), str(SCORING_VERSION), *(problem.digest for problem in problems),
+                   *sorted(held_out_families(problems)))
+    identity = content_hash(asked, weights_digest(adapter) if adapter else "")
     if kept := kept_in(out, identity):
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
@@ -260,7 +260,7 @@ def score_checkpoints(
     return results
 
 
-def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None) -> list[Problem]:
+def problems_of_split(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None) -> list[Problem]:
     """The problems of a split, or `all`; `limit` of them, spread evenly over the families. UserError where there is none."""
     problems = read_problems(benchmarks)
     splits = split_of(problems, benchmarks)
@@ -268,4 +268,4 @@ def held_out(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | No
     if not chosen:
         raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks,
                         remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all')
-    return chosen if limit is None else spread(chosen, limit)
+    return chosen if limit is None else evenly_spaced(chosen, limit)

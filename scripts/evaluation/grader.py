@@ -15,7 +15,7 @@ from scripts.asp.feedback import context_of
 from scripts.asp.solver import Comparison, Outcome, Relation, Solver, Verdict, compare
 from scripts.data.conversion import given_stands_first, gold_outcomes, solve, variant_of
 from scripts.data.problems import Problem
-from scripts.inference.repair_loop import NO_CODE, Ask, has_code, is_satisfiable
+from scripts.inference.repair_loop import NO_CODE, StepRequest, has_code, is_satisfiable
 from scripts.lm import prompts
 from utils_ft import UserError, show_path
 
@@ -42,10 +42,10 @@ class Item:
     index: int = 0
     fenced: bool = False
     constructs: tuple[str, ...] = ()
-    tries: int = 1
+    attempts: int = 1
 
 
-class Judge:
+class Grader:
     """Compares code with the gold program of one problem, on all its instances."""
 
     def __init__(self, problem: Problem, solver: Solver):
@@ -66,22 +66,22 @@ class Judge:
             self._compared[program] = compare(self.gold, solve(self.problem, program, self.solver))
         return self._compared[program]
 
-    def asks(self) -> Iterator[Ask]:
+    def requests(self) -> Iterator[StepRequest]:
         """Each step to be written, with the gold history before it."""
         description = prompts.describe(self.problem.description, self.variant.given)
         codes = [step.code for step in self.steps]
         for index, step in enumerate(self.steps):
             messages = [*prompts.conversation(description, self.variant.steps[:index]), prompts.step(step.instruction)]
-            yield Ask(messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index]))
+            yield StepRequest(messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index]))
 
-    def asks_in_the_loop(self) -> list[Ask]:
+    def loop_requests(self) -> list[StepRequest]:
         """The same with `solve` where a step must leave an answer set.
 
         Without facts nothing need follow; a context that has no answer set, or none that was found in time, cannot lose it.
         """
-        asks = list(self.asks())
-        found = is_satisfiable([ask.context for ask in asks], self.solver) if self.facts.strip() else [None] * len(asks)
-        return [replace(ask, solve=satisfiable is True) for ask, satisfiable in zip(asks, found, strict=True)]
+        requests = list(self.requests())
+        found = is_satisfiable([ask.context for ask in requests], self.solver) if self.facts.strip() else [None] * len(requests)
+        return [replace(ask, solve=satisfiable is True) for ask, satisfiable in zip(requests, found, strict=True)]
 
     def step(self, index: int, code: str) -> tuple[Outcome, Comparison]:
         """What clingo says of `code` after the gold steps before `index`, and how the whole program with it compares."""
@@ -99,18 +99,18 @@ class Judge:
             return _nothing()
         return self.solver.check(f"{self.facts}\n{program}"), self._compare(program)
 
-    def step_item(self, part: str, index: int, prompt: str, output: str, tries: int = 1) -> Item:
+    def step_item(self, part: str, index: int, prompt: str, output: str, attempts: int = 1) -> Item:
         """The item for an answer to step `index`."""
         step = self.steps[index]
         code, fenced = prompts.code_of(output)
         shown = set().union(*(constructs(statement) for statement in step.statements))
         item = self._item(part, prompt, output, code, step.code, *self.step(index, code))
-        return replace(item, index=index, fenced=fenced, constructs=tuple(sorted(shown)), tries=tries)
+        return replace(item, index=index, fenced=fenced, constructs=tuple(sorted(shown)), attempts=attempts)
 
-    def program_item(self, part: str, text: str, tries: int) -> Item:
+    def program_item(self, part: str, text: str, attempts: int) -> Item:
         """The item for a whole program."""
         item = self._item(part, self.problem.description, text, text, self.variant.program, *self.program(text))
-        return replace(item, tries=tries)
+        return replace(item, attempts=attempts)
 
     def _item(self, part: str, prompt: str, output: str, code: str, gold: str, outcome: Outcome, comparison: Comparison) -> Item:
         equal = comparison.relation is Relation.EQUAL
@@ -123,21 +123,21 @@ class Judge:
         )
 
 
-def judges_of(problems: Sequence[Problem], solver: Solver) -> list[Judge]:
+def graders_of(problems: Sequence[Problem], solver: Solver) -> list[Grader]:
     """A judge for each problem that has a step to ask for. UserError for a gold program that cannot be compared with."""
-    judges = []
-    for judge in (Judge(problem, solver) for problem in problems):
-        where = show_path(judge.problem.encoding_file)
-        if not judge.steps:
+    graders = []
+    for grader in (Grader(problem, solver) for problem in problems):
+        where = show_path(grader.problem.encoding_file)
+        if not grader.steps:
             print(f"left out, no statement has an instruction: {where}", flush=True)
-        elif not given_stands_first(judge.problem, judge.gold, solver):
+        elif not given_stands_first(grader.problem, grader.gold, solver):
             print(f"left out, its code without instructions cannot stand before the rest: {where}", flush=True)
         else:
-            judges.append(judge)
-    if not judges:
+            graders.append(grader)
+    if not graders:
         raise UserError("there is no step to ask for in these problems",
                         remedy="write a comment above each rule that says what it does")
-    return judges
+    return graders
 
 
 def _nothing() -> tuple[Outcome, Comparison]:

@@ -28,7 +28,7 @@ from scripts.lm.base_models import base_model, model_spec, rope_settings
 from scripts.lm.chat import Encoded
 from scripts.training.checkpoints import choose
 from scripts.training.mlx_model import add_adapter, load_adapter, load_base, require_mlx
-from scripts.training.recipe import profile as profile_named
+from scripts.training.recipe import load_profile
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, new_folder, show_path, write_json, write_text
 
 FLOAT32_BELOW = 1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
@@ -58,7 +58,7 @@ def fuse(
         return target
 
     tokenizer = chat.load_tokenizer(file.parent / "tokenizer" if (file.parent / "tokenizer").is_dir() else base)
-    rows = proof_rows(tokenizer, data or profile_named().data)
+    rows = proof_rows(tokenizer, data or load_profile().data)
     quantized = bool(config.get("quantized"))
     model = load_base(base, config.get("dtype") if quantized else None, quantized)
     with new_folder(target) as draft:

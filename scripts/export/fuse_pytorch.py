@@ -16,12 +16,21 @@ from typing import Any
 
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec, rope_settings
-from scripts.lm.device import compute_dtype, device, free_memory, hush_old_names, memory_advice
+from scripts.lm.device import compute_dtype, device, explain_out_of_memory, free_memory, silence_peft_warning
 from scripts.lm.prompts import PERSONA
 from scripts.training.checkpoints import choose
 from scripts.training.dataset import encode_rows, validation_rows
-from scripts.training.recipe import profile as profile_named
-from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, digest, new_folder, show_path, write_json, write_text
+from scripts.training.recipe import load_profile
+from utils_ft import (
+    ADAPTERS,
+    LOCAL_MODELS,
+    UserError,
+    content_hash,
+    new_folder,
+    show_path,
+    write_json,
+    write_text,
+)
 
 PROOF_ROWS = 4
 PROOF_TOKENS = 12  # written after a prompt, without a cache
@@ -46,11 +55,11 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
         print(f"already fused: step {checkpoint.step} is {show_path(target)}", flush=True)
         return target
 
-    hush_old_names()
+    silence_peft_warning()
     tokenizer = chat.load_tokenizer(checkpoint.path)
-    rows = proof_rows(tokenizer, data or profile_named().data)
+    rows = proof_rows(tokenizer, data or load_profile().data)
     where = device() if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")) else "cpu"
-    with memory_advice(TOO_LARGE, target), new_folder(target) as draft:
+    with explain_out_of_memory(TOO_LARGE, target), new_folder(target) as draft:
         base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(where)).to(where).eval()
         model = PeftModel.from_pretrained(base, checkpoint.path).eval()
         before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
@@ -85,7 +94,7 @@ def origin(model_type: str, folder: Path, adapter: Path, run: Path | None) -> di
     if run and json.loads((run / "run.json").read_text(encoding="utf-8"))["base"] != found:
         raise UserError(f"the adapters in {show_path(run)} were trained over another base", where=folder,
                         remedy="bring the base back as it was, or train again")
-    return {"base": base_name(model_spec(model_type).source), "base_fingerprint": found, "adapter_sha256": digest(adapter.read_bytes())}
+    return {"base": base_name(model_spec(model_type).source), "base_fingerprint": found, "adapter_sha256": content_hash(adapter.read_bytes())}
 
 
 def is_fused(target: Path, made_from: dict[str, str]) -> bool:

@@ -51,13 +51,13 @@ def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch, contextlib.ExitStack() as stack:
         draft = Path(scratch) / out.name
-        writer = gguf.GGUFWriter(draft, config.model_type)
-        stack.callback(writer.close)
+        generator = gguf.GGUFWriter(draft, config.model_type)
+        stack.callback(generator.close)
         tensors = plan(model, config, dtype, stack)
-        add_settings(writer, config, model.resolve().name, dtype)
-        add_vocabulary(writer, config, tokenizer, rows=tensors[0].shape[0], starts_with_bos=prompt.starts_with_bos)
-        write_tensors(writer, tensors, model)
-        writer.close()
+        add_settings(generator, config, model.resolve().name, dtype)
+        add_vocabulary(generator, config, tokenizer, rows=tensors[0].shape[0], starts_with_bos=prompt.starts_with_bos)
+        write_tensors(generator, tensors, model)
+        generator.close()
         os.replace(draft, out)
     return write_modelfile(out, prompt)
 
@@ -108,34 +108,34 @@ def head_dim(config: Any) -> int:
 # --- settings and vocabulary ------------------------------------------------------------------------------------
 
 
-def add_settings(writer: Any, config: Any, name: str, dtype: Dtype) -> None:
+def add_settings(generator: Any, config: Any, name: str, dtype: Dtype) -> None:
     """The model's shape and its rotary settings, in llama.cpp's terms."""
     import gguf
 
-    writer.add_type("model")
-    writer.add_name(name)
-    writer.add_file_type(gguf.LlamaFileType["ALL_F32" if dtype is Dtype.F32 else f"MOSTLY_{dtype.name}"])
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(head_dim(config))
-    writer.add_value_length(head_dim(config))
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    generator.add_type("model")
+    generator.add_name(name)
+    generator.add_file_type(gguf.LlamaFileType["ALL_F32" if dtype is Dtype.F32 else f"MOSTLY_{dtype.name}"])
+    generator.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    generator.add_context_length(config.max_position_embeddings)
+    generator.add_embedding_length(config.hidden_size)
+    generator.add_feed_forward_length(config.intermediate_size)
+    generator.add_block_count(config.num_hidden_layers)
+    generator.add_head_count(config.num_attention_heads)
+    generator.add_head_count_kv(config.num_key_value_heads)
+    generator.add_key_length(head_dim(config))
+    generator.add_value_length(head_dim(config))
+    generator.add_layer_norm_rms_eps(config.rms_norm_eps)
     rope = config.rope_parameters
-    writer.add_rope_dimension_count(head_dim(config))
-    writer.add_rope_freq_base(rope["rope_theta"])
+    generator.add_rope_dimension_count(head_dim(config))
+    generator.add_rope_freq_base(rope["rope_theta"])
     if rope["rope_type"] in ("linear", "yarn"):  # llama3 goes into a tensor: `rope_factors`
-        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
-        writer.add_rope_scaling_factor(rope["factor"])
+        generator.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        generator.add_rope_scaling_factor(rope["factor"])
     if rope["rope_type"] == "yarn":
-        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        generator.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
 
 
-def add_vocabulary(writer: Any, config: Any, tokenizer: Any, rows: int, starts_with_bos: bool) -> None:
+def add_vocabulary(generator: Any, config: Any, tokenizer: Any, rows: int, starts_with_bos: bool) -> None:
     """Tokens with their types, one for each of the embedding's `rows`; merges, special tokens and the chat template."""
     from gguf import TokenType
 
@@ -154,19 +154,19 @@ def add_vocabulary(writer: Any, config: Any, tokenizer: Any, rows: int, starts_w
         types[number] = TokenType.CONTROL if control else TokenType.USER_DEFINED if number in added else TokenType.NORMAL
     end = chat.end_of_turn(tokenizer)
     begin = config.bos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    writer.add_vocab_size(rows)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre_tokenizer(cuts))
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in settings["model"]["merges"]])
-    for add, number in ((writer.add_bos_token_id, begin), (writer.add_eos_token_id, end), (writer.add_eot_token_id, end),
-                        (writer.add_pad_token_id, tokenizer.pad_token_id), (writer.add_unk_token_id, tokenizer.unk_token_id)):
+    generator.add_vocab_size(rows)
+    generator.add_tokenizer_model("gpt2")
+    generator.add_tokenizer_pre(pre_tokenizer(cuts))
+    generator.add_token_list(tokens)
+    generator.add_token_types(types)
+    generator.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in settings["model"]["merges"]])
+    for add, number in ((generator.add_bos_token_id, begin), (generator.add_eos_token_id, end), (generator.add_eot_token_id, end),
+                        (generator.add_pad_token_id, tokenizer.pad_token_id), (generator.add_unk_token_id, tokenizer.unk_token_id)):
         if number is not None:
             add(number)
-    writer.add_add_bos_token(starts_with_bos)  # as in training, where the chat template alone decides
-    writer.add_add_eos_token(False)
-    writer.add_chat_template(tokenizer.get_chat_template())
+    generator.add_add_bos_token(starts_with_bos)  # as in training, where the chat template alone decides
+    generator.add_add_eos_token(False)
+    generator.add_chat_template(tokenizer.get_chat_template())
 
 
 def cuts_of(settings: dict) -> tuple[str, ...]:
@@ -282,21 +282,21 @@ def rope_factors(config: Any) -> Any:
     return (config.rope_parameters["rope_theta"] ** -exponents / scaled).numpy()
 
 
-def write_tensors(writer: Any, tensors: list[Tensor], model: Path) -> None:
+def write_tensors(generator: Any, tensors: list[Tensor], model: Path) -> None:
     """Write the file: header, settings, then one tensor after another, so that one is in memory at a time."""
     import gguf
     import numpy
     from tqdm import tqdm
 
     for tensor in tensors:
-        writer.add_tensor_info(tensor.name, tensor.shape, numpy.dtype("float32"), tensor.nbytes, tensor.stored)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
+        generator.add_tensor_info(tensor.name, tensor.shape, numpy.dtype("float32"), tensor.nbytes, tensor.stored)
+    generator.write_header_to_file()
+    generator.write_kv_data_to_file()
+    generator.write_ti_data_to_file()
     with tqdm(total=sum(tensor.nbytes for tensor in tensors), unit="B", unit_scale=True, desc="export", mininterval=1) as bar:
         for tensor in tensors:
             array = numpy.ascontiguousarray(tensor.read())
             if tensor.stored == gguf.GGMLQuantizationType.F16 and numpy.abs(array).max() > numpy.finfo(numpy.float16).max:
                 raise UserError(f"{tensor.name} has values that float16 cannot hold", where=model, remedy="--dtype bf16")
-            writer.write_tensor_data(gguf.quants.quantize(array, tensor.stored))
+            generator.write_tensor_data(gguf.quants.quantize(array, tensor.stored))
             bar.update(tensor.nbytes)

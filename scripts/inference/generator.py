@@ -12,13 +12,13 @@ from scripts.inference.decode import Pick, write
 from scripts.inference.prefix_cache import PrefixCache
 from scripts.lm import chat
 from scripts.lm.prompts import Message
-from utils_ft import UserError, digest
+from utils_ft import UserError, content_hash
 
 MAX_NEW_TOKENS = 160  # the longest answer in the shipped training rows has 89, with SmolLM2's tokenizer
 
 
 @dataclass(frozen=True)
-class Writer:
+class Generator:
     """A causal language model, its tokenizer, the tokens that end a turn, the most tokens it may say.
 
     With a `grammar` it can write nothing but one well-formed statement. `temperature` and `seed` are those of `samples`.
@@ -42,7 +42,7 @@ class Writer:
     def samples(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
         """`count` sampled answers to each conversation. They depend on the seed and on the conversation alone."""
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
-        draws = [_sampler(self.temperature, digest(str((self.seed, number, prompt))))
+        draws = [_sampler(self.temperature, content_hash(str((self.seed, number, prompt))))
                  for prompt in prompts for number in range(count)]
         texts = self._write([prompt for prompt in prompts for _ in range(count)], draws, None)
         return [texts[start : start + count] for start in range(0, len(texts), count)]
@@ -74,10 +74,10 @@ def _sampler(temperature: float, seed: str) -> Callable[[Any], int]:
     return lambda logits: int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=stream))
 
 
-def load_writer(
+def load_generator(
     model: str | Path, adapter: str | Path | None = None, max_new_tokens: int = MAX_NEW_TOKENS, grammar: bool = False,
     temperature: float = 0.8, seed: int = 0,
-) -> Writer:
+) -> Generator:
     """Load a model folder, and with `adapter` a LoRA checkpoint over it, for generation on this machine's device."""
     if temperature <= 0:
         raise UserError(f"nothing can be sampled at a temperature of {temperature}",
@@ -91,9 +91,9 @@ def load_writer(
                         remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-60")
     from transformers import AutoModelForCausalLM
 
-    from scripts.lm.device import compute_dtype, device, hush_old_names
+    from scripts.lm.device import compute_dtype, device, silence_peft_warning
 
-    hush_old_names()
+    silence_peft_warning()
     own_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
     try:
         tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
@@ -108,4 +108,4 @@ def load_writer(
     # A base model ends a text with a token of its own, where a tuned one ends its turn.
     own = loaded.generation_config.eos_token_id
     ends = frozenset({chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
-    return Writer(loaded, tokenizer, ends, max_new_tokens, Grammar(tokenizer, ends) if grammar else None, temperature, seed)
+    return Generator(loaded, tokenizer, ends, max_new_tokens, Grammar(tokenizer, ends) if grammar else None, temperature, seed)

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from scripts.asp.feedback import complaint
+from scripts.asp.feedback import solver_message
 from scripts.asp.solver import Outcome, Request, Solver, Verdict, code_only
-from scripts.inference.generator import Writer
+from scripts.inference.generator import Generator
 from scripts.lm import prompts
 
 NO_CODE = "error: there is no code"
@@ -23,7 +23,7 @@ SOLVE_SECONDS = 0.5  # processor time to find an answer set; a program that need
 
 
 @dataclass(frozen=True)
-class Ask:
+class StepRequest:
     """A step to be written: the conversation to answer, its instruction, the program text before it.
 
     `solve`: the context has an answer set, and the step must leave it one.
@@ -36,7 +36,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """One answer: as it came, its code, whether a fence was stripped, clingo's outcome, the complaint ("" where there is none).
 
     `satisfiable` is None where nobody asked or the solver did not find out in time.
@@ -46,27 +46,27 @@ class Try:
     code: str
     fenced: bool
     outcome: Outcome
-    complaint: str
+    message: str
     satisfiable: bool | None = None
 
     @property
     def rank(self) -> tuple[bool, ...]:
         """How far the solver gets with it; the greater the better."""
         parses = self.outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED)
-        return not self.complaint, has_code(self.code), self.outcome.passes, parses
+        return not self.message, has_code(self.code), self.outcome.passes, parses
 
 
 @dataclass
-class Written:
+class StepResult:
     """A step as it was written: each try. The one that the solver gets furthest with stands, the later of equals."""
 
     instruction: str
-    tries: list[Try] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
 
     @property
-    def last(self) -> Try:
+    def last(self) -> Attempt:
         """The try that stands."""
-        return self.after(len(self.tries))
+        return self.after(len(self.attempts))
 
     @property
     def code(self) -> str:
@@ -74,14 +74,14 @@ class Written:
 
     @property
     def ok(self) -> bool:
-        return not self.last.complaint
+        return not self.last.message
 
-    def after(self, k: int) -> Try:
+    def after(self, k: int) -> Attempt:
         """The try that stands after `k` repairs."""
-        return max(reversed(self.tries[: k + 1]), key=lambda found: found.rank)
+        return max(reversed(self.attempts[: k + 1]), key=lambda found: found.rank)
 
 
-OnTry = Callable[[int, Written], None]
+OnAttempt = Callable[[int, StepResult], None]
 """Number of a step and the step so far, after each try."""
 
 
@@ -96,50 +96,50 @@ def is_satisfiable(programs: Sequence[str], solver: Solver) -> list[bool | None]
     return [outcome.verdict is not Verdict.UNSATISFIABLE if outcome.passes else None for outcome in solver.run(requests)]
 
 
-def check(asks: Sequence[Ask], outputs: Sequence[str], solver: Solver) -> list[Try]:
+def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solver) -> list[Attempt]:
     """What the solver says of each output in the context of its step."""
     cleaned = [prompts.code_of(output) for output in outputs]
-    outcomes = list(solver.run(Request(ask.context + code) for ask, (code, _) in zip(asks, cleaned, strict=True)))
-    complaints = [complaint(outcome, ask.context) if has_code(code) else NO_CODE
-                  for ask, (code, _), outcome in zip(asks, cleaned, outcomes, strict=True)]
-    solved = [index for index, ask in enumerate(asks) if ask.solve and not complaints[index]]
+    outcomes = list(solver.run(Request(ask.context + code) for ask, (code, _) in zip(requests, cleaned, strict=True)))
+    complaints = [solver_message(outcome, ask.context) if has_code(code) else NO_CODE
+                  for ask, (code, _), outcome in zip(requests, cleaned, outcomes, strict=True)]
+    solved = [index for index, ask in enumerate(requests) if ask.solve and not complaints[index]]
     satisfiable: dict[int, bool | None] = dict(
-        zip(solved, is_satisfiable([asks[index].context + cleaned[index][0] for index in solved], solver), strict=True))
+        zip(solved, is_satisfiable([requests[index].context + cleaned[index][0] for index in solved], solver), strict=True))
     for index, found in satisfiable.items():
         if found is False:
-            complaints[index] = complaint(Outcome(Verdict.UNSATISFIABLE))
-    return [Try(output, *clean, outcome, words, satisfiable.get(index))
+            complaints[index] = solver_message(Outcome(Verdict.UNSATISFIABLE))
+    return [Attempt(output, *clean, outcome, words, satisfiable.get(index))
             for index, (output, clean, outcome, words) in enumerate(zip(outputs, cleaned, outcomes, complaints, strict=True))]
 
 
 def write_steps(
-    writer: Writer, asks: Sequence[Ask], k: int, solver: Solver, samples: int = 1, drafts: Sequence[str] | None = None,
-    on_try: OnTry | None = None, on_done: Callable[[int], None] | None = None,
-) -> list[Written]:
+    generator: Generator, requests: Sequence[StepRequest], k: int, solver: Solver, samples: int = 1, drafts: Sequence[str] | None = None,
+    on_attempt: OnAttempt | None = None, on_done: Callable[[int], None] | None = None,
+) -> list[StepResult]:
     """Write all steps, with up to `k` repairs each where the solver complains.
 
     `drafts`, where there are any, are the first answers, written already. `on_done` hears how many more first answers are there.
     """
-    written = [Written(ask.instruction) for ask in asks]
-    failing = list(range(len(asks)))
+    written = [StepResult(ask.instruction) for ask in requests]
+    failing = list(range(len(requests)))
     for attempt in range(k + 1):
-        before = [written[index].tries[-1] if attempt else None for index in failing]
-        asked = [prompts.repair(asks[index].instruction, last.code, last.complaint) if last else asks[index].messages
+        before = [written[index].attempts[-1] if attempt else None for index in failing]
+        asked = [prompts.repair(requests[index].instruction, last.code, last.message) if last else requests[index].messages
                  for index, last in zip(failing, before, strict=True)]
-        outputs = drafts if drafts and not attempt else writer.answers(asked, None if attempt else on_done)
-        tries = check([asks[index] for index in failing], outputs, solver)
-        unchanged = _unchanged(tries, before)
+        outputs = drafts if drafts and not attempt else generator.answers(asked, None if attempt else on_done)
+        attempts = check([requests[index] for index in failing], outputs, solver)
+        unchanged = _unchanged(attempts, before)
         again = [place for place, same in enumerate(unchanged) if samples > 1 or same]
-        best = _best(writer, [asks[failing[place]] for place in again], [asked[place] for place in again],
-                     [tries[place] for place in again], [unchanged[place] for place in again], samples - 1 or OTHERS, solver)
+        best = _best(generator, [requests[failing[place]] for place in again], [asked[place] for place in again],
+                     [attempts[place] for place in again], [unchanged[place] for place in again], samples - 1 or OTHERS, solver)
         for place, found in zip(again, best, strict=True):
-            tries[place] = found
+            attempts[place] = found
         still = []
-        for index, found, stuck in zip(failing, tries, _unchanged(tries, before), strict=True):  # stuck: the sample is no better
-            written[index].tries.append(found)
-            if on_try:
-                on_try(index, written[index])
-            if found.complaint and not stuck:
+        for index, found, stuck in zip(failing, attempts, _unchanged(attempts, before), strict=True):  # stuck: the sample is no better
+            written[index].attempts.append(found)
+            if on_attempt:
+                on_attempt(index, written[index])
+            if found.message and not stuck:
                 still.append(index)
         failing = still
         if not failing:
@@ -147,46 +147,46 @@ def write_steps(
     return written
 
 
-def _unchanged(tries: Sequence[Try], before: Sequence[Try | None]) -> list[bool]:
+def _unchanged(attempts: Sequence[Attempt], before: Sequence[Attempt | None]) -> list[bool]:
     """Which tries have the code of the one they should repair."""
-    return [last is not None and found.code == last.code for found, last in zip(tries, before, strict=True)]
+    return [last is not None and found.code == last.code for found, last in zip(attempts, before, strict=True)]
 
 
 def _best(
-    writer: Writer, asks: Sequence[Ask], asked: Sequence[list[prompts.Message]], tries: Sequence[Try], unchanged: Sequence[bool],
+    generator: Generator, requests: Sequence[StepRequest], asked: Sequence[list[prompts.Message]], attempts: Sequence[Attempt], unchanged: Sequence[bool],
     count: int, solver: Solver,
-) -> list[Try]:
+) -> list[Attempt]:
     """In place of each try the best of it and `count` samples more: what the solver gets furthest with, by a vote.
 
     Of those that get equally far, the largest group that means the same wins (Shi et al., 2022, vote by execution); of
     equally large ones the try itself, but anything else where it is `unchanged`, a repair that repeats what it repairs.
     """
-    if not asks:
+    if not requests:
         return []
-    sampled = [text for texts in writer.samples(asked, count) for text in texts]
-    checked = check([ask for ask in asks for _ in range(count)], sampled, solver)
+    sampled = [text for texts in generator.samples(asked, count) for text in texts]
+    checked = check([ask for ask in requests for _ in range(count)], sampled, solver)
     groups = []
-    for index, greedy in enumerate(tries):
+    for index, greedy in enumerate(attempts):
         found = [greedy, *checked[index * count : (index + 1) * count]]
         top = [each for each in found if each.rank == max(other.rank for other in found)]
         if unchanged[index]:
             top = [each for each in top if each.code != greedy.code] or [greedy]
         groups.append(top)
-    meanings = _meanings(asks, groups, solver)
+    meanings = _meanings(requests, groups, solver)
     return [_most_agreed(group, [meanings.get((ask.context, found.code), found.code) for found in group])
-            for ask, group in zip(asks, groups, strict=True)]
+            for ask, group in zip(requests, groups, strict=True)]
 
 
-def _meanings(asks: Sequence[Ask], groups: Sequence[Sequence[Try]], solver: Solver) -> dict[tuple[str, str], Hashable]:
+def _meanings(requests: Sequence[StepRequest], groups: Sequence[Sequence[Attempt]], solver: Solver) -> dict[tuple[str, str], Hashable]:
     """The answer sets of the program so far with each code that passes, by context and code; where they are all found."""
-    wanted = list(dict.fromkeys((ask.context, found.code) for ask, group in zip(asks, groups, strict=True) if len(group) > 1
+    wanted = list(dict.fromkeys((ask.context, found.code) for ask, group in zip(requests, groups, strict=True) if len(group) > 1
                                 for found in group if found.outcome.passes))
     requests = (Request(context + code, solve=True, answer_sets=VOTE_SETS, cpu_seconds=SOLVE_SECONDS) for context, code in wanted)
     return {pair: outcome.answer_sets for pair, outcome in zip(wanted, solver.run(requests), strict=True)
             if outcome.answer_sets is not None}
 
 
-def _most_agreed(group: Sequence[Try], meanings: Sequence[Hashable]) -> Try:
+def _most_agreed(group: Sequence[Attempt], meanings: Sequence[Hashable]) -> Attempt:
     """The first try of the largest group that means the same; of equally large ones the first."""
     votes = Counter(meanings)
     return max(zip(group, meanings, strict=True), key=lambda pair: votes[pair[1]])[0]

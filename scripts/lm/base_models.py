@@ -14,7 +14,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils_ft import LOCAL_MODELS, UserError, key, new_folder
+from utils_ft import LOCAL_MODELS, UserError, new_folder, secret
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ _SETTINGS = ("*.json", "*.model", "*.jinja", "*.txt")
 
 def _from_hub(spec: ModelSpec, patterns: list[str]) -> Path:
     """The files of a hub model that match `patterns`, fetched into the hub's cache."""
-    token = key("HF_KEY", needed_for=f"the gated model {spec.source}" if spec.gated else None)
+    token = secret("HF_KEY", needed_for=f"the gated model {spec.source}" if spec.gated else None)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -80,7 +80,7 @@ def _container_memory() -> float:
     return float("inf")
 
 
-def wait_for_device() -> None:
+def synchronize() -> None:
     """Returns when the GPU has done what it was asked for."""
     import torch
 
@@ -116,7 +116,7 @@ def peak_memory() -> int:
 
 
 @contextlib.contextmanager
-def memory_advice(advice: str, where: Path) -> Iterator[None]:
+def explain_out_of_memory(advice: str, where: Path) -> Iterator[None]:
     """Turns "out of memory", in whatever words PyTorch says it, into a UserError with `advice` as its remedy."""
     try:
         yield
@@ -137,13 +137,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 # --- what the libraries say -------------------------------------------------------------------------------------
 
 
-def hush_old_names() -> None:
+def silence_peft_warning() -> None:
     """Silence a warning of every run that only PEFT can heed: it asks models for an attribute that transformers renamed."""
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Meanwhile transformers shows no progress bars, and nobody warns."""
     from transformers.utils import logging
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from scripts.lm.prompts import Message
 from scripts.notebook.plots import TITLES
-from scripts.training.dataset import spread
+from scripts.training.dataset import evenly_spaced
 
 _PATTERN = re.compile(
     r'(?P<comment>%\*.*?\*%|%[^\n]*)|(?P<string>"(?:\\.|[^"\\])*")|(?P<directive>#\w+)|(?P<keyword>\bnot\b|:-|:~)'
@@ -228,7 +228,7 @@ def _reason(table: Any, scored: Mapping[int, dict]) -> str:
 def failures(result: dict, part: str = "steps", count: int = 6) -> Any:
     """Answers that the solver did not find equal, spread over the problems: the instruction, the gold code, the answer, why."""
     found = [item for item in result["verdicts"] if item["part"] == part and item["verdict"] != "equal"]
-    chosen = spread(found, count)
+    chosen = evenly_spaced(found, count)
     return _html(f"<small>not equal: {len(found)}, of which {len(chosen)} are shown</small>" + "".join(map(_failure, chosen)))
 
 

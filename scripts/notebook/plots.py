@@ -116,7 +116,7 @@ def families(splits: Mapping[str, str]) -> Any:
 
 
 @_styled
-def rows_by(report: dict, *names: str) -> Any:
+def plot_row_counts(report: dict, *names: str) -> Any:
     """Rows of a conversion report by each of `names` (kind, style, naming, corruption), a panel each, stacked by split."""
     panels = []
     for name in names:

@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lm.base_models import MODELS, model_spec
-from utils_ft import ADAPTERS, BENCHMARKS, ROOT, RUNS, UserError, digest, show_path, write_json, write_text
+from utils_ft import (
+    ADAPTERS,
+    BENCHMARKS,
+    ROOT,
+    RUNS,
+    UserError,
+    content_hash,
+    show_path,
+    write_json,
+    write_text,
+)
 
 NOTEBOOKS = ("data_augmentation", "data_converter", "ft_pytorch_qlora", "ft_mlx_lora")
 DEFAULT = {"smoke": NOTEBOOKS, "demo": NOTEBOOKS[:3]}
@@ -94,7 +104,7 @@ def run_notebooks(
 def _problems_digest(folder: Path) -> str:
     """A hash of all files of a folder of problems."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest(*(part for file in files for part in (str(file.relative_to(folder)), file.read_bytes())))
+    return content_hash(*(part for file in files for part in (str(file.relative_to(folder)), file.read_bytes())))
 
 
 def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) -> None:

@@ -1,7 +1,7 @@
 """Cells in which a person watches the solver in the loop: each step as it comes, refused, repaired, let through.
 
-    studio.write(load_writer(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
-    studio.watch(load_writer(model), judge.asks_in_the_loop())                  the steps of a problem, as they are scored
+    studio.write(load_generator(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
+    studio.watch(load_generator(model), judge.loop_requests())                  the steps of a problem, as they are scored
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import html
 from collections.abc import Callable, Sequence
 
 from scripts.asp.solver import shared_solver
-from scripts.inference.generator import Writer
+from scripts.inference.generator import Generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import Ask, Try, Written, write_steps
+from scripts.inference.repair_loop import Attempt, StepRequest, StepResult, write_steps
 from scripts.notebook.html import BOX, CODE, ERROR, SMALL, highlight
 
 _REFUSED = "color:#6b7280;margin-top:5px;background:#fef2f2;"  # a line through it would hide the dash of :-
@@ -20,7 +20,7 @@ _INK = {"clingo has no objection": "#0d9488", "failed": "#dc2626", "writing": "#
 
 
 def write(
-    writer: Writer, description: str, instructions: str | Sequence[str], facts: str = "", k: int = 3, samples: int = 1,
+    generator: Generator, description: str, instructions: str | Sequence[str], facts: str = "", k: int = 3, samples: int = 1,
 ) -> str:
     """Write a program and draw each try into the cell as it comes; the program, steps that failed as comments.
 
@@ -28,38 +28,38 @@ def write(
     """
     lines = instructions.splitlines() if isinstance(instructions, str) else instructions
     task = Task(description.strip(), tuple(line.strip() for line in lines if line.strip()), facts)
-    steps: list[Written] = []
+    steps: list[StepResult] = []
     done = 0
     draw = _place(lambda: page(task.instructions, steps, done))
 
-    def tried(_: int, step: Written) -> None:
+    def tried(_: int, step: StepResult) -> None:
         if len(steps) == done:
             steps.append(step)
         draw()
 
-    def finished(_: int, step: Written) -> None:
+    def finished(_: int, step: StepResult) -> None:
         nonlocal done
         done += 1
         draw()
 
-    [written] = write_programs(writer, [task], k, shared_solver(), finished, samples, tried)
+    [written] = write_programs(generator, [task], k, shared_solver(), finished, samples, tried)
     return program_text(task, written)
 
 
-def watch(writer: Writer, asks: Sequence[Ask], k: int = 3) -> list[Written]:
+def watch(generator: Generator, requests: Sequence[StepRequest], k: int = 3) -> list[StepResult]:
     """Write the steps of a problem, each with the gold history before it, and draw those that the solver refused at first.
 
     Every try stays in view with what the solver said of it; the steps, in their order.
     """
-    refused: dict[int, Written] = {}
-    draw = _place(lambda: _refused(refused, len(asks)))
+    refused: dict[int, StepResult] = {}
+    draw = _place(lambda: _refused(refused, len(requests)))
 
-    def tried(index: int, step: Written) -> None:
-        if len(step.tries) > 1 or not step.ok:
+    def tried(index: int, step: StepResult) -> None:
+        if len(step.attempts) > 1 or not step.ok:
             refused[index] = step
             draw()
 
-    return write_steps(writer, asks, k, shared_solver(), on_try=tried)
+    return write_steps(generator, requests, k, shared_solver(), on_attempt=tried)
 
 
 def _place(shown: Callable[[], str]) -> Callable[[], None]:
@@ -70,7 +70,7 @@ def _place(shown: Callable[[], str]) -> Callable[[], None]:
     return lambda: handle.update(HTML(shown())) if handle else None
 
 
-def _refused(steps: dict[int, Written], count: int) -> str:
+def _refused(steps: dict[int, StepResult], count: int) -> str:
     """The steps that were refused at first, and how it ended with them."""
     boxes = [_step(index + 1, step, True) for index, step in sorted(steps.items())]
     mended = sum(step.ok for step in steps.values())
@@ -78,7 +78,7 @@ def _refused(steps: dict[int, Written], count: int) -> str:
     return "".join(boxes) + f"<small>{told}</small>"
 
 
-def page(instructions: Sequence[str], steps: Sequence[Written], done: int) -> str:
+def page(instructions: Sequence[str], steps: Sequence[StepResult], done: int) -> str:
     """The steps so far as HTML: those `done`, the one in hand, and how many there are to come."""
     boxes = [_step(number, step, number <= done) for number, step in enumerate(steps, 1)]
     passed = sum(step.ok for step in steps[:done])
@@ -86,15 +86,15 @@ def page(instructions: Sequence[str], steps: Sequence[Written], done: int) -> st
     return "".join(boxes)
 
 
-def _step(number: int, step: Written, done: bool) -> str:
+def _step(number: int, step: StepResult, done: bool) -> str:
     state = ("clingo has no objection" if step.ok else "failed") if done else "writing"
-    tries = "".join(_try(found, place == len(step.tries) and step.ok) for place, found in enumerate(step.tries, 1))
+    attempts = "".join(_try(found, place == len(step.attempts) and step.ok) for place, found in enumerate(step.attempts, 1))
     return (f'<div style="{BOX}border-left:4px solid {_INK[state]}"><span style="{SMALL}">'
-            f"{number}. {html.escape(step.instruction)} — {state}</span>{tries}</div>")
+            f"{number}. {html.escape(step.instruction)} — {state}</span>{attempts}</div>")
 
 
-def _try(found: Try, stands: bool) -> str:
+def _try(found: Attempt, stands: bool) -> str:
     if stands:
         return f'<pre style="{CODE}margin-top:5px;">{highlight(found.code)}</pre>'
     return (f'<pre style="{CODE}{_REFUSED}">{html.escape(found.code)}</pre>'
-            f'<pre style="{ERROR}">{html.escape(found.complaint)}</pre>')
+            f'<pre style="{ERROR}">{html.escape(found.message)}</pre>')

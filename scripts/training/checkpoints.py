@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.training.recipe import Recipe
-from utils_ft import UserError, digest, show_path, write_json, write_text
+from utils_ft import UserError, content_hash, show_path, write_json, write_text
 
 WHOLE = "complete.json"
 """Written last into a checkpoint folder, with the sizes of its files: without it, or with other sizes, it is torn."""
@@ -34,7 +34,7 @@ class Checkpoint:
     interval: tuple[float, float] | None = None  # of the score, 95 %
 
 
-def seal(folder: Path) -> None:
+def mark_complete(folder: Path) -> None:
     """Mark a checkpoint folder as whole, with all that lies in it at any depth."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WHOLE]
     write_json(folder / WHOLE, {path.relative_to(folder).as_posix(): path.stat().st_size for path in files})
@@ -79,7 +79,7 @@ def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
     return found
 
 
-def torn(run: Path) -> list[Path]:
+def incomplete(run: Path) -> list[Path]:
     """Checkpoint folders of a run that were not written to their end."""
     return [path for path in sorted(run.glob("checkpoint-*")) if not is_whole(path)]
 
@@ -173,14 +173,14 @@ def prepare_run(run: Path, identity: dict, resume: bool) -> dict | None:
     file = run / "run.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if known is not None and (known != identity or not resume):
-        aside = run.with_name(f"{run.name}.{digest(json.dumps(known))[:8]}-{int(time.time())}")
+        aside = run.with_name(f"{run.name}.{content_hash(json.dumps(known))[:8]}-{int(time.time())}")
         run.rename(aside)
         print(f"another run lay in {show_path(run)}: moved to {show_path(aside)}", flush=True)
         run.mkdir()
         known = None
     if known is None:
         write_json(file, identity)
-    for path in torn(run):
+    for path in incomplete(run):
         print(f"{show_path(path)} was not written to its end: passed over", flush=True)
         path.rename(path.with_name(f".torn-{path.name}-{int(time.time())}"))
     if (run / "metrics.json").exists():

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from scripts.lm import chat
 from scripts.lm.chat import Encoded
-from utils_ft import UserError, digest, read_jsonl, read_text, write_text
+from utils_ft import UserError, content_hash, read_jsonl, read_text, write_text
 
 Row = dict[str, Any]
 
@@ -59,18 +59,18 @@ def validation_rows(data_dir: str | Path) -> list[Row]:
                                "and convert again")
     repairs, others = ([row for row in rows if (row.get("meta", {}).get("kind") == "repair") is wanted] for wanted in (True, False))
     half = max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs))
-    chosen = spread(others, half)
-    return chosen + spread(repairs, EVAL_ROWS - len(chosen))
+    chosen = evenly_spaced(others, half)
+    return chosen + evenly_spaced(repairs, EVAL_ROWS - len(chosen))
 
 
-def spread(items: list, limit: int) -> list:
+def evenly_spaced(items: list, limit: int) -> list:
     """`limit` of the items at the most, evenly far apart."""
     return items if len(items) <= limit else [items[index * len(items) // limit] for index in range(limit)]
 
 
 def data_digest(rows: Sequence[Row]) -> str:
     """SHA-256 of all that a model can learn from `rows`: their messages, in their order."""
-    return digest(*(json.dumps(row["messages"], ensure_ascii=False, sort_keys=True) for row in rows))
+    return content_hash(*(json.dumps(row["messages"], ensure_ascii=False, sort_keys=True) for row in rows))
 
 
 def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir: str | Path | None = None) -> list[Encoded]:
@@ -82,7 +82,7 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir:
     path = None
     if cache_dir is not None:
         vocabulary, template = tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template)
-        path = Path(cache_dir) / f"{digest(data_digest(rows), vocabulary, template, str(max_tokens), str(chat.ENCODING_VERSION))}.json"
+        path = Path(cache_dir) / f"{content_hash(data_digest(rows), vocabulary, template, str(max_tokens), str(chat.ENCODING_VERSION))}.json"
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
             return [Encoded(ids, [mark == "1" for mark in marks], cut) for ids, marks, cut in kept]
@@ -113,7 +113,7 @@ def counts(rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, int]:
     }
 
 
-def batches(n_rows: int, rows_per_iteration: int, iterations: int, seed: int) -> list[list[int]]:
+def batches(n_rows: int, rows_per_step: int, max_steps: int, seed: int) -> list[list[int]]:
     """The row indices of each optimiser step: epochs, each shuffled anew, one behind the other as far as needed.
 
     A step may reach over the end of an epoch, so each row is seen equally often. A shorter run is the start of a longer.
@@ -128,4 +128,4 @@ def batches(n_rows: int, rows_per_iteration: int, iterations: int, seed: int) ->
             yield from order
 
     rows = stream()
-    return [list(islice(rows, rows_per_iteration)) for _ in range(iterations)]
+    return [list(islice(rows, rows_per_step)) for _ in range(max_steps)]

@@ -21,12 +21,35 @@ from tqdm import tqdm
 
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
-from scripts.training.checkpoints import OnLog, checkpoints, prepare_run, read_log, rotate, stop_if_diverging, write_log
+from scripts.training.checkpoints import (
+    OnLog,
+    checkpoints,
+    prepare_run,
+    read_log,
+    rotate,
+    stop_if_diverging,
+    write_log,
+)
 from scripts.training.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
-from scripts.training.mlx_model import adapter_config, add_adapter, load_arrays, load_base, on_metal, require_mlx, save_arrays
-from scripts.training.mlx_step import adamw, evaluate, learning_rate, optimiser_step, seeded_layers, takes_noise
+from scripts.training.mlx_model import (
+    adapter_config,
+    add_adapter,
+    load_arrays,
+    load_base,
+    on_metal,
+    require_mlx,
+    save_arrays,
+)
+from scripts.training.mlx_step import (
+    adamw,
+    evaluate,
+    learning_rate,
+    optimiser_step,
+    seeded_layers,
+    takes_noise,
+)
 from scripts.training.recipe import Recipe
-from utils_ft import ADAPTERS, UserError, digest, show_path, write_json
+from utils_ft import ADAPTERS, UserError, content_hash, show_path, write_json
 
 # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -110,14 +133,14 @@ def train(
     identity = {
         "recipe": asdict(recipe), "base": fingerprint(folder),
         "data_sha256": data_digest(rows), "valid_sha256": data_digest(valid_rows), "dtype": dtype, "quantized": quantize,
-        "chat_template_sha256": digest(tokenizer.chat_template),
+        "chat_template_sha256": content_hash(tokenizer.chat_template),
     }
     if (finished := prepare_run(run, identity, resume)) is not None:
         return finished
 
     encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
     valid = encode_rows(tokenizer, valid_rows, recipe.max_tokens)
-    order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    order = batches(len(encoded), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     tokens_of = [sum(len(encoded[index].input_ids) for index in step) for step in order]
 
     maybe_set_recommended_wired_limit()
@@ -134,12 +157,12 @@ def train(
     log = [row for row in read_log(run) if row["step"] <= first]
     before, start = max((row["seconds"] or 0.0 for row in log), default=0.0), time.perf_counter()
     model.train()
-    bar = tqdm(total=recipe.iterations, initial=first, desc="training", unit="step")
+    bar = tqdm(total=recipe.max_steps, initial=first, desc="training", unit="step")
     with bar, seeded_layers(model, checkpointing) as seed:
-        for step in range(first + 1, recipe.iterations + 1):
+        for step in range(first + 1, recipe.max_steps + 1):
             loss = optimiser_step(model, optimizer, [encoded[i] for i in order[step - 1]], recipe, step - 1, noise, seed)
             stop_if_diverging([row["loss"] for row in log] + [loss], run, recipe)
-            save = step % recipe.save_every == 0 or step == recipe.iterations
+            save = step % recipe.save_every == 0 or step == recipe.max_steps
             eval_loss = evaluate(model, valid, recipe.batch_size) if save else None
             spent = time.perf_counter() - start
             log.append({
@@ -148,7 +171,7 @@ def train(
             })
             if save:
                 write_log(run, log)
-                save_checkpoint(run, step, model, optimizer, recipe.keep)
+                save_checkpoint(run, step, model, optimizer, recipe.keep_checkpoints)
             if on_log:
                 on_log(log)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -157,7 +180,7 @@ def train(
     metrics = identity | {
         "model_type": model_type, "device": mx.default_device().type.name, "gradient_checkpointing": checkpointing,
         "neftune": noise > 0, "rows": len(encoded), "rows_dropped": len(rows) - len(encoded),
-        "turns_cut": sum(row.cut for row in encoded), "steps": recipe.iterations, "tokens": sum(tokens_of),
+        "turns_cut": sum(row.cut for row in encoded), "steps": recipe.max_steps, "tokens": sum(tokens_of),
         "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
         "train_seconds": log[-1]["seconds"],
         "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],
@@ -166,7 +189,7 @@ def train(
         "peak_memory_gb": round(mx.get_peak_memory() / 1e9, 3),
         "versions": {name: version(name) for name in ("mlx", "mlx-lm", "transformers", "clingo")},
     }
-    metrics["epochs"] = round(recipe.iterations * recipe.rows_per_iteration / len(encoded), 2)
+    metrics["epochs"] = round(recipe.max_steps * recipe.rows_per_step / len(encoded), 2)
     metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)
     write_json(run / "metrics.json", metrics)
     return metrics

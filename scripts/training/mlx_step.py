@@ -14,7 +14,7 @@ from typing import Any
 
 from scripts.lm.chat import Encoded
 from scripts.training.recipe import Recipe
-from utils_ft import digest
+from utils_ft import content_hash
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def takes_noise(model: Any) -> bool:
 
 def _number(*parts: int) -> int:
     """A seed made of `parts`: a step that is resumed draws what it would have drawn in one go."""
-    return int(digest(*map(str, parts))[:16], 16)
+    return int(content_hash(*map(str, parts))[:16], 16)
 
 
 @contextlib.contextmanager
@@ -110,9 +110,9 @@ def seeded_layers(model: Any, checkpointing: bool) -> Iterator[list[int]]:
 
 def learning_rate(recipe: Recipe, done: int) -> float:
     """The rate of the step after `done` steps: linear warm-up, then a cosine to zero, as transformers has it."""
-    if done < recipe.warmup_iterations:
-        return recipe.learning_rate * done / recipe.warmup_iterations
-    progress = (done - recipe.warmup_iterations) / max(1, recipe.iterations - recipe.warmup_iterations)
+    if done < recipe.warmup_steps:
+        return recipe.learning_rate * done / recipe.warmup_steps
+    progress = (done - recipe.warmup_steps) / max(1, recipe.max_steps - recipe.warmup_steps)
     return recipe.learning_rate * max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
 
 

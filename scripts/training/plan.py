@@ -21,13 +21,13 @@ from scripts.lm.chat import Encoded
 from scripts.lm.device import (
     compute_dtype,
     device,
+    explain_out_of_memory,
     flops_per_second,
     free_memory,
-    memory_advice,
     peak_memory,
-    quiet,
     reset_peak_memory,
-    wait_for_device,
+    silenced,
+    synchronize,
 )
 from scripts.training.dataset import batches, encode_rows, load_rows
 from scripts.training.recipe import PROJECTIONS, Recipe
@@ -152,7 +152,7 @@ def flops(shape: Shape, tokens: int, targets: int, length: float, checkpointing:
 # --- the plan ---------------------------------------------------------------------------------------------------
 
 
-@quiet()
+@silenced()
 def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None = None) -> dict:
     """What `train` would do with the same arguments: the model, its adapters, tokens, bytes and hours, expected and measured.
 
@@ -165,7 +165,7 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
     sizes = shape(AutoConfig.from_pretrained(folder), recipe)
     counted = (folder / "tokenizer.json").exists()
     encoded = _encode(folder, rows, recipe, chat_template) if counted else _guess(rows, recipe)
-    order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    order = batches(len(encoded), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     tokens = sum(len(encoded[index].input_ids) for step in order for index in step)
     targets = sum(sum(encoded[index].supervised) for step in order for index in step)
     longest, longest_targets = _longest(encoded)
@@ -176,7 +176,7 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
     ]
     checkpointing = sum(needs[0].values()) > 0.8 * free_memory()
     needed = needs[checkpointing]
-    work = flops(sizes, tokens, targets, tokens / (recipe.iterations * recipe.rows_per_iteration), checkpointing)
+    work = flops(sizes, tokens, targets, tokens / (recipe.max_steps * recipe.rows_per_step), checkpointing)
     found = {
         "model": asdict(sizes), "device": where, "dtype": str(dtype).removeprefix("torch."), "recipe": asdict(recipe),
         "rows": len(encoded), "tokens": tokens, "supervised_tokens": targets, "longest_row": longest, "tokens_counted": counted,
@@ -222,7 +222,7 @@ def _one_step(
             self.start = time.perf_counter()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            wait_for_device()
+            synchronize()
             self.end = time.perf_counter()
 
     heaviest = max(order, key=lambda step: max(len(rows[index].input_ids) for index in step))
@@ -236,7 +236,7 @@ def _one_step(
         trainer.args.save_strategy = "no"
         trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # another one in a notebook
         reset_peak_memory()
-        with memory_advice(advice(recipe), folder):
+        with explain_out_of_memory(advice(recipe), folder):
             trainer.train()
     return clock.end - clock.start, peak_memory(), sum(len(rows[index].input_ids) for index in heaviest)
 
@@ -252,7 +252,7 @@ def describe(found: dict) -> str:
         "device": f"{found['device']}, {found['dtype']}, {found['free_bytes'] / 1e9:.1f} GB free",
         "data": f"{found['rows']:,} rows, the longest of {found['longest_row']:,} tokens"
                 + ("" if found["tokens_counted"] else " (guessed: there is no tokenizer)"),
-        "tokens": f"{found['tokens']:,} in {recipe['iterations']} steps of {recipe['batch_size'] * recipe['accumulation']} rows, "
+        "tokens": f"{found['tokens']:,} in {recipe['max_steps']} steps of {recipe['batch_size'] * recipe['gradient_accumulation_steps']} rows, "
                   f"{found['supervised_tokens'] / found['tokens']:.0%} supervised",
         "memory": f"{expected['total_bytes'] / 1e9:.2f} GB expected ({parts})"
                   + (", with gradient checkpointing" if found["gradient_checkpointing"] else ""),

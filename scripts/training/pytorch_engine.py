@@ -20,22 +20,22 @@ from typing import Any
 
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
-from scripts.lm.device import compute_dtype, device, memory_advice, peak_memory, reset_peak_memory
+from scripts.lm.device import compute_dtype, device, explain_out_of_memory, peak_memory, reset_peak_memory
 from scripts.training.checkpoints import (
     COLUMNS,
     OnLog,
     checkpoints,
+    mark_complete,
     prepare_run,
     read_log,
     rotate,
-    seal,
     stop_if_diverging,
     write_log,
 )
 from scripts.training.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
 from scripts.training.plan import advice, needs_checkpointing
 from scripts.training.recipe import Recipe
-from utils_ft import ADAPTERS, digest, seed_everything, show_path, write_json
+from utils_ft import ADAPTERS, content_hash, seed_everything, show_path, write_json
 
 
 def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | None) -> Any:
@@ -80,8 +80,8 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
             PartialState().wait_for_everyone()  # each process writes the state of its random numbers
             if state.is_world_process_zero:
                 write_log(run, self.rows)
-                seal(run / f"checkpoint-{state.global_step}")
-                rotate(run, recipe.keep)
+                mark_complete(run / f"checkpoint-{state.global_step}")
+                rotate(run, recipe.keep_checkpoints)
 
     return Watcher()
 
@@ -110,7 +110,7 @@ def train(
     identity = {
         "recipe": asdict(recipe), "base": fingerprint(folder),
         "data_sha256": data_digest(rows), "valid_sha256": data_digest(valid_rows),
-        "chat_template_sha256": digest(tokenizer.chat_template),
+        "chat_template_sha256": content_hash(tokenizer.chat_template),
     }
     if processes.is_main_process:
         prepare_run(run, identity, resume)
@@ -126,13 +126,13 @@ def train(
     with processes.main_process_first():
         encoded = encode_rows(tokenizer, rows, recipe.max_tokens, cache_dir=run.parent / ".tokens")
     valid = encode_rows(tokenizer, valid_rows, recipe.max_tokens)
-    order = batches(len(encoded), recipe.rows_per_iteration, recipe.iterations, recipe.seed)
+    order = batches(len(encoded), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     tokens_of = [sum(len(encoded[index].input_ids) for index in step) for step in order]
     watch = watcher(run, recipe, tokens_of, on_log)
     last = max((checkpoint.step for checkpoint in checkpoints(run)), default=None)
     if last is not None and processes.is_main_process:
         print(f"resuming {show_path(run)} from step {last}", flush=True)
-    with memory_advice(advice(recipe), run):
+    with explain_out_of_memory(advice(recipe), run):
         model = sft_trainer.unpack(sft_trainer.load_base(folder, recipe.qlora))  # before anybody asks how much memory is left
         trainer = sft_trainer.make_trainer(
             model, tokenizer, recipe, encoded, order, run, valid, report_to, needs_checkpointing(model, recipe, encoded), [watch]
@@ -146,7 +146,7 @@ def train(
     metrics = identity | {
         "model_type": model_type, "device": device(), "dtype": str(compute_dtype()).removeprefix("torch."),
         "rows": len(encoded), "rows_dropped": len(rows) - len(encoded), "turns_cut": sum(row.cut for row in encoded),
-        "steps": recipe.iterations,
+        "steps": recipe.max_steps,
         "tokens": sum(tokens_of), "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
         "train_seconds": log[-1]["seconds"] if log else 0.0,
         "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],
@@ -154,7 +154,7 @@ def train(
         "trainable_parameters": trainer.model.num_parameters(only_trainable=True),
         "peak_memory_gb": round(peak_memory() / 1e9, 3), "processes": processes.num_processes, "versions": _versions(),
     }
-    metrics["epochs"] = round(recipe.iterations * recipe.rows_per_iteration / len(encoded), 2)
+    metrics["epochs"] = round(recipe.max_steps * recipe.rows_per_step / len(encoded), 2)
     metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)
     if processes.is_main_process:
         write_log(run, log)

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TrainerCallba
 from trl import SFTConfig, SFTTrainer
 
 from scripts.lm.chat import Encoded
-from scripts.lm.device import compute_dtype, device, free_memory, hush_old_names
+from scripts.lm.device import compute_dtype, device, free_memory, silence_peft_warning
 from scripts.training.lora_groups import group_adapters
 from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
@@ -156,7 +156,7 @@ class _ShortBackward(TrainerCallback):
             del hooks[key]
 
 
-class LeanTrainer(SFTTrainer):
+class FastSFTTrainer(SFTTrainer):
     """An SFTTrainer whose loss is the sum over supervised tokens divided by their number in the whole optimiser step."""
 
     def __init__(self, changes: Sequence[str], tokens_at_once: int, **arguments: Any):
@@ -208,7 +208,7 @@ def make_trainer(
     model: Any, tokenizer: Any, recipe: Recipe, rows: Sequence[Encoded], order: Sequence[Sequence[int]], run: Path,
     valid: Sequence[Encoded] = (), report_to: str = "none", checkpointing: bool = False,
     callbacks: Sequence[Any] = (), changes: Sequence[str] = tuple(CHANGES),
-) -> LeanTrainer:
+) -> FastSFTTrainer:
     """A trainer that takes one optimiser step on each list of row indices in `order`, with adapters on a loaded `model`.
 
     UserError where the rows of a step cannot be shared out evenly among the processes, or `report_to` names nothing that
@@ -219,19 +219,19 @@ def make_trainer(
         # and of a mixture of experts TRL adds the routers' loss in each pass.
         changes = [change for change in changes if change != "batches"]
     world = int(os.environ.get("WORLD_SIZE", 1))
-    at_once = recipe.rows_per_iteration if "batches" in changes else recipe.batch_size * world
-    if recipe.rows_per_iteration % world or at_once % world:
-        raise UserError(f"{recipe.rows_per_iteration} rows an optimiser step cannot be shared by {world} processes",
+    at_once = recipe.rows_per_step if "batches" in changes else recipe.batch_size * world
+    if recipe.rows_per_step % world or at_once % world:
+        raise UserError(f"{recipe.rows_per_step} rows an optimiser step cannot be shared by {world} processes",
                         remedy="launch as many processes as divide batch_size × accumulation")
     if "unpacked" in changes:
         model = unpack(model)
     dtype, names = compute_dtype(), report_to.split(",")
-    hush_old_names()
+    silence_peft_warning()
     try:
         config = SFTConfig(
             output_dir=str(run), max_steps=len(order), per_device_train_batch_size=at_once // world,
-            gradient_accumulation_steps=recipe.rows_per_iteration // at_once, per_device_eval_batch_size=1,
-            learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=recipe.warmup_iterations,
+            gradient_accumulation_steps=recipe.rows_per_step // at_once, per_device_eval_batch_size=1,
+            learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=recipe.warmup_steps,
             weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm,
             neftune_noise_alpha=recipe.neftune_alpha or None, max_length=recipe.max_tokens, seed=recipe.seed,
             bf16=dtype == torch.bfloat16 and device() != "cpu", use_cpu=device() == "cpu",
@@ -242,7 +242,7 @@ def make_trainer(
             eval_strategy="steps" if valid else "no", eval_steps=recipe.save_every, disable_tqdm=False,
             save_strategy="steps", save_steps=recipe.save_every, save_total_limit=None, report_to=names,
         )
-        return LeanTrainer(
+        return FastSFTTrainer(
             changes=changes, tokens_at_once=recipe.batch_size * max(len(row.input_ids) for row in rows), model=model,
             args=config, processing_class=tokenizer, peft_config=lora_config(model.config.num_hidden_layers, recipe),
             train_dataset=_dataset([rows[index] for step in order for index in step]),

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from scripts.asp.encoding import walk
 from scripts.data.paraphrase.faithfulness import complaints, content, vocabulary
 from scripts.data.paraphrase.files import PARAPHRASES, Report, Row, write_instructions, write_paraphrase
-from scripts.data.paraphrase.paid_calls import Calls, Failed, Stopped
+from scripts.data.paraphrase.paid_calls import Failed, RateLimitedClient, Stopped
 from scripts.data.paraphrase.providers import Refused, choose
 from scripts.data.problems import STYLES, Problem
 from utils_ft import UserError, write_json
@@ -130,7 +130,7 @@ def paraphrase(
     chosen = choose(provider, model)
     if not chosen.ask:
         return Report(chosen.name, chosen.model, chosen.chosen, "", 0, 0, tuple(_shipped(task) for task in tasks))
-    calls = Calls(chosen, out / ".answers", max_calls=max_calls, max_tokens=max_tokens, per_minute=per_minute, dry_run=dry_run)
+    calls = RateLimitedClient(chosen, out / ".answers", max_calls=max_calls, max_tokens=max_tokens, per_minute=per_minute, dry_run=dry_run)
     if not dry_run:
         out.mkdir(parents=True, exist_ok=True)
     try:
@@ -149,7 +149,7 @@ def paraphrase(
     return report
 
 
-def _run(tasks: Sequence[Task], calls: Calls, out: Path, tries: int, workers: int) -> list[Row]:
+def _run(tasks: Sequence[Task], calls: RateLimitedClient, out: Path, tries: int, workers: int) -> list[Row]:
     """The rows of all tasks, in their order. An interrupt or a UserError lets the calls in flight come home first."""
     rows: dict[int, Row] = {}
     title = f"paraphrasing with {calls.provider.model}"
@@ -167,7 +167,7 @@ def _run(tasks: Sequence[Task], calls: Calls, out: Path, tries: int, workers: in
     return [rows[number] for number in sorted(rows)]
 
 
-def _one(task: Task, calls: Calls, out: Path, tries: int) -> Row:
+def _one(task: Task, calls: RateLimitedClient, out: Path, tries: int) -> Row:
     """Ask for one task until each part is faithful, at most `tries` times, and write what is."""
     wanted = list(range(len(task.parts)))
     done: dict[int, str] = {}
@@ -216,7 +216,7 @@ def _where(task: Task) -> tuple[str, str, str, str]:
     return task.problem.family, task.problem.name, task.style, task.kind
 
 
-def _write(task: Task, done: dict[int, str], calls: Calls, out: Path) -> None:
+def _write(task: Task, done: dict[int, str], calls: RateLimitedClient, out: Path) -> None:
     origin = calls.provider.name, calls.provider.model
     if task.kind == "description":
         write_paraphrase(task.problem, task.style, done[0], *origin, out)

@@ -119,7 +119,7 @@ def _without_sums(text: str) -> str:
     return re.sub(rf"\b(?:the|of|these|those) (?:{number})\b|\b(?:{number}) (?:sort|kind|type|way|group)s?\b", " ", text.lower())
 
 
-def careless(text: str) -> str:
+def example_unfaithful_text(text: str) -> str:
     """The text with one predicate called otherwise, as a careless paraphrase would have it."""
     return re.sub(r"`(\w+)\(", r"`my_\1(", text, count=1)
 

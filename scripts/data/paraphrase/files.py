@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scripts.data.problems import STYLES, Problem, without_front_matter
-from utils_ft import DATA, UserError, digest, read_text, write_json, write_text
+from utils_ft import DATA, UserError, content_hash, read_text, write_json, write_text
 
 PARAPHRASES = DATA / "paraphrases"
 
@@ -83,7 +83,7 @@ class Report:
 
 def write_paraphrase(problem: Problem, style: str, text: str, source: str, model: str, folder: Path = PARAPHRASES) -> Path:
     """Write a description in a style, with its origin in the front matter; the file."""
-    head = {"style": style, "source": source, "model": model, "of": digest(problem.description)}
+    head = {"style": style, "source": source, "model": model, "of": content_hash(problem.description)}
     lines = "".join(f"{name}: {value}\n" for name, value in head.items())
     return write_text(folder / problem.family / problem.name / f"{style}.md", f"---\n{lines}---\n{text}\n")
 
@@ -101,7 +101,7 @@ def load_paraphrases(problem: Problem, folder: Path = PARAPHRASES) -> dict[str, 
     found = {}
     for style in STYLES:
         file = folder / problem.family / problem.name / f"{style}.md"
-        if file.exists() and f"\nof: {digest(problem.description)}\n" in (text := read_text(file)):
+        if file.exists() and f"\nof: {content_hash(problem.description)}\n" in (text := read_text(file)):
             found[style] = without_front_matter(text).strip()
     return found
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scripts.data.paraphrase.providers import Answer, Provider, Unavailable
-from utils_ft import UserError, digest, read_text, write_json
+from utils_ft import UserError, content_hash, read_text, write_json
 
 REQUESTS = 6  # for one answer, at the most, while the service does not answer
 BACKOFF = 1.0  # seconds before the first repetition; doubled for each further one, with jitter
@@ -33,7 +33,7 @@ class Failed(Exception):
     requests = REQUESTS
 
 
-class Calls:
+class RateLimitedClient:
     """Asks a provider within limits; `spent` counts the requests (`calls`) and their `tokens`."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Calls:
         self.reason = ""  # why the run was stopped, if it was
         self._interval = 60 / per_minute
         self._next = 0.0  # when the next request may start
-        self._promised = 0  # tokens of the requests in flight, estimated
+        self._reserved_tokens = 0  # tokens of the requests in flight, estimated
         self._given_up = 0
         self._planned: set[str] = set()
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class Calls:
 
         Raises Stopped where the run is over, Failed or Refused where this answer is not to be had.
         """
-        name = digest(self.provider.model, prompt, text, str(attempt))
+        name = content_hash(self.provider.model, prompt, text, str(attempt))
         with self._lock:
             alone = self._keys[name]
         with alone:  # equal questions of two problems wait for each other, and the second finds the answer
@@ -97,7 +97,7 @@ class Calls:
     def _request(self, prompt: str, estimate: int) -> tuple[Answer, int]:
         why = ""
         for number in range(1, REQUESTS + 1):
-            self._take_turn()
+            self._wait_for_slot()
             self._take_from_budget(estimate)
             answer = None
             try:
@@ -107,12 +107,12 @@ class Calls:
                 why, wait = str(error), error.wait
             finally:
                 with self._lock:
-                    self._promised -= estimate
+                    self._reserved_tokens -= estimate
                     if answer:
                         self.spent["tokens"] += answer.tokens
                         self._given_up = 0
             if number < REQUESTS:
-                self._put_off(number, wait, why)
+                self._back_off(number, wait, why)
         with self._lock:
             self._given_up += 1
             gone = self._given_up >= GIVE_UP_AFTER
@@ -120,7 +120,7 @@ class Calls:
             self.stop(f"the service does not answer: {why}")
         raise Failed(f"{why}, {REQUESTS} times")
 
-    def _take_turn(self) -> None:
+    def _wait_for_slot(self) -> None:
         """Wait for this request's place in the rate."""
         with self._lock:
             now = time.monotonic()
@@ -133,14 +133,14 @@ class Calls:
         with self._lock:
             if self.max_calls is not None and self.spent["calls"] >= self.max_calls:
                 self.stop(f"the budget of {self.max_calls} calls is spent")
-            elif self.max_tokens is not None and self.spent["tokens"] + self._promised + estimate > self.max_tokens:
+            elif self.max_tokens is not None and self.spent["tokens"] + self._reserved_tokens + estimate > self.max_tokens:
                 self.stop(f"the next call would pass the budget of {self.max_tokens} tokens")
             if self._stop.is_set():
                 raise Stopped(self.reason)
             self.spent["calls"] += 1
-            self._promised += estimate
+            self._reserved_tokens += estimate
 
-    def _put_off(self, number: int, wait: float | None, why: str) -> None:
+    def _back_off(self, number: int, wait: float | None, why: str) -> None:
         """Delay the repetition: every request where the service named a time, otherwise this thread's own."""
         if wait is None:
             self._stop.wait(BACKOFF * 2 ** (number - 1) * random.uniform(0.5, 1.0))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from utils_ft import UserError, key, load_env
+from utils_ft import UserError, load_env, secret
 
 GEMINI_MODEL = "gemini-3-flash"  # --model or GEMINI_MODEL in the environment names another
 TIMEOUT = 120.0  # seconds without a byte before a request counts as lost
@@ -64,7 +64,7 @@ def choose(name: str, model: str | None = None) -> Provider:
     """The provider `auto`, `gemini`, `local` or `shipped`. UserError for another, or without the key or model it needs."""
     load_env()
     if name == "auto":
-        if key("GOOGLE_API_KEY"):
+        if secret("GOOGLE_API_KEY"):
             name, why = "gemini", "GOOGLE_API_KEY is set"
         else:
             name, why = "shipped", "GOOGLE_API_KEY is not set, so the hand-written paraphrases are used"
@@ -91,7 +91,7 @@ def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
 
     It raises Unavailable (try again), Refused (this request never), or UserError (no request: key, model name).
     """
-    secret = key("GOOGLE_API_KEY", needed_for="the provider gemini")
+    api_key = secret("GOOGLE_API_KEY", needed_for="the provider gemini")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the package is retired, and says so at each import
         import google.generativeai as genai
@@ -103,7 +103,7 @@ def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
     logging.getLogger("google.auth.transport.requests").setLevel(logging.INFO)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # more threads than kept connections is no fault
     endpoint = os.environ.get("GEMINI_ENDPOINT")
-    genai.configure(api_key=secret, transport="rest", client_options={"api_endpoint": endpoint} if endpoint else None)
+    genai.configure(api_key=api_key, transport="rest", client_options={"api_endpoint": endpoint} if endpoint else None)
     remote = genai.GenerativeModel(model)
 
     def ask(prompt: str) -> Answer:
@@ -111,9 +111,9 @@ def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
             # `retry: None` turns off the library's own retries, which no budget would see.
             reply = remote.generate_content(prompt, request_options={"retry": None, "timeout": timeout})
             answer = _answer(reply)
-            return Answer(answer.text.replace(secret, "[key]"), answer.tokens, answer.stopped)
+            return Answer(answer.text.replace(api_key, "[key]"), answer.tokens, answer.stopped)
         except GoogleAPICallError as error:
-            failure: Exception = _failure(error, model, secret)
+            failure: Exception = _failure(error, model, api_key)
         except RequestException as error:
             failure = Unavailable(f"broken connection ({type(error).__name__})")
         except (ParseError, AttributeError, TypeError, ValueError) as error:
@@ -144,9 +144,9 @@ def _name(value: Any) -> str:
     return getattr(value, "name", str(value))
 
 
-def _failure(error: Any, model: str, secret: str | None) -> Exception:
+def _failure(error: Any, model: str, api_key: str | None) -> Exception:
     """What an HTTP error means for the run."""
-    said = error.message.replace(secret, "[key]") if secret else error.message
+    said = error.message.replace(api_key, "[key]") if api_key else error.message
     said = said.split(": ", 1)[-1].split("\n")[0][:200]  # without the method and the address in front
     if error.code in (408, 429) or error.code >= 500:
         return Unavailable(f"HTTP {error.code}", _retry_after(error))
