@@ -32,7 +32,9 @@ RUNS = WORKDIR / "runs"
 class UserError(Exception):
     """Something a person can mend: what is wrong, where, and the remedy. Commands print it and exit with 2."""
 
-    def __init__(self, what: str, *, where: str | Path | None = None, line: int | None = None, remedy: str = ""):
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, line: int | None = None, remedy: str = ""
+    ):
         place = "" if where is None else f"{show_path(where)}{f':{line}' if line else ''}: "
         super().__init__(f"{place}{what}" + (f"\n  remedy: {remedy}" if remedy else ""))
 
@@ -143,7 +145,9 @@ def write_json(path: str | Path, value: Any) -> Path:
 def read_text(path: str | Path, *, remedy: str = "") -> str:
     """The text of `path`; UserError where it is missing, a folder, or not UTF-8."""
     try:
-        return Path(path).read_text(encoding="utf-8").removeprefix("\ufeff")  # which some editors put before a text
+        return (
+            Path(path).read_text(encoding="utf-8").removeprefix("\ufeff")
+        )  # which some editors put before a text
     except FileNotFoundError:
         raise UserError("no such file", where=path, remedy=remedy) from None
     except UnicodeDecodeError as error:
@@ -153,7 +157,9 @@ def read_text(path: str | Path, *, remedy: str = "") -> str:
         raise UserError(f"cannot be read ({error.strerror})", where=path, remedy=remedy) from None
 
 
-def read_jsonl(path: str | Path, *, remedy: str = "run the conversion first: python -m scripts.data_converter") -> list[dict]:
+def read_jsonl(
+    path: str | Path, *, remedy: str = "run the conversion first: python -m scripts.data_converter"
+) -> list[dict]:
     """The rows of a JSONL file; UserError names the first line that is not a JSON object."""
     rows = []
     for number, line in enumerate(read_text(path, remedy=remedy).split("\n"), 1):
@@ -162,9 +168,13 @@ def read_jsonl(path: str | Path, *, remedy: str = "run the conversion first: pyt
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise UserError(f"not JSON ({error})", where=path, line=number, remedy="convert the data again") from None
+            raise UserError(
+                f"not JSON ({error})", where=path, line=number, remedy="convert the data again"
+            ) from None
         if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
-            raise UserError("the row has no list `messages`", where=path, line=number, remedy="convert the data again")
+            raise UserError(
+                "the row has no list `messages`", where=path, line=number, remedy="convert the data again"
+            )
         rows.append(row)
     return rows
 

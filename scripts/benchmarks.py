@@ -1,7 +1,7 @@
 """Base problems: a text, an annotated encoding, small instances. Reading them, and the gate they must pass.
 
-    python -m scripts.benchmarks check DIR        every fault with file, line and remedy; exit code 2 if there is one
-    python -m scripts.benchmarks constructs DIR   how many problems show each construct of the language
+python -m scripts.benchmarks check DIR        every fault with file, line and remedy; exit code 2 if there is one
+python -m scripts.benchmarks constructs DIR   how many problems show each construct of the language
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from scripts.data.problems import Action, Fault, Problem, check_problem, read_pr
 from utils_ft import BENCHMARKS, command
 
 
-def main(action: Annotated[Action, typer.Argument()], folder: Annotated[Path, typer.Argument()] = BENCHMARKS) -> None:
+def main(
+    action: Annotated[Action, typer.Argument()], folder: Annotated[Path, typer.Argument()] = BENCHMARKS
+) -> None:
     """Check a folder of problems, or count the constructs that it shows."""
     problems = read_problems(folder)
     if action is Action.CONSTRUCTS:
@@ -38,11 +40,18 @@ def main(action: Annotated[Action, typer.Argument()], folder: Annotated[Path, ty
             statements += checked.statements
             load_bearing += checked.load_bearing
     faults += [
-        Fault(second.encoding_file, None, f"the same problem as {first.id}, up to renaming", "remove one of the two")
+        Fault(
+            second.encoding_file,
+            None,
+            f"the same problem as {first.id}, up to renaming",
+            "remove one of the two",
+        )
         for first, second in twins(parsed)
     ]
-    print(f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
-          f"({load_bearing / max(statements, 1):.1%}), {len(faults)} faults")
+    print(
+        f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
+        f"({load_bearing / max(statements, 1):.1%}), {len(faults)} faults"
+    )
     for fault in faults:
         print(f"\n{fault}")
     if faults:

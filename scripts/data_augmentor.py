@@ -17,9 +17,19 @@ from utils_ft import BENCHMARKS, command
 
 
 def main(
-    benchmarks: Path = BENCHMARKS, provider: str = "auto", out: Path = PARAPHRASES, styles: str = ",".join(STYLES),
-    model: str | None = None, instructions: bool = False, attempts: int = 3, max_calls: int | None = None,
-    max_tokens: int | None = None, workers: int = 4, per_minute: float = 60, every: bool = False, dry_run: bool = False,
+    benchmarks: Path = BENCHMARKS,
+    provider: str = "auto",
+    out: Path = PARAPHRASES,
+    styles: str = ",".join(STYLES),
+    model: str | None = None,
+    instructions: bool = False,
+    attempts: int = 3,
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    workers: int = 4,
+    per_minute: float = 60,
+    every: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Paraphrase the training problems of a folder, or with --every all of them; validation and test keep their own words.
 
@@ -29,17 +39,32 @@ def main(
     problems = read_problems(benchmarks)
     splits = split_of(problems, benchmarks)
     report = paraphrase(
-        [problem for problem in problems if every or splits[problem.id] == "train"], provider,
-        styles=[style.strip() for style in styles.split(",")], out=out, model=model, instructions=instructions, attempts=attempts,
-        max_calls=max_calls, max_tokens=max_tokens, workers=workers, per_minute=per_minute, dry_run=dry_run,
+        [problem for problem in problems if every or splits[problem.id] == "train"],
+        provider,
+        styles=[style.strip() for style in styles.split(",")],
+        out=out,
+        model=model,
+        instructions=instructions,
+        attempts=attempts,
+        max_calls=max_calls,
+        max_tokens=max_tokens,
+        workers=workers,
+        per_minute=per_minute,
+        dry_run=dry_run,
     )
     print(f"provider {report.provider} ({report.model}): {report.chosen}")
     if dry_run:
-        print(f"dry run: {report.calls} calls, about {report.tokens} tokens; the model's thoughts and second tries come on top")
+        print(
+            f"dry run: {report.calls} calls, about {report.tokens} tokens; the model's thoughts and second tries come on top"
+        )
         return
     records = report.summary()
     for record in [dict(zip(records[0], records[0], strict=True)), *records]:
-        print("".join(f"{value!s:{14 if name in ('kind', 'style') else '>8'}}" for name, value in record.items()))
+        print(
+            "".join(
+                f"{value!s:{14 if name in ('kind', 'style') else '>8'}}" for name, value in record.items()
+            )
+        )
     print(f"{report.calls} calls, {report.tokens} tokens")
     for loss in report.losses()[:20]:
         print(f"{loss['status']}: {loss['problem']} {loss['kind']} {loss['style']}: {loss['why'][:300]}")

@@ -18,9 +18,16 @@ from utils_ft import BENCHMARKS, UserError, command
 
 
 def main(
-    benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
-    conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None,
+    benchmarks: Path = BENCHMARKS,
+    out: Path | None = None,
+    seed: int = 0,
+    conversations: int | None = None,
+    repairs: int | None = None,
+    problems: int | None = None,
+    profile: str | None = None,
+    paraphrases: Path | None = None,
+    tokenizer: Path | None = None,
+    vocabularies: int | None = None,
 ) -> None:
     """Convert annotated problems into proved training rows.
 
@@ -30,16 +37,23 @@ def main(
     --tokenizer, a model's folder, has tokens counted.
     """
     if paraphrases and not paraphrases.is_dir() and paraphrases.resolve() != PARAPHRASES.resolve():
-        raise UserError("there is no such folder of paraphrases", where=paraphrases,
-                        remedy="leave out --paraphrases for the hand-written ones, or name the --out of scripts.data_augmentor")
-    summary = convert_folder(benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies)
+        raise UserError(
+            "there is no such folder of paraphrases",
+            where=paraphrases,
+            remedy="leave out --paraphrases for the hand-written ones, or name the --out of scripts.data_augmentor",
+        )
+    summary = convert_folder(
+        benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies
+    )
     counts: Counter[tuple[str, str]] = Counter()
     for row in summary["rows"]:
         counts[row["split"], row["kind"]] += row["rows"]
     for (split, kind), number in sorted(counts.items()):
         print(f"{split:6} {kind:13} {number:6}")
     for split, tokens in summary.get("tokens", {}).items():
-        print(f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, {tokens['cut_turns']} turns cut")
+        print(
+            f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, {tokens['cut_turns']} turns cut"
+        )
     for reason, number in summary["dropped"].items():
         print(f"dropped {number:5}  {reason}")
 

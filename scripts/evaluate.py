@@ -27,9 +27,19 @@ from utils_ft import BENCHMARKS, UserError, command, show_path
 
 
 def main(
-    model: Path | None = None, out: Path | None = None, benchmarks: Path = BENCHMARKS, adapter: Path | None = None,
-    run: Path | None = None, split: str = "auto", parts: str = ",".join(PARTS), problems: int | None = None,
-    k: str = "0,3", samples: int = 1, temperature: float = 0.8, grammar: bool = False, max_new_tokens: int = MAX_NEW_TOKENS,
+    model: Path | None = None,
+    out: Path | None = None,
+    benchmarks: Path = BENCHMARKS,
+    adapter: Path | None = None,
+    run: Path | None = None,
+    split: str = "auto",
+    parts: str = ",".join(PARTS),
+    problems: int | None = None,
+    k: str = "0,3",
+    samples: int = 1,
+    temperature: float = 0.8,
+    grammar: bool = False,
+    max_new_tokens: int = MAX_NEW_TOKENS,
     seed: int = 0,
 ) -> None:
     """Score a model on problems and write the figures and every single answer to a JSON file.
@@ -43,28 +53,42 @@ def main(
     """
     given = locals()
     if run:
-        if idle := [f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default]:
-            raise UserError("with --run the steps of every checkpoint are scored, greedily, on validation problems, and nothing else",
-                            remedy=f"leave out {' and '.join(idle)}")
+        if idle := [
+            f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default
+        ]:
+            raise UserError(
+                "with --run the steps of every checkpoint are scored, greedily, on validation problems, and nothing else",
+                remedy=f"leave out {' and '.join(idle)}",
+            )
         score_checkpoints(run, problems_of_split(benchmarks, "valid", problems), model, max_new_tokens)
         print(checkpoints.table(run).to_string(index=False))
         return
     if model is None or out is None:
-        raise UserError("--model and --out are needed", remedy="or --run adapters/<type>_pytorch for the checkpoints of a run")
+        raise UserError(
+            "--model and --out are needed",
+            remedy="or --run adapters/<type>_pytorch for the checkpoints of a run",
+        )
     wanted = tuple(part.strip() for part in parts.split(","))
     if unknown := set(wanted) - set(PARTS):
         raise UserError(f"unknown part {sorted(unknown)[0]!r}", remedy=f"some of {', '.join(PARTS)}")
     ks = tuple(dict.fromkeys(int(number) if number.strip().isdecimal() else -1 for number in k.split(",")))
     if min(ks) < 0 or samples < 1:
-        raise UserError("--k is a list of numbers, --samples a number above 0", remedy="write --k 0,3 --samples 4")
+        raise UserError(
+            "--k is a list of numbers, --samples a number above 0", remedy="write --k 0,3 --samples 4"
+        )
     if wanted == ("loop",) and max(ks) == 0 and samples == 1:
-        raise UserError("a loop without repairs and without samples is the plain model", remedy="write --k 3, or --parts steps")
+        raise UserError(
+            "a loop without repairs and without samples is the plain model",
+            remedy="write --k 3, or --parts steps",
+        )
     if split not in (*SPLITS, "all", "auto"):
         raise UserError(f"there is no split {split!r}", remedy=f"one of {', '.join(SPLITS)}, all or auto")
     if split == "auto":
         split = "test" if (benchmarks / "split.json").exists() else "all"
     chosen = problems_of_split(benchmarks, split, problems)
-    result = evaluate_once(out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar)
+    result = evaluate_once(
+        out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar
+    )
     print(scores({"": result}).drop(columns="model").to_string(index=False))
     print(show_path(out))
 

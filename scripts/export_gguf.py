@@ -20,9 +20,11 @@ def main(model: Path, out: Path | None = None, dtype: Dtype = Dtype.F16) -> None
     name = model.resolve().name
     out = out or model / f"{name}-{dtype}.gguf"
     modelfile = export(model, out, dtype)
-    print(f"{out}: {out.stat().st_size / 1e6:,.1f} MB. To talk to it:\n"
-          f"  ollama create {shlex.quote(name.lower())} -f {shlex.quote(str(modelfile))}\n"
-          f"  llama-cli -m {shlex.quote(str(out))} -c 4096 --temp 0")
+    print(
+        f"{out}: {out.stat().st_size / 1e6:,.1f} MB. To talk to it:\n"
+        f"  ollama create {shlex.quote(name.lower())} -f {shlex.quote(str(modelfile))}\n"
+        f"  llama-cli -m {shlex.quote(str(out))} -c 4096 --temp 0"
+    )
 
 
 if __name__ == "__main__":

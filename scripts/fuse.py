@@ -15,7 +15,9 @@ from scripts.training.recipe import load_profile
 from utils_ft import UserError, command, show_path
 
 
-def main(model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None) -> None:
+def main(
+    model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None
+) -> None:
     """Fuse a checkpoint of the PyTorch engine into `local_models/ft_<type>_pytorch`."""
     chosen = load_profile(profile, model_type)
     if step not in ("best", "last") and not step.isdigit():

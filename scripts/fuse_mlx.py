@@ -16,7 +16,10 @@ from utils_ft import UserError, command, show_path
 
 
 def main(
-    model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None,
+    model_type: str | None = None,
+    step: str = "best",
+    profile: str | None = None,
+    data: Path | None = None,
     adapter: Path | None = None,
 ) -> None:
     """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`."""

@@ -21,8 +21,18 @@ from utils_ft import UserError, command, read_text, show_path, write_text
 
 
 def main(
-    model: Path, problem: Path, steps: Path, out: Path, adapter: Path | None = None, instance: Path | None = None, k: int = 3,
-    samples: int = 1, temperature: float = 0.8, grammar: bool = False, max_new_tokens: int = MAX_NEW_TOKENS, seed: int = 0,
+    model: Path,
+    problem: Path,
+    steps: Path,
+    out: Path,
+    adapter: Path | None = None,
+    instance: Path | None = None,
+    k: int = 3,
+    samples: int = 1,
+    temperature: float = 0.8,
+    grammar: bool = False,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    seed: int = 0,
 ) -> None:
     """Write a program for a description and a file of instructions, one a line. Exit code 1 where some step failed.
 
@@ -35,15 +45,25 @@ def main(
 
     instructions = tuple(line.strip() for line in read_text(steps).splitlines() if line.strip())
     if not instructions:
-        raise UserError("there is no instruction in this file", where=steps, remedy="write one instruction a line")
+        raise UserError(
+            "there is no instruction in this file", where=steps, remedy="write one instruction a line"
+        )
     if k < 0 or samples < 1:
         raise UserError("--k must be at least 0 and --samples at least 1")
-    task = Task(without_front_matter(read_text(problem)).strip(), instructions, read_text(instance) if instance else "")
-    generator = load_generator(model, adapter, max_new_tokens, grammar=grammar, temperature=temperature, seed=seed)
+    task = Task(
+        without_front_matter(read_text(problem)).strip(),
+        instructions,
+        read_text(instance) if instance else "",
+    )
+    generator = load_generator(
+        model, adapter, max_new_tokens, grammar=grammar, temperature=temperature, seed=seed
+    )
     with Solver() as solver, tqdm(total=len(instructions), unit="step", disable=None) as bar:
 
         def done(_: int, step: StepResult) -> None:
-            repaired = f"  % after {len(step.attempts) - 1} repairs" if len(step.attempts) > 1 and step.ok else ""
+            repaired = (
+                f"  % after {len(step.attempts) - 1} repairs" if len(step.attempts) > 1 and step.ok else ""
+            )
             bar.write(f"{step.code}{repaired}" if step.ok else f"%! failed: {step.instruction}")
             bar.update()
 
@@ -52,7 +72,9 @@ def main(
     failed = [(number, step) for number, step in enumerate(written, 1) if not step.ok]
     print(f"\n{len(written) - len(failed)} of {len(written)} steps accepted: {show_path(out)}")
     for number, step in failed:
-        print(f"\nstep {number} failed after {len(step.attempts)} tries: {step.instruction}\n{step.code}\n{step.last.message}")
+        print(
+            f"\nstep {number} failed after {len(step.attempts)} tries: {step.instruction}\n{step.code}\n{step.last.message}"
+        )
     if failed:
         raise typer.Exit(1)
 

@@ -28,8 +28,14 @@ from utils_ft import BENCHMARKS, UserError, command, content_hash, show_path, wr
 
 
 def main(
-    model: Path, benchmarks: Path = BENCHMARKS, data: Path | None = None, out: Path | None = None, problems: int | None = None,
-    samples: int = 1, seed: int = 0, max_new_tokens: int = MAX_NEW_TOKENS,
+    model: Path,
+    benchmarks: Path = BENCHMARKS,
+    data: Path | None = None,
+    out: Path | None = None,
+    problems: int | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> None:
     """Make repair rows from what a fine-tuned model gets wrong on training problems.
 
@@ -43,8 +49,14 @@ def main(
     data = data or load_profile().data
     out = out or data / "own_errors"
     if out.resolve() == data.resolve():
-        raise UserError("the rows would replace those that they are made to go with", where=out, remedy="name another folder with --out")
-    converted = {split: load_rows(data, split) for split in SPLITS}  # hear of a missing file before hours of writing
+        raise UserError(
+            "the rows would replace those that they are made to go with",
+            where=out,
+            remedy="name another folder with --out",
+        )
+    converted = {
+        split: load_rows(data, split) for split in SPLITS
+    }  # hear of a missing file before hours of writing
     chosen = problems_of_split(benchmarks, "train", problems)
     generator = load_generator(model, max_new_tokens=max_new_tokens, seed=seed)
     made_by = content_hash(weights_digest(model), str(SCORING_VERSION), str((seed, samples, max_new_tokens)))
@@ -58,12 +70,29 @@ def main(
     for reason, number in sorted(dropped.items()):
         print(f"dropped {number:5}  {reason}")
     if not rows:
-        raise UserError("the model made no error that the solver sees", where=model, remedy="draw more answers with --samples 4")
-    write_json(out / "report.json", {
-        "model": show_path(model), "seed": seed, "samples": samples, "problems": len(chosen), "rows": len(rows),
-        "dropped": dict(sorted(dropped.items()))})
+        raise UserError(
+            "the model made no error that the solver sees",
+            where=model,
+            remedy="draw more answers with --samples 4",
+        )
+    write_json(
+        out / "report.json",
+        {
+            "model": show_path(model),
+            "seed": seed,
+            "samples": samples,
+            "problems": len(chosen),
+            "rows": len(rows),
+            "dropped": dict(sorted(dropped.items())),
+        },
+    )
     for split in SPLITS:
-        write_text(out / f"{split}.jsonl", to_jsonl(rows + evenly_spaced(converted[split], len(rows)) if split == "train" else converted[split]))
+        write_text(
+            out / f"{split}.jsonl",
+            to_jsonl(
+                rows + evenly_spaced(converted[split], len(rows)) if split == "train" else converted[split]
+            ),
+        )
     for kind, number in sorted(Counter(_kind(row) for row in rows).items()):
         print(f"{kind:14} {number:6}")
     print(show_path(out))

@@ -28,8 +28,10 @@ from utils_ft import LOCAL_MODELS, UserError, command, show_path
 
 
 def main(
-    profile: str | None = None, only: list[str] | None = None,
-    p: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, a notebook's parameter")] = None, resume: bool = False,
+    profile: str | None = None,
+    only: list[str] | None = None,
+    p: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, a notebook's parameter")] = None,
+    resume: bool = False,
 ) -> None:
     """Run the notebooks of a profile and print the scores before and after.
 
@@ -55,7 +57,9 @@ def main(
             from scripts.notebook.html import scores
 
             print(f"\n{scores(found).to_string(index=False)}")
-            print(f"\nfused model: {show_path(LOCAL_MODELS / f'ft_{model_spec(model_type).type}_{ENGINES[name]}')}")
+            print(
+                f"\nfused model: {show_path(LOCAL_MODELS / f'ft_{model_spec(model_type).type}_{ENGINES[name]}')}"
+            )
 
 
 if __name__ == "__main__":

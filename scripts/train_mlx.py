@@ -19,9 +19,18 @@ from utils_ft import command, show_path
 
 
 def main(
-    profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
-    data: Path | None = None, learning_rate: float | None = None, quantize: bool | None = None, seed: int | None = None,
-    top_layers: int | None = None, dtype: str | None = None, gradient_checkpointing: bool | None = None, fuse_step: str = "last",
+    profile: str | None = None,
+    model_type: str | None = None,
+    max_steps: int | None = None,
+    resume: bool = True,
+    data: Path | None = None,
+    learning_rate: float | None = None,
+    quantize: bool | None = None,
+    seed: int | None = None,
+    top_layers: int | None = None,
+    dtype: str | None = None,
+    gradient_checkpointing: bool | None = None,
+    fuse_step: str = "last",
     chat_template: Path | None = None,
 ) -> None:
     """Fine-tune a model with the recipe of a profile on MLX, then fuse a checkpoint of it.
@@ -32,12 +41,24 @@ def main(
     """
     require_mlx()
     chosen = load_profile(profile, model_type)
-    recipe = chosen.recipe.override(max_steps=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers)
+    recipe = chosen.recipe.override(
+        max_steps=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers
+    )
     model_type = model_type or chosen.model_type
-    metrics = train(model_type, recipe, data or chosen.data, resume, chat_template=chat_template, dtype=dtype,
-                    quantize=quantize, gradient_checkpointing=gradient_checkpointing)
-    print(f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-          f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}")
+    metrics = train(
+        model_type,
+        recipe,
+        data or chosen.data,
+        resume,
+        chat_template=chat_template,
+        dtype=dtype,
+        quantize=quantize,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    print(
+        f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
+        f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}"
+    )
     print(f"fused model: {show_path(fuse(model_type, fuse_step, data or chosen.data))}")
 
 

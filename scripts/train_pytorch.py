@@ -21,10 +21,20 @@ from utils_ft import command, show_path
 
 
 def main(
-    profile: str | None = None, model_type: str | None = None, max_steps: int | None = None, resume: bool = True,
-    data: Path | None = None, learning_rate: float | None = None, qlora: bool | None = None, seed: int | None = None,
-    max_tokens: int | None = None, top_layers: int | None = None, fuse_step: str = "last", chat_template: Path | None = None,
-    report_to: str = "none", dry_run: bool = False,
+    profile: str | None = None,
+    model_type: str | None = None,
+    max_steps: int | None = None,
+    resume: bool = True,
+    data: Path | None = None,
+    learning_rate: float | None = None,
+    qlora: bool | None = None,
+    seed: int | None = None,
+    max_tokens: int | None = None,
+    top_layers: int | None = None,
+    fuse_step: str = "last",
+    chat_template: Path | None = None,
+    report_to: str = "none",
+    dry_run: bool = False,
 ) -> None:
     """Fine-tune a model with the recipe of a profile, then fuse a checkpoint of it.
 
@@ -34,7 +44,12 @@ def main(
     """
     chosen = load_profile(profile, model_type)
     recipe = chosen.recipe.override(
-        max_steps=max_steps, learning_rate=learning_rate, qlora=qlora, seed=seed, max_tokens=max_tokens, top_layers=top_layers
+        max_steps=max_steps,
+        learning_rate=learning_rate,
+        qlora=qlora,
+        seed=seed,
+        max_tokens=max_tokens,
+        top_layers=top_layers,
     )
     model_type, data = model_type or chosen.model_type, data or chosen.data
     if dry_run:
@@ -45,8 +60,10 @@ def main(
 
     if not PartialState().is_main_process:
         return
-    print(f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-          f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}")
+    print(
+        f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
+        f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}"
+    )
     gc.collect()  # the trainer and its parts hold each other, and the model
     print(f"fused model: {show_path(fuse(model_type, fuse_step, data))}")
 

@@ -18,7 +18,9 @@ def seq(*parts) -> st.SearchStrategy[list[str]]:
 
 def joined(element, separator: str, least: int = 1, most: int = 3):
     return st.lists(element, min_size=least, max_size=most).map(
-        lambda found: [token for index, tokens in enumerate(found) for token in ([separator] if index else []) + tokens]
+        lambda found: [
+            token for index, tokens in enumerate(found) for token in ([separator] if index else []) + tokens
+        ]
     )
 
 
@@ -31,44 +33,87 @@ CONSTANT = token("a", "b", "n", "1", "0", "23", '"s"', '"a.b % c"', '"%* \\" *%"
 TERM = st.recursive(
     VARIABLE | CONSTANT,
     lambda term: st.one_of(
-        seq("f", "(", joined(term, ","), ")"), seq("(", term, ",", ")"), seq("(", term, ",", term, ")"),
-        seq(term, token("+", "-", "*", "/", "\\", "**", "&", "?", "^", ".."), term), seq("-", term), seq("|", term, "|"),
-        seq("(", joined(term, ";", 2), ")"), seq("@", "g", "(", term, ")"),
+        seq("f", "(", joined(term, ","), ")"),
+        seq("(", term, ",", ")"),
+        seq("(", term, ",", term, ")"),
+        seq(term, token("+", "-", "*", "/", "\\", "**", "&", "?", "^", ".."), term),
+        seq("-", term),
+        seq("|", term, "|"),
+        seq("(", joined(term, ";", 2), ")"),
+        seq("@", "g", "(", term, ")"),
     ),
     max_leaves=4,
 )
 ATOM = st.one_of(
-    seq(token("p", "q", "-r"), "(", joined(joined(TERM, ",", 1, 2), ";", 1, 2), ")"), token("a", "b", "-c", "#true", "#false"),
+    seq(token("p", "q", "-r"), "(", joined(joined(TERM, ",", 1, 2), ";", 1, 2), ")"),
+    token("a", "b", "-c", "#true", "#false"),
 )
 COMPARISON = seq(TERM, token("<", "<=", "=", "!=", ">", ">="), TERM) | seq(TERM, "<", TERM, "<=", TERM)
 LITERAL = st.one_of(ATOM, seq("not ", ATOM), seq("not ", "not ", ATOM), COMPARISON)
 CONDITION = seq(LITERAL, ":", joined(LITERAL, ",", 0, 2))
 GUARD = st.one_of(st.just([]), seq(TERM, token("<", "<=", "=", "!=", ">")))
 AGGREGATE = seq(
-    st.one_of(st.just([]), token("not ")), GUARD, token("#count", "#sum", "#sum+", "#min", "#max"), "{",
-    joined(seq(joined(TERM, ",", 1, 2), ":", joined(LITERAL, ",", 0, 2)), ";", 0, 2), "}",
+    st.one_of(st.just([]), token("not ")),
+    GUARD,
+    token("#count", "#sum", "#sum+", "#min", "#max"),
+    "{",
+    joined(seq(joined(TERM, ",", 1, 2), ":", joined(LITERAL, ",", 0, 2)), ";", 0, 2),
+    "}",
     st.one_of(st.just([]), seq(token("<", ">=", "!="), TERM)),
 )
 THEORY = seq(
-    "&", token("diff", "sum"), "{", joined(token("x", "y-z", "1+2"), ";", 0, 2), "}",
+    "&",
+    token("diff", "sum"),
+    "{",
+    joined(token("x", "y-z", "1+2"), ";", 0, 2),
+    "}",
     st.one_of(st.just([]), seq("<= ", token("3", "x"))),
 )
 BODY = joined(st.one_of(LITERAL, LITERAL, CONDITION, AGGREGATE, THEORY), ";", 1, 3)
-CHOICE = seq(GUARD, "{", joined(st.one_of(ATOM, CONDITION), ";", 0, 3), "}", st.one_of(st.just([]), seq("=", TERM)))
+CHOICE = seq(
+    GUARD, "{", joined(st.one_of(ATOM, CONDITION), ";", 0, 3), "}", st.one_of(st.just([]), seq("=", TERM))
+)
 HEAD = st.one_of(LITERAL, CHOICE, joined(LITERAL, ";", 2), joined(CONDITION, ";", 1, 2), AGGREGATE, THEORY)
 WEIGHT = seq(TERM, st.one_of(st.just([]), seq("@", TERM)), st.one_of(st.just([]), seq(",", TERM)))
 STATEMENT = st.one_of(
-    seq(HEAD, "."), seq(HEAD, ":-", BODY, "."), seq(":-", BODY, "."), seq(":~", BODY, ".", "[", WEIGHT, "]"),
-    seq(token("#minimize", "#maximise"), "{", joined(seq(WEIGHT, ":", joined(LITERAL, ",")), ";", 0, 3), "}", "."),
-    seq("#show ", token("p/1", "-q/2", "a/0"), "."), seq("#show ", TERM, ":", BODY, "."), token("#show."),
-    seq("#const ", "n", "=", CONSTANT, "."), seq("#external ", ATOM, ":", joined(ATOM, ","), ".", "[", "true", "]"),
+    seq(HEAD, "."),
+    seq(HEAD, ":-", BODY, "."),
+    seq(":-", BODY, "."),
+    seq(":~", BODY, ".", "[", WEIGHT, "]"),
+    seq(
+        token("#minimize", "#maximise"),
+        "{",
+        joined(seq(WEIGHT, ":", joined(LITERAL, ",")), ";", 0, 3),
+        "}",
+        ".",
+    ),
+    seq("#show ", token("p/1", "-q/2", "a/0"), "."),
+    seq("#show ", TERM, ":", BODY, "."),
+    token("#show."),
+    seq("#const ", "n", "=", CONSTANT, "."),
+    seq("#external ", ATOM, ":", joined(ATOM, ","), ".", "[", "true", "]"),
     seq("#edge", "(", "1", ",", "X", ";", "Y", ",", "2", ")", ":", "p", "(", "X", ",", "Y", ")", "."),
-    seq("#heuristic ", ATOM, ".", "[", "1", ",", "true", "]"), token("#defined p/3.", "#program base.", "#project a/0.", "#project b."),
+    seq("#heuristic ", ATOM, ".", "[", "1", ",", "true", "]"),
+    token("#defined p/3.", "#program base.", "#project a/0.", "#project b."),
 )
-NOTE = st.sampled_from([
-    "% note one\n", "%* note two *%", "%* over\n % half *% of\n lines *%", "% a :- b.\n", "%-----\n", '% 50 "percent\n', "%%\n",
-    "\n", "\n\n", " ", " ", "  ", "\n  ", "% größer ≥ klein\n",
-])
+NOTE = st.sampled_from(
+    [
+        "% note one\n",
+        "%* note two *%",
+        "%* over\n % half *% of\n lines *%",
+        "% a :- b.\n",
+        "%-----\n",
+        '% 50 "percent\n',
+        "%%\n",
+        "\n",
+        "\n\n",
+        " ",
+        " ",
+        "  ",
+        "\n  ",
+        "% größer ≥ klein\n",
+    ]
+)
 
 
 @st.composite

@@ -99,7 +99,7 @@ ANSWERS: dict[str, dict[int, dict[str, str]]] = {
     "genealogy/blood_alleles": {
         2: {  # choice: { gene(P,S,A) : allele(A) } = 1 :- founder(P), S = (mat;pat).
             "equivalent, in two statements": "{ gene(P,mat,A) : allele(A) } = 1 :- founder(P).\n"
-                                             "{ gene(P,pat,A) : allele(A) } = 1 :- founder(P).",
+            "{ gene(P,pat,A) : allele(A) } = 1 :- founder(P).",
             "equivalent, on the instances": "{ gene(P,S,A) : allele(A) } = 1 :- person(P), S = (mat;pat).",
             "unsatisfiable": "{ gene(P,S,A) : allele(A) } = 1 :- founder(P), S = mat.\n:- founder(P), not gene(P,pat,_).",
             "unsatisfiable, on an instance": "{ gene(P,S,A) : allele(A), A != o } = 1 :- founder(P), S = (mat;pat).",
@@ -134,11 +134,37 @@ ANSWERS: dict[str, dict[int, dict[str, str]]] = {
 }
 
 STATEMENTS = (
-    "a.", "p(X) :- q(X), not r(X).", "{ p(X) : q(X) } = 1 :- s.", ":- a, #count { X : p(X) } > 2.", ":~ p(X). [X@1,X]", "#show p/2.",
-    "#minimize { W@2,X : p(X,W) }.", "a | not b; c : d.", "p(1..3,(a;b)).", "a :- X = #sum+ { W,P : p(W,P) }, X != 2*Y-|Z|, q(Y,Z).",
-    "#show X : p(X), not q(X).", "#const n = 3*(m+1).", "#external p(X) : q(X). [true]", "#defined p/1.", "#project p(X) : q(X).",
-    "-a :- not not b.", 'p("s",#inf).', "a :- X \\= Y.", "p(@f(1)).", "&diff { x } <= 3.", "p(1.5).", "p(007).",
-    "", "a", "a. b.", "% a.", "```a.```", "{{ a }}.", "a :- b and c.", '#include "x".', "p(X)..",
+    "a.",
+    "p(X) :- q(X), not r(X).",
+    "{ p(X) : q(X) } = 1 :- s.",
+    ":- a, #count { X : p(X) } > 2.",
+    ":~ p(X). [X@1,X]",
+    "#show p/2.",
+    "#minimize { W@2,X : p(X,W) }.",
+    "a | not b; c : d.",
+    "p(1..3,(a;b)).",
+    "a :- X = #sum+ { W,P : p(W,P) }, X != 2*Y-|Z|, q(Y,Z).",
+    "#show X : p(X), not q(X).",
+    "#const n = 3*(m+1).",
+    "#external p(X) : q(X). [true]",
+    "#defined p/1.",
+    "#project p(X) : q(X).",
+    "-a :- not not b.",
+    'p("s",#inf).',
+    "a :- X \\= Y.",
+    "p(@f(1)).",
+    "&diff { x } <= 3.",
+    "p(1.5).",
+    "p(007).",
+    "",
+    "a",
+    "a. b.",
+    "% a.",
+    "```a.```",
+    "{{ a }}.",
+    "a :- b and c.",
+    '#include "x".',
+    "p(X)..",
 )
 
 CONVERSATION = [
@@ -160,7 +186,9 @@ class Scripted:
     gold: dict[str, str]
     asked: list[list[prompts.Message]] = field(default_factory=list)
 
-    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+    def answers(
+        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
+    ) -> list[str]:
         self.asked += conversations
         return [self._say(messages, 0) for messages in conversations]
 
@@ -170,7 +198,16 @@ class Scripted:
 
     def _say(self, messages: list[prompts.Message], number: int) -> str:
         code = self.gold[_instruction(messages)]
-        slips = (code, code, code, f"```asp\n{code}\n```", f"{code} )", f"{code}\n:- not nowhere.", f"{code}\nnowhere(X).", "% nothing")
+        slips = (
+            code,
+            code,
+            code,
+            f"```asp\n{code}\n```",
+            f"{code} )",
+            f"{code}\n:- not nowhere.",
+            f"{code}\nnowhere(X).",
+            "% nothing",
+        )
         return slips[int(content_hash(_text(messages), str(number)), 16) % len(slips)]
 
 
@@ -181,11 +218,15 @@ class Listed:
     texts: dict[str, list[str]]
     drawn: dict[str, list[str]]
 
-    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+    def answers(
+        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
+    ) -> list[str]:
         return [self.texts[_instruction(messages)].pop(0) for messages in conversations]
 
     def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
-        return [[self.drawn[_instruction(messages)].pop(0) for _ in range(count)] for messages in conversations]
+        return [
+            [self.drawn[_instruction(messages)].pop(0) for _ in range(count)] for messages in conversations
+        ]
 
 
 class Whole:
@@ -194,7 +235,9 @@ class Whole:
     def __init__(self, texts: Sequence[str]):
         self.texts, self.asked = list(texts), []
 
-    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+    def answers(
+        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
+    ) -> list[str]:
         self.asked += conversations
         return self.texts
 
@@ -208,7 +251,11 @@ def _text(value: Any) -> str:
 
 
 def _record(what: str, of: str, result: Any) -> Record:
-    return {"what": what, "of": of, "result": json.loads(_text(result))}  # as it is read again: lists, no tuples
+    return {
+        "what": what,
+        "of": of,
+        "result": json.loads(_text(result)),
+    }  # as it is read again: lists, no tuples
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------
@@ -220,25 +267,55 @@ def scoring_records() -> list[Record]:
     with Solver() as solver, tempfile.TemporaryDirectory() as scratch:
         graders = [Grader(problem, solver) for problem in problems]
         return [
-            *prompt_records(graders), *(record for grader in graders for record in _answers(grader)),
-            *(record for grader in graders[:2] for record in _programs(grader)), *_loop(graders[0]), _evaluation(problems[:2]),
-            *(_repairs(grader) for grader in graders), *_conversion(problems[0]), _whole(graders[:2]), _own_errors(problems[1], solver),
+            *prompt_records(graders),
+            *(record for grader in graders for record in _answers(grader)),
+            *(record for grader in graders[:2] for record in _programs(grader)),
+            *_loop(graders[0]),
+            _evaluation(problems[:2]),
+            *(_repairs(grader) for grader in graders),
+            *_conversion(problems[0]),
+            _whole(graders[:2]),
+            _own_errors(problems[1], solver),
             _grammar(Path(scratch)),
         ]
 
 
 def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
     """What the model reads: of each step, of a repair, of a whole program."""
-    yield _record("limits", "defaults", asdict(Limits()) | {
-        "repairs": evaluate.REPAIRS, "vote_sets": repair_loop.VOTE_SETS, "others": repair_loop.OTHERS, "solve_seconds": repair_loop.SOLVE_SECONDS})
+    yield _record(
+        "limits",
+        "defaults",
+        asdict(Limits())
+        | {
+            "repairs": evaluate.REPAIRS,
+            "vote_sets": repair_loop.VOTE_SETS,
+            "others": repair_loop.OTHERS,
+            "solve_seconds": repair_loop.SOLVE_SECONDS,
+        },
+    )
     for grader in graders:
         requests = grader.loop_requests()
-        yield _record("prompts of the steps, hashed", grader.problem.id, [content_hash(_text(ask.messages)) for ask in requests])
-        yield _record("contexts of the steps, hashed", grader.problem.id, content_hash(*(f"{ask.solve} {ask.context}" for ask in requests)))
+        yield _record(
+            "prompts of the steps, hashed",
+            grader.problem.id,
+            [content_hash(_text(ask.messages)) for ask in requests],
+        )
+        yield _record(
+            "contexts of the steps, hashed",
+            grader.problem.id,
+            content_hash(*(f"{ask.solve} {ask.context}" for ask in requests)),
+        )
     yield _record("prompt of a repair", "a made-up step", prompts.repair(" Do. ", "a :- b", "error: no"))
     yield _record("description", "with code that is there already", prompts.describe("Some problem.", "a."))
-    yield _record("prompt of a program in one turn, hashed", "a made-up problem",
-                  content_hash(_text(prompts.at_once(prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b.")])))))
+    yield _record(
+        "prompt of a program in one turn, hashed",
+        "a made-up problem",
+        content_hash(
+            _text(
+                prompts.at_once(prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b.")]))
+            )
+        ),
+    )
     for output in ("a.", "```\na.\n```", "Here:\n```asp\na.\n```\nSo.", "a.\n```", "```a.```", " \n"):
         yield _record("code of an output", output, prompts.code_of(output))
 
@@ -248,7 +325,11 @@ def _answers(grader: Grader) -> Iterator[Record]:
     requests = grader.loop_requests()
     for index, found in ANSWERS[grader.problem.id].items():
         step, ask = grader.steps[index], requests[index]
-        answers = {"gold": step.code, "gold in a fence": f"Here is the rule:\n```prolog\n{step.code}\n```\n", **found}
+        answers = {
+            "gold": step.code,
+            "gold in a fence": f"Here is the rule:\n```prolog\n{step.code}\n```\n",
+            **found,
+        }
         if index == min(ANSWERS[grader.problem.id]):
             answers |= {"empty": "", "only a comment": "% nothing to do", "only a fence": "```\n```"}
         for what, answer in answers.items():
@@ -259,9 +340,17 @@ def _answers(grader: Grader) -> Iterator[Record]:
                 continue
             [tried] = check([ask], [answer], grader.solver)
             asked = prompts.repair(ask.instruction, tried.code, tried.message)
-            yield _record("answer", of, _judged(item) | {
-                "constructs": item.constructs, "complaint": tried.message, "rank": tried.rank,
-                "prompt of the repair, hashed": content_hash(_text(asked))})
+            yield _record(
+                "answer",
+                of,
+                _judged(item)
+                | {
+                    "constructs": item.constructs,
+                    "complaint": tried.message,
+                    "rank": tried.rank,
+                    "prompt of the repair, hashed": content_hash(_text(asked)),
+                },
+            )
 
 
 def _judged(item: Item) -> dict[str, Any]:
@@ -272,77 +361,156 @@ def _judged(item: Item) -> dict[str, Any]:
 def _programs(grader: Grader) -> Iterator[Record]:
     codes = [step.code for step in grader.steps]
     programs = {
-        "right": "\n".join(codes), "right, backwards": "\n\n".join(reversed(codes)),
+        "right": "\n".join(codes),
+        "right, backwards": "\n\n".join(reversed(codes)),
         "wrong, a constraint is missing": "\n".join(code for code in codes if not code.startswith(":- ")),
-        "wrong, it does not parse": "\n".join([*codes, "and so on"]), "wrong, empty": "",
+        "wrong, it does not parse": "\n".join([*codes, "and so on"]),
+        "wrong, empty": "",
     }
     for what, program in programs.items():
-        yield _record("program", f"{grader.problem.id}, {what}", _judged(grader.program_item("programs k0", program, 1)))
+        yield _record(
+            "program", f"{grader.problem.id}, {what}", _judged(grader.program_item("programs k0", program, 1))
+        )
 
 
 def _loop(grader: Grader) -> Iterator[Record]:
     """Which attempt stands in the loop, and the solver's message to it."""
     scripts = {  # step → answers, samples; how many of the samples are drawn depends on k and samples
-        3: (["stuck(A,C) :- stuck(A,B) stuck(B,C).", "stuck(A,C) :- stuck(A,B).", "stuck(A,C :- stuck(B,C).", grader.steps[3].code],
-            ["stuck(A,C) :- stuck(A,B,_), stuck(B,C).", "stuck(A,C) :- stuck(A,D).", "stuck(A,C) :- stuck(A,B). % so", "nothing",
-             "stuck(A,C) :- stuck(A,B,_).", "stuck(A,B,C) :-", "stuck(A,C) :- stuck(A,B), stuck(B,C).", "so"]),
-        4: ([":- crane(A)."] * 4, [":- crane(A).", ":- crane(B).", ":- stuck(A,B), A < B.", ":- stuck(A,B), stuck(B,A).", *[":- a."] * 4]),
-        6: (["", "% none", ":~ drop(A,B), waits(A,B,P). [P@2]", ":~ drop(A,B). [1@2]"], ["", ":~ drop(A,B)", *[""] * 6]),
-        9: (["#show idle(A) : losses(A,0,0).", "#show idle(A) : losses(A,0).", "", ""],
-            ["#show idle(B) : losses(B,0).", "#show idle(B) : losses(B,0), crane(B).", *[""] * 6]),
-        2: (["stuck(A,B) :- waits(A,B,P), drop(A,B).", *[""] * 3],  # the vote is against it
-            ["stuck(A,B) :- waits(A,B,P), -drop(A,B).", "stuck(A,B) :- -drop(A,B).", *[""] * 6]),
+        3: (
+            [
+                "stuck(A,C) :- stuck(A,B) stuck(B,C).",
+                "stuck(A,C) :- stuck(A,B).",
+                "stuck(A,C :- stuck(B,C).",
+                grader.steps[3].code,
+            ],
+            [
+                "stuck(A,C) :- stuck(A,B,_), stuck(B,C).",
+                "stuck(A,C) :- stuck(A,D).",
+                "stuck(A,C) :- stuck(A,B). % so",
+                "nothing",
+                "stuck(A,C) :- stuck(A,B,_).",
+                "stuck(A,B,C) :-",
+                "stuck(A,C) :- stuck(A,B), stuck(B,C).",
+                "so",
+            ],
+        ),
+        4: (
+            [":- crane(A)."] * 4,
+            [
+                ":- crane(A).",
+                ":- crane(B).",
+                ":- stuck(A,B), A < B.",
+                ":- stuck(A,B), stuck(B,A).",
+                *[":- a."] * 4,
+            ],
+        ),
+        6: (
+            ["", "% none", ":~ drop(A,B), waits(A,B,P). [P@2]", ":~ drop(A,B). [1@2]"],
+            ["", ":~ drop(A,B)", *[""] * 6],
+        ),
+        9: (
+            ["#show idle(A) : losses(A,0,0).", "#show idle(A) : losses(A,0).", "", ""],
+            ["#show idle(B) : losses(B,0).", "#show idle(B) : losses(B,0), crane(B).", *[""] * 6],
+        ),
+        2: (
+            ["stuck(A,B) :- waits(A,B,P), drop(A,B).", *[""] * 3],  # the vote is against it
+            ["stuck(A,B) :- waits(A,B,P), -drop(A,B).", "stuck(A,B) :- -drop(A,B).", *[""] * 6],
+        ),
     }
     every = grader.loop_requests()
     requests = [every[index] for index in scripts]
     for k in range(4):
         for samples in (1, 3):
-            texts, drawn = ({ask.instruction: list(found[part]) for ask, found in zip(requests, scripts.values(), strict=True)}
-                            for part in (0, 1))
+            texts, drawn = (
+                {
+                    ask.instruction: list(found[part])
+                    for ask, found in zip(requests, scripts.values(), strict=True)
+                }
+                for part in (0, 1)
+            )
             written = write_steps(Listed(texts, drawn), requests, k, grader.solver, samples)
             for index, step in zip(scripts, written, strict=True):
-                yield _record("loop", f"{grader.problem.id}, step {index}, {evaluate.name_of(k, samples)}", {
-                    "tries": [found.output for found in step.attempts], "stands": [found is step.last for found in step.attempts].index(True),
-                    "code": step.code, "message": step.last.message, "satisfiable": step.last.satisfiable})
+                yield _record(
+                    "loop",
+                    f"{grader.problem.id}, step {index}, {evaluate.name_of(k, samples)}",
+                    {
+                        "tries": [found.output for found in step.attempts],
+                        "stands": [found is step.last for found in step.attempts].index(True),
+                        "code": step.code,
+                        "message": step.last.message,
+                        "satisfiable": step.last.satisfiable,
+                    },
+                )
 
 
 def _evaluation(problems: Sequence[Problem]) -> Record:
     """The figures of a whole evaluation, its items in short, and what was asked in it."""
-    generator = Scripted({step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed})
+    generator = Scripted(
+        {step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed}
+    )
     found = evaluate.evaluate(generator, problems, samples=2)
     items = found.pop("verdicts")
     found.pop("seconds")
-    told = [f"{item['part']}, {item['problem']} {item['index']}: {item['verdict']}, {item['tries']} tries, "
-            f"{'/'.join(item['constructs'])}{', ground' * item['ground']}{', equivalent' * item['equivalent']}" for item in items]
-    outputs = content_hash(*(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"])))
-    return _record("evaluation", ", ".join(problem.id for problem in problems),
-                   {"figures": found, "items": told, "texts, hashed": outputs, "asked, hashed": content_hash(_text(generator.asked))})
+    told = [
+        f"{item['part']}, {item['problem']} {item['index']}: {item['verdict']}, {item['tries']} tries, "
+        f"{'/'.join(item['constructs'])}{', ground' * item['ground']}{', equivalent' * item['equivalent']}"
+        for item in items
+    ]
+    outputs = content_hash(
+        *(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"]))
+    )
+    return _record(
+        "evaluation",
+        ", ".join(problem.id for problem in problems),
+        {
+            "figures": found,
+            "items": told,
+            "texts, hashed": outputs,
+            "asked, hashed": content_hash(_text(generator.asked)),
+        },
+    )
 
 
 def _repairs(grader: Grader) -> Record:
     """The repair rows drawn of a problem."""
     told = RenamedProblem(grader.problem, {}, grader.gold, grader.solver, Report(), ("original",))
     rows = repair_rows(told, evaluate.REPAIRS, Random(content_hash("golden", grader.problem.id)))
-    return _record("repair rows", grader.problem.id, {
-        "corruptions": [row["meta"]["corruption"] for row in rows],
-        "messages, hashed": [content_hash(_text(row["messages"])) for row in rows]})
+    return _record(
+        "repair rows",
+        grader.problem.id,
+        {
+            "corruptions": [row["meta"]["corruption"] for row in rows],
+            "messages, hashed": [content_hash(_text(row["messages"])) for row in rows],
+        },
+    )
 
 
 def _conversion(problem: Problem) -> Iterator[Record]:
     """The rows that a study trains on, of one problem as a training and as a validation problem."""
     for split in ("train", "valid"):
         rows, report = convert([problem], {problem.id: split}, conversations=8, repairs=4, vocabularies=2)
-        yield _record("converted rows", f"{problem.id}, {split}", {
-            "messages, hashed": [content_hash(_text(row["messages"])) for row in rows[split]], "dropped": dict(report.dropped)})
+        yield _record(
+            "converted rows",
+            f"{problem.id}, {split}",
+            {
+                "messages, hashed": [content_hash(_text(row["messages"])) for row in rows[split]],
+                "dropped": dict(report.dropped),
+            },
+        )
 
 
 def _whole(graders: Sequence[Grader]) -> Record:
     """Programs written in one turn, as a study scores them."""
     gold = ["\n\n".join(code for _, code in grader.variant.steps) for grader in graders]
-    generator = Whole([f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]])  # the second lacks its first statement
+    generator = Whole(
+        [f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]]
+    )  # the second lacks its first statement
     items = score_whole(generator, graders)
-    return _record("programs in one turn", ", ".join(grader.problem.id for grader in graders),
-                   {"verdicts": [item.verdict for item in items], "asked, hashed": content_hash(_text(generator.asked))})
+    return _record(
+        "programs in one turn",
+        ", ".join(grader.problem.id for grader in graders),
+        {"verdicts": [item.verdict for item in items], "asked, hashed": content_hash(_text(generator.asked))},
+    )
 
 
 def _own_errors(problem: Problem, solver: Solver) -> Record:
@@ -350,15 +518,24 @@ def _own_errors(problem: Problem, solver: Solver) -> Record:
     answers = ["a :- b )", "a.\n:- not nowhere.", *[""] * (len(problem.encoding.instructed) - 2)]
     generator = Whole(answers)
     [(rows, report)] = own_errors(generator, [problem], solver)
-    return _record("own errors", problem.id, {
-        "errors": [row["meta"]["error"] for row in rows], "messages, hashed": [content_hash(_text(row["messages"])) for row in rows],
-        "dropped": dict(report.dropped), "asked, hashed": content_hash(_text(generator.asked))})
+    return _record(
+        "own errors",
+        problem.id,
+        {
+            "errors": [row["meta"]["error"] for row in rows],
+            "messages, hashed": [content_hash(_text(row["messages"])) for row in rows],
+            "dropped": dict(report.dropped),
+            "asked, hashed": content_hash(_text(generator.asked)),
+        },
+    )
 
 
 def _grammar(scratch: Path) -> Record:
     tokenizer = chat.load_tokenizer(_smoke_model(scratch / "smoke"))
     grammar = Grammar(tokenizer, [chat.end_of_turn(tokenizer)])
-    return _record("grammar", "which statements can be written", {code: grammar.accepts(code) for code in STATEMENTS})
+    return _record(
+        "grammar", "which statements can be written", {code: grammar.accepts(code) for code in STATEMENTS}
+    )
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------
@@ -369,9 +546,14 @@ def encoding_records() -> list[Record]:
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = chat.load_tokenizer(_smoke_model(Path(scratch) / "smoke"))
         own = tokenizer.chat_template
-        templates = {"the model's own": own, "without a system message":
-                     "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{% endfor %}" + own}
-        return [record for name, template in templates.items() for record in _encoded(tokenizer, name, template)]
+        templates = {
+            "the model's own": own,
+            "without a system message": "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{% endfor %}"
+            + own,
+        }
+        return [
+            record for name, template in templates.items() for record in _encoded(tokenizer, name, template)
+        ]
 
 
 def _encoded(tokenizer: Any, name: str, template: str) -> Iterator[Record]:
@@ -379,9 +561,20 @@ def _encoded(tokenizer: Any, name: str, template: str) -> Iterator[Record]:
     whole = chat.encode(tokenizer, CONVERSATION)
     for room in (4096, len(whole.input_ids) - 1, 8):
         row = chat.encode(tokenizer, CONVERSATION, room)
-        yield _record("tokens", f"template {name}, {room} at the most", {
-            "ids, hashed": content_hash(_text(row.input_ids)), "targets": "".join("01"[on] for on in row.supervised), "cut": row.cut})
-    yield _record("prompt tokens, hashed", f"template {name}", content_hash(_text(chat.encode_prompt(tokenizer, CONVERSATION[:2]))))
+        yield _record(
+            "tokens",
+            f"template {name}, {room} at the most",
+            {
+                "ids, hashed": content_hash(_text(row.input_ids)),
+                "targets": "".join("01"[on] for on in row.supervised),
+                "cut": row.cut,
+            },
+        )
+    yield _record(
+        "prompt tokens, hashed",
+        f"template {name}",
+        content_hash(_text(chat.encode_prompt(tokenizer, CONVERSATION[:2]))),
+    )
 
 
 # --- the file ---------------------------------------------------------------------------------------------------
@@ -398,8 +591,10 @@ class Kind:
 
 def kinds() -> dict[str, Kind]:
     """Scoring and encoding, each in its current version."""
-    return {"scoring": Kind("SCORING_VERSION", evaluate.SCORING_VERSION, scoring_records),
-            "encoding": Kind("ENCODING_VERSION", chat.ENCODING_VERSION, encoding_records)}
+    return {
+        "scoring": Kind("SCORING_VERSION", evaluate.SCORING_VERSION, scoring_records),
+        "encoding": Kind("ENCODING_VERSION", chat.ENCODING_VERSION, encoding_records),
+    }
 
 
 def recorded(file: Path = FILE) -> dict[str, dict[str, list[Record]]]:
@@ -409,14 +604,28 @@ def recorded(file: Path = FILE) -> dict[str, dict[str, list[Record]]]:
 
 def changes(kind: Kind, kept: Sequence[Record], now: Sequence[Record]) -> str:
     """Where the records of now are not those that are kept, and what to do; "" where they are the same."""
-    old, new = ({(record["what"], record["of"]): record["result"] for record in records} for records in (kept, now))
-    places = [place for place in dict.fromkeys((*old, *new)) if place not in old or place not in new or old[place] != new[place]]
+    old, new = (
+        {(record["what"], record["of"]): record["result"] for record in records} for records in (kept, now)
+    )
+    places = [
+        place
+        for place in dict.fromkeys((*old, *new))
+        if place not in old or place not in new or old[place] != new[place]
+    ]
     if not places:
         return ""
-    told = [f"  {what}: {of}\n    was {_short(old.get((what, of)))}\n    is  {_short(new.get((what, of)))}" for what, of in places[:5]]
-    return "\n".join([
-        f"behaviour changed; raise {kind.constant} and run `python -m tests.golden_verdicts`",
-        f"{len(places)} of {len({**old, **new})} records differ" + (", the first:" if len(places) > 5 else ":"), *told])
+    told = [
+        f"  {what}: {of}\n    was {_short(old.get((what, of)))}\n    is  {_short(new.get((what, of)))}"
+        for what, of in places[:5]
+    ]
+    return "\n".join(
+        [
+            f"behaviour changed; raise {kind.constant} and run `python -m tests.golden_verdicts`",
+            f"{len(places)} of {len({**old, **new})} records differ"
+            + (", the first:" if len(places) > 5 else ":"),
+            *told,
+        ]
+    )
 
 
 def _short(result: Any) -> str:
@@ -429,8 +638,11 @@ def write(file: Path, found: dict[str, Kind]) -> list[str]:
     kept = recorded(file)
     missing = {name: kind for name, kind in found.items() if str(kind.version) not in kept.get(name, {})}
     if not missing:
-        raise UserError("the records of the current versions are there already, and are never replaced", where=file,
-                        remedy="where behaviour changed, raise " + " or ".join(kind.constant for kind in found.values()))
+        raise UserError(
+            "the records of the current versions are there already, and are never replaced",
+            where=file,
+            remedy="where behaviour changed, raise " + " or ".join(kind.constant for kind in found.values()),
+        )
     for name, kind in missing.items():
         kept.setdefault(name, {})[str(kind.version)] = kind.records()
     write_text(file, _shown(kept))
@@ -449,8 +661,10 @@ def _shown(kept: dict[str, dict[str, list[Record]]]) -> str:
     def lines(records: list[Record]) -> str:
         return ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
 
-    found = {name: members(block({version: lines(records) for version, records in versions.items()}, "[", "]"))
-             for name, versions in kept.items()}
+    found = {
+        name: members(block({version: lines(records) for version, records in versions.items()}, "[", "]"))
+        for name, versions in kept.items()
+    }
     return f"{{\n{members(block(found, '{', '}'))}\n}}\n"
 
 

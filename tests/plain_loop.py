@@ -24,7 +24,12 @@ def train_plainly(model: Any, rows: list[Encoded], recipe: Recipe) -> list[float
         losses.append(0.0)
         for index in step:
             scores = model(torch.tensor([rows[index].input_ids])).logits[0, :-1]
-            loss = torch.nn.functional.cross_entropy(scores, torch.tensor(rows[index].labels[1:]), reduction="sum") / total
+            loss = (
+                torch.nn.functional.cross_entropy(
+                    scores, torch.tensor(rows[index].labels[1:]), reduction="sum"
+                )
+                / total
+            )
             loss.backward()
             losses[-1] += loss.item()
         torch.nn.utils.clip_grad_norm_(weights, recipe.max_grad_norm)

@@ -65,14 +65,27 @@ def children() -> list[psutil.Process]:
         ("a. :- a.", Verdict.UNSATISFIABLE, ""),
         ("a :- b c.", Verdict.SYNTAX, "<block>:1:8-9: error: syntax error, unexpected <IDENTIFIER>"),
         ("a.\n:- p(X), q(Y)", Verdict.SYNTAX, "<block>:3:1-2: error: syntax error, unexpected EOF"),
-        ("q(1).\np(X) :- not q(X).", Verdict.UNSAFE,
-         "<block>:2:1-18: error: unsafe variables in:\n  p(X):-[#inc_base];not q(X).\n<block>:2:3-4: note: 'X' is unsafe"),
-        ("&diff{x} > 1.", Verdict.UNSAFE, "<block>:1:1-13: error: no definition found for theory atom:\n  diff/0"),
-        ("#const n = 1. #const n = 2.", Verdict.SYNTAX,
-         "<block>:1:15-28: error: redefinition of constant:\n  #const n=2.\n<block>:1:1-14: note: constant also defined here"),
+        (
+            "q(1).\np(X) :- not q(X).",
+            Verdict.UNSAFE,
+            "<block>:2:1-18: error: unsafe variables in:\n  p(X):-[#inc_base];not q(X).\n<block>:2:3-4: note: 'X' is unsafe",
+        ),
+        (
+            "&diff{x} > 1.",
+            Verdict.UNSAFE,
+            "<block>:1:1-13: error: no definition found for theory atom:\n  diff/0",
+        ),
+        (
+            "#const n = 1. #const n = 2.",
+            Verdict.SYNTAX,
+            "<block>:1:15-28: error: redefinition of constant:\n  #const n=2.\n<block>:1:1-14: note: constant also defined here",
+        ),
         ("```\na.\n```", Verdict.SYNTAX, None),
-        ('#include "x.lp".', Verdict.REFUSED,
-         "<block>:1:1-2: error: #include is not allowed, a program may not reach outside itself"),
+        (
+            '#include "x.lp".',
+            Verdict.REFUSED,
+            "<block>:1:1-2: error: #include is not allowed, a program may not reach outside itself",
+        ),
         (EXPONENTIAL, Verdict.TOO_MANY, ""),
     ],
 )
@@ -160,22 +173,35 @@ def test_the_wall_clock_ends_what_the_processor_time_does_not():
 
 
 def test_a_request_may_carry_limits_of_its_own(solver):
-    requests = [Request("{p(1..7)}.", True), Request("{p(1..7)}.", True, answer_sets=128),
-                Request("{p(1..3)}.", True, answer_sets=4), Request(ENDLESS, cpu_seconds=0.02)]
+    requests = [
+        Request("{p(1..7)}.", True),
+        Request("{p(1..7)}.", True, answer_sets=128),
+        Request("{p(1..3)}.", True, answer_sets=4),
+        Request(ENDLESS, cpu_seconds=0.02),
+    ]
     assert [outcome.verdict for outcome in solver.run(requests)] == [
-        Verdict.TOO_MANY, Verdict.OK, Verdict.TOO_MANY, Verdict.TIMEOUT,
+        Verdict.TOO_MANY,
+        Verdict.OK,
+        Verdict.TOO_MANY,
+        Verdict.TIMEOUT,
     ]
 
 
 def test_a_thousand_hostile_programs_in_a_row_leave_no_trace():
     quick = [
-        (Request(EXPONENTIAL, True), {Verdict.TOO_MANY}), (Request("p(X)."), {Verdict.UNSAFE}),
-        (Request("#script (python) import os #end."), {Verdict.REFUSED}), (Request("{{a}}."), {Verdict.SYNTAX}),
-        (Request("a.\0"), {Verdict.REFUSED}), (Request("a ≠ b."), {Verdict.SYNTAX}),
-        (Request("{p(1..2000)}.", True), {Verdict.TOO_MANY}), (Request("&sum{x} > 1."), {Verdict.UNSAFE}),
+        (Request(EXPONENTIAL, True), {Verdict.TOO_MANY}),
+        (Request("p(X)."), {Verdict.UNSAFE}),
+        (Request("#script (python) import os #end."), {Verdict.REFUSED}),
+        (Request("{{a}}."), {Verdict.SYNTAX}),
+        (Request("a.\0"), {Verdict.REFUSED}),
+        (Request("a ≠ b."), {Verdict.SYNTAX}),
+        (Request("{p(1..2000)}.", True), {Verdict.TOO_MANY}),
+        (Request("&sum{x} > 1."), {Verdict.UNSAFE}),
     ]
     deadly = [
-        (Request(ENDLESS), {Verdict.TIMEOUT}), (Request(CRASH), {Verdict.MEMORY}), (Request(PIGEONS, True), {Verdict.TIMEOUT}),
+        (Request(ENDLESS), {Verdict.TIMEOUT}),
+        (Request(CRASH), {Verdict.MEMORY}),
+        (Request(PIGEONS, True), {Verdict.TIMEOUT}),
         (Request(HUGE), {Verdict.TIMEOUT, Verdict.MEMORY}),
     ]
     hostile = [*quick, deadly[0], deadly[1], *quick, deadly[2], deadly[3]]
@@ -277,10 +303,18 @@ def test_closing_ends_what_runs_and_refuses_what_comes_later():
 
 def test_the_shared_solver_ends_with_its_process_and_without_a_main_guard(tmp_path):
     script = tmp_path / "plain.py"  # no `if __name__` guard: nothing is imported twice, on any platform
-    script.write_text("from scripts.asp.solver import shared_solver\nprint(shared_solver().check('a.').verdict)\n"
-                      "print(*(worker.process.pid for worker in shared_solver()._alive))\n")
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-                          env={"PYTHONPATH": str(ROOT), "PATH": ""})
+    script.write_text(
+        "from scripts.asp.solver import shared_solver\nprint(shared_solver().check('a.').verdict)\n"
+        "print(*(worker.process.pid for worker in shared_solver()._alive))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )
     verdict, pids = done.stdout.strip().split("\n")
     assert (verdict, done.stderr, done.returncode) == ("ok", "", 0)
     assert not any(psutil.pid_exists(int(pid)) for pid in pids.split())
@@ -290,17 +324,34 @@ def test_the_shared_solver_ends_with_its_process_and_without_a_main_guard(tmp_pa
 # --- refusals and the sandbox -------------------------------------------------------------------------------------
 
 ALLOWED = [
-    'p("#include").', 'p("#script (python)").', "% #include \"x.lp\".\na.", "a. %* #script (lua) *% b.",
-    "a. %* outer %* inner *% #include *% b.", "a. #! #include\nb.", 'p("a % b"). q("\\"#include\\"").',
-    "%* % *% #include \"x\". \n *% a.", "include. script. p(include).", "asp :- a. a.", "%\na.",
+    'p("#include").',
+    'p("#script (python)").',
+    '% #include "x.lp".\na.',
+    "a. %* #script (lua) *% b.",
+    "a. %* outer %* inner *% #include *% b.",
+    "a. #! #include\nb.",
+    'p("a % b"). q("\\"#include\\"").',
+    '%* % *% #include "x". \n *% a.',
+    "include. script. p(include).",
+    "asp :- a. a.",
+    "%\na.",
 ]
 REFUSED = [
-    '#include "x.lp".', "a.\n  #include <incmode>.", '#include\n%x\n"x.lp".', "#script(python)\nx\n#end.", "#script (lua) #end.",
-    'p("a"). #include "x".', 'p("\\\\"). #include "x".', '%* c *% #include "x".', '%* %* *% *% #include "x".',
+    '#include "x.lp".',
+    "a.\n  #include <incmode>.",
+    '#include\n%x\n"x.lp".',
+    "#script(python)\nx\n#end.",
+    "#script (lua) #end.",
+    'p("a"). #include "x".',
+    'p("\\\\"). #include "x".',
+    '%* c *% #include "x".',
+    '%* %* *% *% #include "x".',
     '"\\q . #include "x".',  # no string for clingo, which knows three escapes
     'a. #! %*\n#include "x". %*% *%',  # the block comment stands in a line comment
     '%* % %* \n *% #include "x".',  # and here
-    "asp 1 0 0\n10 %*\n0\n#include \"x\".\n", "a. \ud800", "\0",
+    'asp 1 0 0\n10 %*\n0\n#include "x".\n',
+    "a. \ud800",
+    "\0",
 ]
 
 
@@ -319,10 +370,41 @@ def test_programs_that_reach_outside_are_refused_with_a_position(solver, program
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.lists(st.sampled_from([
-    '"', "\\", '\\"', "\\n", "q", "%", "*", "%*", "*%", "\n", ".", " ", "#!", "#", "a.", "é", "&a{", "}", "asp 1 0 0\n", "0\n",
-    "10 ", "\r", "\t", '#include "reached.lp".', '#include "reached.lp"', "#include",
-]), max_size=14).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                '"',
+                "\\",
+                '\\"',
+                "\\n",
+                "q",
+                "%",
+                "*",
+                "%*",
+                "*%",
+                "\n",
+                ".",
+                " ",
+                "#!",
+                "#",
+                "a.",
+                "é",
+                "&a{",
+                "}",
+                "asp 1 0 0\n",
+                "0\n",
+                "10 ",
+                "\r",
+                "\t",
+                '#include "reached.lp".',
+                '#include "reached.lp"',
+                "#include",
+            ]
+        ),
+        max_size=14,
+    ).map("".join)
+)
 def test_nothing_that_passes_makes_clingo_open_a_file(text):
     """The scanner and clingo's lexer agree on what is a string or a comment, however they are mixed."""
     program = text + '#include "reached.lp".'
@@ -357,7 +439,9 @@ def test_a_worker_cannot_open_a_file_even_where_the_refusal_is_bypassed(tmp_path
         worker.end()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits; the refusal stands alone there")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no such limits; the refusal stands alone there"
+)
 def test_a_locked_down_process_opens_no_file_and_no_socket_and_writes_nothing(tmp_path):
     code = """
 import importlib.util, os, socket, sys
@@ -376,11 +460,20 @@ for name, attempt in {
         print(name, type(error).__name__)
 """
     done = subprocess.run(
-        [sys.executable, "-c", "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + code,
-         str(Path(asp_solver.__file__).with_name("worker.py")), str(tmp_path / "held")],
-        capture_output=True, text=True, timeout=60,
+        [
+            sys.executable,
+            "-c",
+            "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + code,
+            str(Path(asp_solver.__file__).with_name("worker.py")),
+            str(tmp_path / "held"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    assert "possible" not in done.stdout.replace("memory is possible" if sys.platform == "darwin" else "-", "")
+    assert "possible" not in done.stdout.replace(
+        "memory is possible" if sys.platform == "darwin" else "-", ""
+    )
     assert len(done.stdout.strip().split("\n")) == 7, done.stderr
 
 
@@ -418,7 +511,9 @@ def test_the_worker_stands_alone():
         ("p(X).", "a.", Relation.UNDECIDED),
     ],
 )
-def test_equivalence_is_over_all_answer_sets_with_costs_and_never_by_default(solver, gold, candidate, relation):
+def test_equivalence_is_over_all_answer_sets_with_costs_and_never_by_default(
+    solver, gold, candidate, relation
+):
     comparison = compare([solver.answer_sets(gold)], [solver.answer_sets(candidate)])
     assert comparison.relation is relation
     assert bool(comparison.evidence) == (relation is Relation.DIFFERENT or "error" in comparison.evidence)
@@ -447,8 +542,11 @@ def test_one_instance_that_differs_decides_whatever_the_others_say(solver):
         ("a. #minimize{2 : a}.", "a. #minimize{5 : a}.", "the optimal cost is 5, though it should be 2"),
         ("a. #minimize{2 : a}.", "a.", "the optimal cost is none, though it should be 2"),
         ("{a; b}.", "{a; b}. :- a, b.", "there are 3 answer sets, though there should be 4"),
-        ("{a; b} = 1. {c} = 1 :- a. :- c, b.", "{a; b} = 1. {c} = 1 :- b. :- c, a.",
-         "the answer sets combine the same atoms in other ways than they should"),
+        (
+            "{a; b} = 1. {c} = 1 :- a. :- c, b.",
+            "{a; b} = 1. {c} = 1 :- b. :- c, a.",
+            "the answer sets combine the same atoms in other ways than they should",
+        ),
     ],
 )
 def test_the_evidence_is_one_true_sentence(solver, gold, candidate, sentence):

@@ -81,7 +81,10 @@ def test_the_readme_of_the_collection_tells_the_truth():
     statements = sum(len(step.statements) for problem in PROBLEMS for step in problem.encoding.steps)
     instances = sum(len(problem.instances) for problem in PROBLEMS)
     families = Counter(problem.family for problem in PROBLEMS)
-    assert f"{len(PROBLEMS)} problems in {len(families)} families, {statements} rules, {instances} instances" in text
+    assert (
+        f"{len(PROBLEMS)} problems in {len(families)} families, {statements} rules, {instances} instances"
+        in text
+    )
     sides = Counter(split_of(PROBLEMS, BENCHMARKS).values())
     assert f"{sides['train']} train, {sides['valid']} valid, {sides['test']} test" in text
     for family, count in families.items():
@@ -97,7 +100,11 @@ def test_the_split_follows_its_rule():
     assert sorted(fixed["test_families"]) == ["configuration", "routing"]
     for family in {problem.family for problem in PROBLEMS}:
         ids = sorted((problem.id for problem in PROBLEMS if problem.family == family), key=content_hash)
-        expected = ["test"] * len(ids) if family in fixed["test_families"] else ["test", "valid", *["train"] * (len(ids) - 2)]
+        expected = (
+            ["test"] * len(ids)
+            if family in fixed["test_families"]
+            else ["test", "valid", *["train"] * (len(ids) - 2)]
+        )
         assert [splits[name] for name in ids] == expected, family
 
 
@@ -105,7 +112,10 @@ def test_no_text_and_no_encoding_crosses_the_split():
     splits = split_of(PROBLEMS, BENCHMARKS)
     sides: dict[str, set[str]] = {}
     for problem in PROBLEMS:
-        for text in (canonical(problem.encoding), *(re.sub(r"\W+", " ", text).lower() for text in problem.descriptions().values())):
+        for text in (
+            canonical(problem.encoding),
+            *(re.sub(r"\W+", " ", text).lower() for text in problem.descriptions().values()),
+        ):
             sides.setdefault(text, set()).add(splits[problem.id])
     assert all(len(side) == 1 for side in sides.values())
 
@@ -113,8 +123,10 @@ def test_no_text_and_no_encoding_crosses_the_split():
 def test_a_split_file_with_a_mistake_is_named(tmp_path):
     problem = copy_of(PROBLEMS[0], tmp_path)
     for text, words in [
-        ('{"test": ["a/b"]}', "a/b is not in this folder"), ('{"test_families": ["nonsense"]}', "nonsense is not in this folder"),
-        ("{,}", "split.json:1: not a split"), ("[]", "not a split"),
+        ('{"test": ["a/b"]}', "a/b is not in this folder"),
+        ('{"test_families": ["nonsense"]}', "nonsense is not in this folder"),
+        ("{,}", "split.json:1: not a split"),
+        ("[]", "not a split"),
         (json.dumps({"test": [problem.id], "valid": [problem.id]}), "is both valid and test"),
     ]:
         (tmp_path / "split.json").write_text(text)
@@ -169,7 +181,10 @@ def copy_of(problem, root: Path):
 
 
 def faults(folder: Path, solver: Solver) -> list[tuple[str, int | None, str]]:
-    return [(fault.file.name, fault.line, fault.what) for fault in check_problem(read_problem(folder, "f"), solver).faults]
+    return [
+        (fault.file.name, fault.line, fault.what)
+        for fault in check_problem(read_problem(folder, "f"), solver).faults
+    ]
 
 
 def test_a_good_problem_has_no_fault(tmp_path, solver):
@@ -179,37 +194,124 @@ def test_a_good_problem_has_no_fault(tmp_path, solver):
 
 
 BAD = [
-    ("an instruction without a rule", {"encoding": ENCODING + "\n% And something more.\n"},
-     "encoding.lp", 13, "comment without a statement: And something more."),
-    ("a rule without an instruction", {"encoding": ENCODING + "\n#show.\n"}, "encoding.lp", 13, "statement without an instruction: #show."),
-    ("two rules for one instruction", {"encoding": ENCODING.replace(":- edge", "a :- b.\n:- edge")},
-     "encoding.lp", 8, "2 statements share one instruction"),
-    ("a rule that is switched off", {"encoding": "% a(X) :- b(X).\n\n" + ENCODING}, "encoding.lp", 1, "commented-out code"),
-    ("a syntax error", {"encoding": ENCODING.replace("} = 1 :-", "} = 1 : -")}, "encoding.lp", 5, "clingo cannot parse it"),
-    ("an unsafe rule", {"encoding": ENCODING.replace(":- edge(X,Y), ", ":- X != Y, not ")}, "encoding.lp", 8, "'X' is unsafe"),
-    ("an unsafe rule over several lines", {"encoding": ENCODING.replace(":- edge(X,Y),", ":-\n  Z = Z,\n  edge(X,Y),")},
-     "encoding.lp", 8, "'Z' is unsafe"),
-    ("an unsatisfiable instance", {"path": INSTANCE, "triangle": INSTANCE + "edge(1,3).\n"},
-     "triangle.lp", 1, "the instance has no answer set"),
-    ("an instance said to be unsatisfiable", {"path": INSTANCE, "a_unsat": INSTANCE}, "a_unsat.lp", 1, "though its name says `unsat`"),
-    ("too many answer sets", {"path": INSTANCE, "islands": "node(1..12). edge(1,2).\n"},
-     "islands.lp", 1, "the instance has too many answer sets to enumerate"),
-    ("an endless instance", {"path": INSTANCE, "endless": "node(1). node(X+1) :- node(X). edge(1,2).\n"},
-     "endless.lp", None, "clingo says timeout on instance endless"),
-    ("a syntax error in an instance", {"path": INSTANCE, "typo": INSTANCE + "edge(1,2;.\n"},
-     "typo.lp", 4, "clingo says syntax on instance typo"),
-    ("an instance that reaches outside", {"path": INSTANCE, "evil": INSTANCE + '#include "/etc/passwd".\n'},
-     "evil.lp", 4, "#include is not allowed"),
-    ("a predicate that the text never names", {"encoding": ENCODING.replace("node", "vertex"), "path": INSTANCE.replace("node", "vertex")},
-     "encoding.lp", 5, "the text never names the predicate vertex"),
-    ("a constant that the text never names", {"encoding": ENCODING.replace("(red;green).", "(red;green;\"sky blue\").")},
-     "encoding.lp", 2, "the text never names the constant sky blue"),
-    ("a rule that nothing tests", {"encoding": ENCODING + "\n% A node has no edge to itself.\n:- edge(X,X).\n"},
-     "encoding.lp", 14, "no instance tests this statement: :- edge(X,X)."),
+    (
+        "an instruction without a rule",
+        {"encoding": ENCODING + "\n% And something more.\n"},
+        "encoding.lp",
+        13,
+        "comment without a statement: And something more.",
+    ),
+    (
+        "a rule without an instruction",
+        {"encoding": ENCODING + "\n#show.\n"},
+        "encoding.lp",
+        13,
+        "statement without an instruction: #show.",
+    ),
+    (
+        "two rules for one instruction",
+        {"encoding": ENCODING.replace(":- edge", "a :- b.\n:- edge")},
+        "encoding.lp",
+        8,
+        "2 statements share one instruction",
+    ),
+    (
+        "a rule that is switched off",
+        {"encoding": "% a(X) :- b(X).\n\n" + ENCODING},
+        "encoding.lp",
+        1,
+        "commented-out code",
+    ),
+    (
+        "a syntax error",
+        {"encoding": ENCODING.replace("} = 1 :-", "} = 1 : -")},
+        "encoding.lp",
+        5,
+        "clingo cannot parse it",
+    ),
+    (
+        "an unsafe rule",
+        {"encoding": ENCODING.replace(":- edge(X,Y), ", ":- X != Y, not ")},
+        "encoding.lp",
+        8,
+        "'X' is unsafe",
+    ),
+    (
+        "an unsafe rule over several lines",
+        {"encoding": ENCODING.replace(":- edge(X,Y),", ":-\n  Z = Z,\n  edge(X,Y),")},
+        "encoding.lp",
+        8,
+        "'Z' is unsafe",
+    ),
+    (
+        "an unsatisfiable instance",
+        {"path": INSTANCE, "triangle": INSTANCE + "edge(1,3).\n"},
+        "triangle.lp",
+        1,
+        "the instance has no answer set",
+    ),
+    (
+        "an instance said to be unsatisfiable",
+        {"path": INSTANCE, "a_unsat": INSTANCE},
+        "a_unsat.lp",
+        1,
+        "though its name says `unsat`",
+    ),
+    (
+        "too many answer sets",
+        {"path": INSTANCE, "islands": "node(1..12). edge(1,2).\n"},
+        "islands.lp",
+        1,
+        "the instance has too many answer sets to enumerate",
+    ),
+    (
+        "an endless instance",
+        {"path": INSTANCE, "endless": "node(1). node(X+1) :- node(X). edge(1,2).\n"},
+        "endless.lp",
+        None,
+        "clingo says timeout on instance endless",
+    ),
+    (
+        "a syntax error in an instance",
+        {"path": INSTANCE, "typo": INSTANCE + "edge(1,2;.\n"},
+        "typo.lp",
+        4,
+        "clingo says syntax on instance typo",
+    ),
+    (
+        "an instance that reaches outside",
+        {"path": INSTANCE, "evil": INSTANCE + '#include "/etc/passwd".\n'},
+        "evil.lp",
+        4,
+        "#include is not allowed",
+    ),
+    (
+        "a predicate that the text never names",
+        {"encoding": ENCODING.replace("node", "vertex"), "path": INSTANCE.replace("node", "vertex")},
+        "encoding.lp",
+        5,
+        "the text never names the predicate vertex",
+    ),
+    (
+        "a constant that the text never names",
+        {"encoding": ENCODING.replace("(red;green).", '(red;green;"sky blue").')},
+        "encoding.lp",
+        2,
+        "the text never names the constant sky blue",
+    ),
+    (
+        "a rule that nothing tests",
+        {"encoding": ENCODING + "\n% A node has no edge to itself.\n:- edge(X,X).\n"},
+        "encoding.lp",
+        14,
+        "no instance tests this statement: :- edge(X,X).",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("parts", "file", "line", "words"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(
+    ("parts", "file", "line", "words"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
 def test_each_fault_is_named_with_file_line_and_remedy(tmp_path, solver, parts, file, line, words):
     folder = write_problem(tmp_path / "f" / "colouring", **parts)
     found = faults(folder, solver)
@@ -218,12 +320,19 @@ def test_each_fault_is_named_with_file_line_and_remedy(tmp_path, solver, parts, 
 
 
 def test_an_error_in_the_encoding_is_reported_once_however_many_instances_meet_it(tmp_path, solver):
-    folder = write_problem(tmp_path / "f" / "p", encoding=ENCODING.replace(":- edge(X,Y), ", ":- Q < 1, "), a=INSTANCE, b=INSTANCE)
+    folder = write_problem(
+        tmp_path / "f" / "p",
+        encoding=ENCODING.replace(":- edge(X,Y), ", ":- Q < 1, "),
+        a=INSTANCE,
+        b=INSTANCE,
+    )
     assert [line for _, line, what in faults(folder, solver) if "unsafe" in what] == [8]
 
 
 def test_a_problem_without_instances_is_named(tmp_path, solver):
-    folder = write_problem(tmp_path / "f" / "p", encoding=ENCODING + "\n% A path.\nnode(1..3).\n\n% Its edges.\nedge(1,2). \n")
+    folder = write_problem(
+        tmp_path / "f" / "p", encoding=ENCODING + "\n% A path.\nnode(1..3).\n\n% Its edges.\nedge(1,2). \n"
+    )
     shutil.rmtree(folder / "instances")
     assert ("instances", None, "the problem has no instances") in faults(folder, solver)
 
@@ -232,9 +341,18 @@ def test_a_problem_without_instances_is_named(tmp_path, solver):
     ("prepare", "words"),
     [
         (lambda root: None, "there is no problem in this folder"),
-        (lambda root: write_problem(root / "f" / "p").joinpath("problem.md").unlink(), "the problem has no problem.md"),
-        (lambda root: write_problem(root / "f" / "p").joinpath("encoding.lp").unlink(), "the problem has no encoding.lp"),
-        (lambda root: write_problem(root / "f" / "p").joinpath("problem.md").write_bytes(b"a\n\xff"), "problem.md:2: not UTF-8 text"),
+        (
+            lambda root: write_problem(root / "f" / "p").joinpath("problem.md").unlink(),
+            "the problem has no problem.md",
+        ),
+        (
+            lambda root: write_problem(root / "f" / "p").joinpath("encoding.lp").unlink(),
+            "the problem has no encoding.lp",
+        ),
+        (
+            lambda root: write_problem(root / "f" / "p").joinpath("problem.md").write_bytes(b"a\n\xff"),
+            "problem.md:2: not UTF-8 text",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_one_message(tmp_path, prepare, words):
@@ -248,7 +366,9 @@ def test_a_folder_that_cannot_be_read_is_one_message(tmp_path, prepare, words):
 def test_two_problems_of_one_name_are_refused(tmp_path):
     for part in ("a", "b"):
         write_problem(tmp_path / part / "graphs" / "paths")
-    with pytest.raises(UserError, match=r"b/graphs/paths: the problem has the name graphs/paths, as \S*a/graphs/paths has"):
+    with pytest.raises(
+        UserError, match=r"b/graphs/paths: the problem has the name graphs/paths, as \S*a/graphs/paths has"
+    ):
         read_problems(tmp_path)
 
 
@@ -259,12 +379,17 @@ def test_the_predecessors_layout_is_read_as_well(tmp_path, solver):
         (folder / "NL.txt").write_text(TEXT)
         (folder / name).write_text(ENCODING + "\n% The graph.\nnode(1..3). edge(1,2). edge(2,3).\n")
         (problem,) = read_problems(folder.parent)
-        assert (problem.name, problem.description, problem.instances) == ("graph_colouring", TEXT.strip(), {"": ""})
+        assert (problem.name, problem.description, problem.instances) == (
+            "graph_colouring",
+            TEXT.strip(),
+            {"": ""},
+        )
         assert len(problem.encoding.instructed) == 5
         checked = check_problem(problem, solver)
         assert checked.answer_sets == (2,)
         assert {fault.what.split(":")[0] for fault in checked.faults} == {
-            "3 statements share one instruction", "the problem has no instances",
+            "3 statements share one instruction",
+            "the problem has no instances",
         }
 
 
@@ -287,7 +412,11 @@ def test_the_command_prints_a_table_and_fails_where_something_is_to_be_mended(tm
     done = run("constructs", str(tmp_path / "f"))
     assert done.returncode == 0 and "2  integrity constraint" in done.stdout
     done = run("check", str(tmp_path / "nowhere"))
-    assert (done.returncode, done.stdout) == (2, "") and "remedy:" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        (done.returncode, done.stdout) == (2, "")
+        and "remedy:" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 # --- twins and constructs -----------------------------------------------------------------------------------------
@@ -295,7 +424,14 @@ def test_the_command_prints_a_table_and_fails_where_something_is_to_be_mended(tm
 
 def renamed_twin(problem, root: Path):
     """The same problem in other names, another order and another layout, under another description."""
-    swaps = {"paint": "wear", "node": "guest", "edge": "dislikes", "colour": "hat", "red": "cap", "green": "bonnet"}
+    swaps = {
+        "paint": "wear",
+        "node": "guest",
+        "edge": "dislikes",
+        "colour": "hat",
+        "red": "cap",
+        "green": "bonnet",
+    }
     steps = [rename("", step.code, "canonical").code.replace(" :- ", ":-") for step in problem.encoding.steps]
     encoding = "\n".join(f"% Rule.\n{code}\n" for code in steps[::-1])
     text = "Another story about hats.\n" + problem.description
@@ -308,9 +444,16 @@ def test_twins_are_found_under_other_names_order_and_layout(tmp_path):
     original = read_problem(write_problem(tmp_path / "f" / "colouring"), "f")
     twin = renamed_twin(original, tmp_path / "f" / "hats")
     assert twins([original, twin]) == [(original, twin)]
-    other = read_problem(write_problem(tmp_path / "f" / "other", text="Other.", encoding=ENCODING.replace("paint(Y,C)", "paint(Y,D)")), "f")
+    other = read_problem(
+        write_problem(
+            tmp_path / "f" / "other", text="Other.", encoding=ENCODING.replace("paint(Y,C)", "paint(Y,D)")
+        ),
+        "f",
+    )
     assert twins([original, other]) == []
-    same_text = read_problem(write_problem(tmp_path / "f" / "text", text=TEXT.upper(), encoding="% A.\na.\n"), "f")
+    same_text = read_problem(
+        write_problem(tmp_path / "f" / "text", text=TEXT.upper(), encoding="% A.\na.\n"), "f"
+    )
     assert twins([original, same_text]) == [(original, same_text)]
 
 
@@ -335,7 +478,10 @@ def test_twins_are_found_under_other_names_order_and_layout(tmp_path):
         ("#const n = 3.", {"#const"}),
         ("a :- p(X) : q(X).", {"conditional literal"}),
         ("on(X,T+1) :- on(X,T), not off(X,T).", {"frame axiom", "arithmetic", "default negation"}),
-        ("-on(X,T) :- -on(X,T-1), not on(X,T).", {"frame axiom", "arithmetic", "default negation", "strong negation"}),
+        (
+            "-on(X,T) :- -on(X,T-1), not on(X,T).",
+            {"frame axiom", "arithmetic", "default negation", "strong negation"},
+        ),
         ("on(X,T+1) :- at(X,T), not off(X,T).", {"arithmetic", "default negation"}),
     ],
 )
@@ -348,5 +494,11 @@ def test_recursion_and_symmetry_breaking_are_seen_in_the_whole():
     direct = read_encoding("% A.\nr(X,Z) :- r(X,Y), e(Y,Z).")
     mutual = read_encoding("% A.\na :- not b.\n\n% Break the symmetry.\nb :- a.")
     none = read_encoding("% Being near is symmetric.\na(X,Y) :- b(X,Y).")
-    assert [dict(construct_table([encoding])).get("recursion", 0) for encoding in (direct, mutual, none)] == [1, 1, 0]
-    assert [dict(construct_table([encoding])).get("symmetry breaking", 0) for encoding in (direct, mutual, none)] == [0, 1, 0]
+    assert [dict(construct_table([encoding])).get("recursion", 0) for encoding in (direct, mutual, none)] == [
+        1,
+        1,
+        0,
+    ]
+    assert [
+        dict(construct_table([encoding])).get("symmetry breaking", 0) for encoding in (direct, mutual, none)
+    ] == [0, 1, 0]

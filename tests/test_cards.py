@@ -17,11 +17,30 @@ from scripts.lm.base_models import _smoke_model, model_spec
 from scripts.training.recipe import PROFILES
 from utils_ft import LOCAL_MODELS
 
-PROOF = {"rows": 4, "positions": 40, "largest_logit_difference": 0.001, "mean_kl_divergence": 1e-6, "same_greedy_token": 1.0}
-TRAINING = {"recipe": {"rank": 16, "alpha": 160}, "data_sha256": "5e1f", "rows": 9, "versions": {"torch": "2.13.0"}}
+PROOF = {
+    "rows": 4,
+    "positions": 40,
+    "largest_logit_difference": 0.001,
+    "mean_kl_divergence": 1e-6,
+    "same_greedy_token": 1.0,
+}
+TRAINING = {
+    "recipe": {"rank": 16, "alpha": 160},
+    "data_sha256": "5e1f",
+    "rows": 9,
+    "versions": {"torch": "2.13.0"},
+}
 RECORDS = {
-    "a run of the PyTorch engine": {"checkpoint": 80, "proof": PROOF | {"same_greedy_output": 1.0}, "training": TRAINING},
-    "a run that goes on": {"checkpoint": 40, "proof": PROOF, "training": {"recipe": {"rank": 16}, "data_sha256": "5e1f"}},
+    "a run of the PyTorch engine": {
+        "checkpoint": 80,
+        "proof": PROOF | {"same_greedy_output": 1.0},
+        "training": TRAINING,
+    },
+    "a run that goes on": {
+        "checkpoint": 40,
+        "proof": PROOF,
+        "training": {"recipe": {"rank": 16}, "data_sha256": "5e1f"},
+    },
     "an adapter trained elsewhere": {"checkpoint": None, "proof": PROOF, "dtype": "float32"},
 }
 
@@ -40,10 +59,17 @@ def read(text: str) -> ModelCard:
 
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-@pytest.mark.parametrize(("model_type", "base_model"), [
-    ("smollm", "HuggingFaceTB/SmolLM2-135M-Instruct"), ("llama", "meta-llama/Meta-Llama-3-8B"), ("qwen", "Qwen/Qwen2.5-7B"),
-    ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"), ("smoke", None), ("a folder", None),
-])
+@pytest.mark.parametrize(
+    ("model_type", "base_model"),
+    [
+        ("smollm", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("llama", "meta-llama/Meta-Llama-3-8B"),
+        ("qwen", "Qwen/Qwen2.5-7B"),
+        ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"),
+        ("smoke", None),
+        ("a folder", None),
+    ],
+)
 def test_the_base_model_is_an_id_of_the_hub_or_left_out(record, model_type, base_model, tmp_path):
     if model_type == "a folder":
         model_type = str(_smoke_model(tmp_path / "My: model"))
@@ -56,8 +82,14 @@ def test_the_base_model_is_an_id_of_the_hub_or_left_out(record, model_type, base
 
 
 def a_row(number: int) -> dict:
-    steps = [(f"Give node {number} one colour.", f"{{ colour({number}, C) : hue(C) }} = 1."), ("Show the colours.", "#show colour/2.")]
-    return {"messages": prompts.conversation(f"Colour a map, case {number}.", steps), "meta": {"kind": "conversation"}}
+    steps = [
+        (f"Give node {number} one colour.", f"{{ colour({number}, C) : hue(C) }} = 1."),
+        ("Show the colours.", "#show colour/2."),
+    ]
+    return {
+        "messages": prompts.conversation(f"Colour a map, case {number}.", steps),
+        "meta": {"kind": "conversation"},
+    }
 
 
 @pytest.mark.parametrize("engine", ["pytorch", "mlx"])
@@ -71,15 +103,24 @@ def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_p
         from scripts.training.pytorch_engine import train
     base = _smoke_model(tmp_path / "carded")
     for split, numbers in (("train", range(4)), ("valid", range(8, 10))):
-        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8")
+        (tmp_path / f"{split}.jsonl").write_text(
+            "".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8"
+        )
     train(str(base), replace(PROFILES["smoke"].recipe, max_steps=2), tmp_path)
     folder = fuse(str(base), "last", tmp_path)
     assert folder == LOCAL_MODELS / f"ft_carded_{engine}"
     found = read((folder / "README.md").read_text(encoding="utf-8"))
     assert found.data.base_model is None and ("mlx" in found.data.tags) == (engine == "mlx")
-    assert f"# ft_carded_{engine}\n" in found.text and "LoRA checkpoint 2 merged into carded in bfloat16" in found.text
+    assert (
+        f"# ft_carded_{engine}\n" in found.text
+        and "LoRA checkpoint 2 merged into carded in bfloat16" in found.text
+    )
     training = json.loads((folder / "fuse.json").read_text(encoding="utf-8"))["training"]
-    assert training["data_sha256"] in found.text and "supervised tokens" in found.text and "transformers" in found.text
+    assert (
+        training["data_sha256"] in found.text
+        and "supervised tokens" in found.text
+        and "transformers" in found.text
+    )
     for file in (file for file in folder.rglob("*") if file.suffix != ".safetensors"):
         text = file.read_text(encoding="utf-8")
         assert str(tmp_path) not in text and str(Path.home()) + "/" not in text, file.name

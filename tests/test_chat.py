@@ -60,17 +60,41 @@ MISTRAL3 = (  # from version 0.3 on: the system message wanders to the last user
 )
 
 FAMILIES = {  # special tokens, the first is bos and the second what the base model ends with; end of turn; template
-    "llama3": (["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|start_header_id|>",
-                "<|end_header_id|>", "<|eot_id|>"], "<|eot_id|>", LLAMA3),
+    "llama3": (
+        [
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|reserved_special_token_0|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+            "<|eot_id|>",
+        ],
+        "<|eot_id|>",
+        LLAMA3,
+    ),
     "qwen2.5": (["<|endoftext|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", QWEN25),
     "smollm": (["<|im_start|>", "<|im_end|>", "<|endoftext|>"], "<|im_end|>", SMOLLM2),
-    "gemma": (["<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", "<unk>"], "<end_of_turn>", GEMMA),
+    "gemma": (
+        ["<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", "<unk>"],
+        "<end_of_turn>",
+        GEMMA,
+    ),
     "mistral": (["<s>", "</s>", "<unk>"], "</s>", MISTRAL),  # its marks are plain text
     "mistral 0.3": (["<s>", "</s>", "<unk>", "[INST]", "[/INST]"], "</s>", MISTRAL3),
 }
-OURS = {"llama3": "llama3", "qwen2.5": "chatml", "smollm": "chatml", "gemma": "gemma", "mistral": "mistral", "mistral 0.3": "mistral"}
+OURS = {
+    "llama3": "llama3",
+    "qwen2.5": "chatml",
+    "smollm": "chatml",
+    "gemma": "gemma",
+    "mistral": "mistral",
+    "mistral 0.3": "mistral",
+}
 SENTENCEPIECE = ("gemma", "mistral", "mistral 0.3")
-SPACED = ("mistral", "mistral 0.3")  # the template puts a space before each answer, so the model must write it
+SPACED = (
+    "mistral",
+    "mistral 0.3",
+)  # the template puts a space before each answer, so the model must write it
 
 STEPS = [
     ("Each node gets exactly one of the colours.", "{ colour(N, C) : hue(C) } = 1 :- node(N)."),
@@ -83,11 +107,15 @@ CONVERSATION = prompts.conversation("# Colouring\n\nColour a map with `hue(C)`."
 def tokenizer_of(family: str, template: str | None) -> PreTrainedTokenizerFast:
     """A tokenizer as the family has it: byte-level, or SentencePiece-like with a mark for each space."""
     special, _, _ = FAMILIES[family]
-    trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>") if family in SENTENCEPIECE else models.BPE())
+    trained = Tokenizer(
+        models.BPE(byte_fallback=True, unk_token="<unk>") if family in SENTENCEPIECE else models.BPE()
+    )
     text = [message["content"] for message in CONVERSATION] * 3
     if family in SENTENCEPIECE:
         trained.normalizer = normalizers.Replace(" ", "▁")
-        trained.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+        trained.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
         special = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
         trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special, show_progress=False)
         trained.train_from_iterator([line.replace(" ", "▁") for line in text], trainer)
@@ -97,7 +125,11 @@ def tokenizer_of(family: str, template: str | None) -> PreTrainedTokenizerFast:
         trained.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trained.train_from_iterator(
-            text, trainers.BpeTrainer(vocab_size=500, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
+            text,
+            trainers.BpeTrainer(
+                vocab_size=500, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+            ),
+        )
     made = PreTrainedTokenizerFast(tokenizer_object=trained, bos_token=special[0], eos_token=special[1])
     made.add_special_tokens({"additional_special_tokens": special[2:]})
     made.chat_template = template
@@ -110,7 +142,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("tokenizers")
     for family in FAMILIES:
         tokenizer_of(family, None).save_pretrained(root / family)
-    (root / "mistral" / "config.json").write_text(json.dumps({"model_type": "mistral"}))  # nothing else tells its family
+    (root / "mistral" / "config.json").write_text(
+        json.dumps({"model_type": "mistral"})
+    )  # nothing else tells its family
     return {family: root / family for family in FAMILIES}
 
 
@@ -144,7 +178,11 @@ def test_supervised_is_exactly_what_the_assistant_says_and_its_end(folders, fami
     encoded = chat.encode(tokenizer, CONVERSATION)
     space = " " if family in SPACED else ""
     assert turns(tokenizer, encoded) == [f"{space}{answer}{end}" for _, answer in STEPS]
-    assert encoded.cut == 0 and encoded.supervised[-1] and encoded.input_ids[-1] == tokenizer.convert_tokens_to_ids(end)
+    assert (
+        encoded.cut == 0
+        and encoded.supervised[-1]
+        and encoded.input_ids[-1] == tokenizer.convert_tokens_to_ids(end)
+    )
     assert [label for label in encoded.labels if label != -100] == [
         token for token, on in zip(encoded.input_ids, encoded.supervised, strict=True) if on
     ]
@@ -159,7 +197,9 @@ def test_what_is_read_in_training_is_the_prompt_of_inference(folders, family, tm
     for number, start in enumerate(starts):
         history = CONVERSATION[: 2 + 2 * number]
         assert chat.encode_prompt(tokenizer, history) == encoded.input_ids[:start]
-    assert CONVERSATION[0]["content"] in chat.render(tokenizer, CONVERSATION)  # also where there is no system role
+    assert CONVERSATION[0]["content"] in chat.render(
+        tokenizer, CONVERSATION
+    )  # also where there is no system role
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -182,7 +222,11 @@ def test_padding_that_was_the_end_of_a_turn_is_replaced(folders, tmp_path):
 def test_a_long_conversation_is_cut_between_turns_and_the_cuts_are_counted(folders, family, tmp_path):
     tokenizer = load(folders, family, FAMILIES[family][2], tmp_path)
     whole = chat.encode(tokenizer, CONVERSATION)
-    ends = [i + 1 for i, on in enumerate(whole.supervised) if on and (i + 1 == len(whole.supervised) or not whole.supervised[i + 1])]
+    ends = [
+        i + 1
+        for i, on in enumerate(whole.supervised)
+        if on and (i + 1 == len(whole.supervised) or not whole.supervised[i + 1])
+    ]
     for kept, end in enumerate(ends, 1):
         for room in (end, end + 1, ends[kept] - 1 if kept < len(ends) else end + 99):
             cut = chat.encode(tokenizer, CONVERSATION, max_tokens=room)
@@ -204,7 +248,9 @@ UNUSABLE = {
         "{% for m in messages %}{{ '<|im_start|>' + m.role + (' (last)' if loop.last else '') + '\n' + m.content + '<|im_end|>\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     ),
-    "changes what the assistant says": SMOLLM2.replace("message['content'] +", "(message['content'] | upper) +"),
+    "changes what the assistant says": SMOLLM2.replace(
+        "message['content'] +", "(message['content'] | upper) +"
+    ),
     "no special token behind": (
         "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
     ),
@@ -257,8 +303,18 @@ def test_white_space_around_an_answer_is_kept_or_trimmed_as_the_template_has_it(
 
 
 @settings(max_examples=40, deadline=None)
-@given(answers=st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20), min_size=1, max_size=3))
+@given(
+    answers=st.lists(
+        st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_any_text_is_supervised_as_it_stands(folders, answers):
     tokenizer = chat.load_tokenizer(folders["smollm"])
-    messages = [m for answer in answers for m in ({"role": "user", "content": "go on"}, {"role": "assistant", "content": answer})]
+    messages = [
+        m
+        for answer in answers
+        for m in ({"role": "user", "content": "go on"}, {"role": "assistant", "content": answer})
+    ]
     assert turns(tokenizer, chat.encode(tokenizer, messages)) == [f"{answer}<|im_end|>" for answer in answers]

@@ -68,9 +68,13 @@ class Gemini:
                 text = re.split(r"\n(?:Description|Instructions):\n", question)[1]
                 with lock:
                     server.asked[prompt] += 1
-                    times = sum(number for asked, number in server.asked.items() if asked.startswith(question))
+                    times = sum(
+                        number for asked, number in server.asked.items() if asked.startswith(question)
+                    )
                     server.times.append(time.monotonic())
-                    server.paths.add(self.path.split("?")[0])  # behind it `$alt=json;enum-encoding=int`: enums as numbers
+                    server.paths.add(
+                        self.path.split("?")[0]
+                    )  # behind it `$alt=json;enum-encoding=int`: enums as numbers
                     server.keys.add(self.headers["x-goog-api-key"])
                 time.sleep(server.seconds)
                 action = server.plan(text, times)
@@ -109,15 +113,25 @@ STOP, MAX_TOKENS, SAFETY, NEWER_THAN_THE_LIBRARY = 1, 2, 3, 99
 
 def answer(text: str, finish: int = STOP, tokens: int = 100) -> dict:
     """A response as the service sends it, with fields that this library is too old to know."""
-    usage = {"promptTokenCount": 40, "candidatesTokenCount": 50, "thoughtsTokenCount": tokens - 90, "totalTokenCount": tokens}
+    usage = {
+        "promptTokenCount": 40,
+        "candidatesTokenCount": 50,
+        "thoughtsTokenCount": tokens - 90,
+        "totalTokenCount": tokens,
+    }
     return {
-        "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": finish, "index": 0}],
+        "candidates": [
+            {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": finish, "index": 0}
+        ],
         "usageMetadata": usage,
-        "modelVersion": "gemini-3-flash", "responseId": "x",
+        "modelVersion": "gemini-3-flash",
+        "responseId": "x",
     }
 
 
-def error(status: int, message: str = "no", headers: dict | None = None, details: list | None = None) -> Callable:
+def error(
+    status: int, message: str = "no", headers: dict | None = None, details: list | None = None
+) -> Callable:
     body = {"error": {"code": status, "message": message, "status": "X", "details": details or []}}
     return lambda handler: handler.send(status, body, headers)
 
@@ -183,38 +197,41 @@ run = partial(paraphrase, provider="gemini", per_minute=60_000, workers=8)
 # --- the gate ---------------------------------------------------------------------------------------------------
 
 ORIGINAL = (
-    "# Lamps\n\nEach lamp is `on` or `off` for 3 hours, at least -5 degrees; `limit` is 7. The sign says `label(L, \"a.b\")`.\n"
+    '# Lamps\n\nEach lamp is `on` or `off` for 3 hours, at least -5 degrees; `limit` is 7. The sign says `label(L, "a.b")`.\n'
     "- `lamp(L)`: L is a lamp.\n- `-lit(L, T)`: lamp L is certainly dark at T."
 )
 FAITHFUL = (
     "Some lamps, `lamp(X)`, are each `on` or `off` during 3 hours, never below -5 degrees. The constant `limit` is 7, "
-    "a sign reads `label(X, \"a.b\")`, and `-lit(X, T)` says that X is known to be dark at T."
+    'a sign reads `label(X, "a.b")`, and `-lit(X, T)` says that X is known to be dark at T.'
 )
 
 
-@pytest.mark.parametrize(("change", "complaint"), [
-    (lambda t: t, None),
-    (lambda t: t.replace("`lamp(X)`", "them"), "the predicate lamp/1 is missing"),
-    (lambda t: t.replace("`lamp(X)`", "`lamp(X, Y)`"), "the predicate lamp/2 is invented"),
-    (lambda t: t.replace("-lit", "lit"), "the predicate -lit/2 is missing"),
-    (lambda t: t + " See `dark(X)`.", "the predicate dark/1 is invented"),
-    (lambda t: t.replace("3 hours", "some hours"), "the number 3 is missing"),
-    (lambda t: t.replace("3 hours", "three hours"), "the number 3 is missing"),
-    (lambda t: t.replace("-5", "5"), "the number -5 is missing"),
-    (lambda t: t.replace("7", "8"), "the number 8 is invented"),
-    (lambda t: t.replace("a.b", "ab"), 'the string "a.b" is missing'),
-    (lambda t: t.replace("`limit`", "bound"), "the name `limit` is missing"),
-    (lambda t: t + " Use `max_lamps`.", "the name `max_lamps` is invented"),
-    (lambda t: t + " There may be lamp(s) and X - 1 or f(X).", None),
-    (lambda t: "1. " + t.replace(". ", ".\n2. "), None),  # numbers that count a list
-    (lambda t: t + "\n```\nlamp(a).\n```", "it contains ASP code"),
-    (lambda t: t + "\nlamp(a) :- on.", "it contains ASP code"),
-    (lambda t: t + "\nlamp(a).", "it contains ASP code"),
-    (lambda t: "Here is the rewritten text: " + t, "it opens with a remark instead of the text"),
-    (lambda t: t + " and so on" * 60, "it is much longer than the original"),
-    (lambda t: "", "it is empty"),
-    (lambda t: ORIGINAL, "it is the original unchanged"),
-])
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda t: t, None),
+        (lambda t: t.replace("`lamp(X)`", "them"), "the predicate lamp/1 is missing"),
+        (lambda t: t.replace("`lamp(X)`", "`lamp(X, Y)`"), "the predicate lamp/2 is invented"),
+        (lambda t: t.replace("-lit", "lit"), "the predicate -lit/2 is missing"),
+        (lambda t: t + " See `dark(X)`.", "the predicate dark/1 is invented"),
+        (lambda t: t.replace("3 hours", "some hours"), "the number 3 is missing"),
+        (lambda t: t.replace("3 hours", "three hours"), "the number 3 is missing"),
+        (lambda t: t.replace("-5", "5"), "the number -5 is missing"),
+        (lambda t: t.replace("7", "8"), "the number 8 is invented"),
+        (lambda t: t.replace("a.b", "ab"), 'the string "a.b" is missing'),
+        (lambda t: t.replace("`limit`", "bound"), "the name `limit` is missing"),
+        (lambda t: t + " Use `max_lamps`.", "the name `max_lamps` is invented"),
+        (lambda t: t + " There may be lamp(s) and X - 1 or f(X).", None),
+        (lambda t: "1. " + t.replace(". ", ".\n2. "), None),  # numbers that count a list
+        (lambda t: t + "\n```\nlamp(a).\n```", "it contains ASP code"),
+        (lambda t: t + "\nlamp(a) :- on.", "it contains ASP code"),
+        (lambda t: t + "\nlamp(a).", "it contains ASP code"),
+        (lambda t: "Here is the rewritten text: " + t, "it opens with a remark instead of the text"),
+        (lambda t: t + " and so on" * 60, "it is much longer than the original"),
+        (lambda t: "", "it is empty"),
+        (lambda t: ORIGINAL, "it is the original unchanged"),
+    ],
+)
 def test_the_gate_names_what_is_wrong(change: Callable[[str], str], solver_message: str | None) -> None:
     found = complaints(ORIGINAL, change(FAITHFUL), frozenset({"lamp", "lit", "on", "off", "limit"}))
     assert any(solver_message in fault for fault in found) if solver_message else found == []
@@ -241,16 +258,25 @@ def test_hand_written_paraphrases_pass_and_lose_nothing_unnoticed() -> None:
 def test_a_run_survives_everything_a_service_does(serve, villages, tmp_path, monkeypatch) -> None:  # noqa: ANN001
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.2s"}
     once = {
-        "limited": error(429, headers={"Retry-After": "1"}), "quota": error(429, details=[info]),
-        "down": error(503), "broken": error(500), "gone": hang_up, "slow": lambda handler: time.sleep(2.5),
-        "empty": answer(""), "nothing": {"usageMetadata": {"totalTokenCount": 7}}, "long": answer("In", MAX_TOKENS),
+        "limited": error(429, headers={"Retry-After": "1"}),
+        "quota": error(429, details=[info]),
+        "down": error(503),
+        "broken": error(500),
+        "gone": hang_up,
+        "slow": lambda handler: time.sleep(2.5),
+        "empty": answer(""),
+        "nothing": {"usageMetadata": {"totalTokenCount": 7}},
+        "long": answer("In", MAX_TOKENS),
         "malformed": lambda handler: handler.send(200, b'{"candidates": [{"con'),
-        "text": lambda handler: handler.send(200, b"<html>proxy</html>"), "list": lambda handler: handler.send(502, b'["x"]'),
+        "text": lambda handler: handler.send(200, b"<html>proxy</html>"),
+        "list": lambda handler: handler.send(502, b'["x"]'),
     }
     always = {
         "blocked": {"promptFeedback": {"blockReason": 1}, "usageMetadata": {"totalTokenCount": 7}},
-        "unsafe": answer("In", SAFETY), "unheard": answer("In", NEWER_THAN_THE_LIBRARY),
-        "hopeless": "Paint the houses.", "refused": error(400, "the request is not valid"),
+        "unsafe": answer("In", SAFETY),
+        "unheard": answer("In", NEWER_THAN_THE_LIBRARY),
+        "hopeless": "Paint the houses.",
+        "refused": error(400, "the request is not valid"),
     }
 
     def plan(text: str, times: int) -> object:
@@ -267,7 +293,10 @@ def test_a_run_survives_everything_a_service_does(serve, villages, tmp_path, mon
     report = run(villages(*names), styles=["natural"], out=out, workers=len(names))
     rows = {row.problem: row for row in report.rows}
     assert {name for name, row in rows.items() if row.status == "made"} == set(names) - set(always)
-    assert rows["blocked"].why == "the answer is blocked (SAFETY)" and rows["unsafe"].why == "the answer is blocked (SAFETY)"
+    assert (
+        rows["blocked"].why == "the answer is blocked (SAFETY)"
+        and rows["unsafe"].why == "the answer is blocked (SAFETY)"
+    )
     assert rows["unheard"].why == "the answer is blocked (99)"
     assert rows["hopeless"].status == "dropped" and "the predicate near/2 is missing" in rows["hopeless"].why
     assert (rows["refused"].status, rows["refused"].why) == ("failed", "HTTP 400: the request is not valid")
@@ -300,7 +329,11 @@ def test_a_wait_of_hours_and_a_dead_service_end_the_run(serve, villages, tmp_pat
     problems = villages(*"abcdef")
     server = serve(lambda text, times: error(429, headers={"Retry-After": "7200"}))
     report = run(problems, out=tmp_path / "one", workers=2)
-    assert "7200 seconds" in report.stopped and server.requests <= 2 and {row.status for row in report.rows} == {"open"}
+    assert (
+        "7200 seconds" in report.stopped
+        and server.requests <= 2
+        and {row.status for row in report.rows} == {"open"}
+    )
     server = serve(lambda text, times: error(503))
     report = run(problems, out=tmp_path / "two", workers=2)
     assert report.stopped == "the service does not answer: HTTP 503"
@@ -308,9 +341,14 @@ def test_a_wait_of_hours_and_a_dead_service_end_the_run(serve, villages, tmp_pat
     assert Counter(row.status for row in report.rows)["open"] >= 12
 
 
-@pytest.mark.parametrize(("status", "message", "words"), [
-    (400, f"API key not valid: {KEY}", "GOOGLE_API_KEY"), (403, "no", "GOOGLE_API_KEY"), (404, "no such model", "GEMINI_MODEL"),
-])
+@pytest.mark.parametrize(
+    ("status", "message", "words"),
+    [
+        (400, f"API key not valid: {KEY}", "GOOGLE_API_KEY"),
+        (403, "no", "GOOGLE_API_KEY"),
+        (404, "no such model", "GEMINI_MODEL"),
+    ],
+)
 def test_a_wrong_key_or_model_ends_in_one_message(serve, villages, tmp_path, status, message, words) -> None:  # noqa: ANN001
     server = serve(lambda text, times: error(status, message))
     with pytest.raises(UserError, match=words) as caught:
@@ -331,7 +369,9 @@ def test_budgets_stop_cleanly_and_the_next_run_goes_on(serve, villages, tmp_path
     first = run(problems, out=out, max_calls=5)
     assert server.requests == 5 == first.calls and "5 calls" in first.stopped
     assert Counter(row.status for row in first.rows) == {"made": 5, "open": 13}
-    second = run(problems, out=out, max_tokens=1200, workers=2)  # an answer costs 100, about 480 are set aside before it
+    second = run(
+        problems, out=out, max_tokens=1200, workers=2
+    )  # an answer costs 100, about 480 are set aside before it
     assert 0 < second.calls < 13 and second.tokens <= 1200 and "1200 tokens" in second.stopped
     third = run(problems, out=out)
     assert server.requests == 18 and set(server.asked.values()) == {1}
@@ -398,11 +438,27 @@ def test_instructions_keep_variables_and_only_the_failing_are_asked_again(serve,
 # --- interrupted, killed, under load ----------------------------------------------------------------------------
 
 
-def command(problems: Path, out: Path, *options: str, env: dict | None = None, **named: object) -> subprocess.Popen:
-    arguments = ["--benchmarks", str(problems), "--out", str(out), "--per-minute", "60000", "--every", *options]
+def command(
+    problems: Path, out: Path, *options: str, env: dict | None = None, **named: object
+) -> subprocess.Popen:
+    arguments = [
+        "--benchmarks",
+        str(problems),
+        "--out",
+        str(out),
+        "--per-minute",
+        "60000",
+        "--every",
+        *options,
+    ]
     return subprocess.Popen(
-        [sys.executable, "-m", "scripts.data_augmentor", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env={**os.environ, "FT_WORKDIR": str(out.parent), **(env or {})}, **named,
+        [sys.executable, "-m", "scripts.data_augmentor", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "FT_WORKDIR": str(out.parent), **(env or {})},
+        **named,
     )
 
 
@@ -425,10 +481,16 @@ def test_a_killed_run_goes_on_and_repeats_no_stored_call(serve, villages, tmp_pa
     assert process.returncode == 0 and "GOOGLE_API_KEY is set" in output, output
     assert server.requests == asked + (60 - stored)
     problems = read_problems(tmp_path / "problems")
-    assert all(load_paraphrases(problem, out)[style] == faithful(problem.description) for problem in problems for style in STYLES)
+    assert all(
+        load_paraphrases(problem, out)[style] == faithful(problem.description)
+        for problem in problems
+        for style in STYLES
+    )
 
 
-def test_two_hundred_problems_lose_nothing_and_ask_nothing_twice(serve, villages, tmp_path, monkeypatch) -> None:  # noqa: ANN001
+def test_two_hundred_problems_lose_nothing_and_ask_nothing_twice(
+    serve, villages, tmp_path, monkeypatch
+) -> None:  # noqa: ANN001
     monkeypatch.setattr(paid_calls, "BACKOFF", 0.05)
     broken = {error(503): "down", hang_up: "gone", error(429, headers={"Retry-After": "0.05"}): "limited"}
     turn = iter(range(10_000))
@@ -445,7 +507,9 @@ def test_two_hundred_problems_lose_nothing_and_ask_nothing_twice(serve, villages
     assert report.calls == server.requests > 600
     assert report.tokens == 60_000 == sum(record["tokens"] for record in report.summary())
     assert len(list((out / ".answers").glob("*.json"))) == len(list(out.rglob("*.md"))) == 600
-    assert not [file for file in out.rglob(".*") if file.name not in (".answers", ".lock")], "no half-written file is left"
+    assert not [file for file in out.rglob(".*") if file.name not in (".answers", ".lock")], (
+        "no half-written file is left"
+    )
 
 
 def test_two_runs_in_one_folder_are_refused(serve, villages, tmp_path) -> None:  # noqa: ANN001
@@ -468,7 +532,9 @@ def test_the_key_reaches_no_output_and_no_file(serve, villages, tmp_path) -> Non
     def plan(text: str, times: int) -> object:
         name = re.search(r"The village (\w+)", text)[1]
         once = {"gone": hang_up} if times == 1 else {}
-        return ({"echo": f"Your key is {KEY}.", "refused": error(400, f"bad request by {KEY}")} | once).get(name)
+        return ({"echo": f"Your key is {KEY}.", "refused": error(400, f"bad request by {KEY}")} | once).get(
+            name
+        )
 
     server, out = serve(plan), tmp_path / "out"
     villages("echo", "refused", "gone", "well")
@@ -509,6 +575,11 @@ def test_a_local_chat_model_is_asked_through_its_own_template(villages, tmp_path
     ask = partial(paraphrase, provider="local", model=str(folder), **options)
     first = ask(villages("a"))
     (row,) = first.rows
-    assert row.status == "dropped" and first.calls == 2 and first.tokens > 1000 and first.model.startswith(str(folder))
+    assert (
+        row.status == "dropped"
+        and first.calls == 2
+        and first.tokens > 1000
+        and first.model.startswith(str(folder))
+    )
     second = ask(villages())
     assert second.calls == 0 and second.rows[0].why == row.why

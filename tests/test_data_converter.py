@@ -31,12 +31,22 @@ from scripts.lm import prompts
 from utils_ft import BENCHMARKS, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-FEW = ("games/counter_heaps", "graphs/castle_keys", "knowledge/bakery_allergens", "packing/stone_floor", "logic_puzzles/sled_race")
+FEW = (
+    "games/counter_heaps",
+    "graphs/castle_keys",
+    "knowledge/bakery_allergens",
+    "packing/stone_floor",
+    "logic_puzzles/sled_race",
+)
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "scripts.data_converter", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600,
+        [sys.executable, "-m", "scripts.data_converter", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
         env={**os.environ, **environment},
     )
 
@@ -52,7 +62,11 @@ def whole(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(whole) -> list[dict]:
-    return [json.loads(line) for split in SPLITS for line in (whole / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for split in SPLITS
+        for line in (whole / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +194,11 @@ print(json.dumps(counts))
 def recheck(folder: Path) -> tuple[dict[str, int], str]:
     """What plain clingo counts and what it complains of, in a process that can import nothing of this project."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", RECHECK, str(folder), str(BENCHMARKS)], capture_output=True, text=True, timeout=600, cwd=folder,
+        [sys.executable, "-I", "-c", RECHECK, str(folder), str(BENCHMARKS)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
@@ -196,7 +214,9 @@ def test_the_recheck_would_notice(rows, tmp_path):
     """One thing changed in a row of each class, and none of them passes."""
     changed = []
     for corruption in sorted({row["meta"].get("corruption", "") for row in rows}):
-        row = json.loads(json.dumps(next(row for row in rows if row["meta"].get("corruption", "") == corruption)))
+        row = json.loads(
+            json.dumps(next(row for row in rows if row["meta"].get("corruption", "") == corruption))
+        )
         if corruption == "":
             row["messages"][2]["content"] = "extra(1)."
         elif corruption == "unsatisfiable":
@@ -227,11 +247,17 @@ def test_every_row_has_the_contracts_shape(whole):
             row = json.loads(line)
             assert set(row) == {"messages", "meta"}
             meta, messages = row["meta"], row["messages"]
-            assert all(set(message) == {"role", "content"} and message["content"].strip() for message in messages)
+            assert all(
+                set(message) == {"role", "content"} and message["content"].strip() for message in messages
+            )
             roles = [message["role"] for message in messages]
             assert roles == ["system", *["user", "assistant"] * (len(roles) // 2)] and len(roles) >= 3
             assert meta["split"] == split
-            assert meta["style"] in ("original", *STYLES) and meta["naming"] in ("original", "canonical", "abstract")
+            assert meta["style"] in ("original", *STYLES) and meta["naming"] in (
+                "original",
+                "canonical",
+                "abstract",
+            )
             assert isinstance(meta["noise"], bool)
             common = {"problem", "family", "split", "kind", "style", "naming", "noise"}
             if meta["kind"] == "conversation":
@@ -240,7 +266,10 @@ def test_every_row_has_the_contracts_shape(whole):
             else:
                 assert meta["kind"] == "repair" and len(roles) == 3
                 assert common | {"corruption", "broken", "error", "fixed", "context"} <= set(meta)
-                assert meta["corruption"] in CORRUPTIONS or meta["corruption"] in ("unsatisfiable", "answer sets differ")
+                assert meta["corruption"] in CORRUPTIONS or meta["corruption"] in (
+                    "unsatisfiable",
+                    "answer sets differ",
+                )
                 assert messages[2]["content"] == meta["fixed"].strip()
                 assert messages[1]["content"].endswith(f"Code:\n{meta['broken']}\n\nSolver:\n{meta['error']}")
                 assert meta["broken"] != meta["fixed"] and meta["error"]
@@ -261,13 +290,18 @@ def test_conversations_say_what_the_encodings_say(rows):
         assert len(told) == len(code) == len(steps)
         assert (problem.descriptions()[meta["style"]] in row["messages"][0]["content"]) or names
         if meta["naming"] == "original":
-            assert code == [re.sub(r"\w+", lambda word, names=names: names.get(word[0], word[0]), step.code) for step in steps]
+            assert code == [
+                re.sub(r"\w+", lambda word, names=names: names.get(word[0], word[0]), step.code)
+                for step in steps
+            ]
             if meta["style"] == "original" and not meta["noise"] and not names:
                 assert told == [step.instruction for step in steps]
                 seen[problem.id] += 1
         else:
             names = re.compile(r"V\d+|[A-Z]\d*" if meta["naming"] == "canonical" else r"[A-Z]\d*")
-            variables = re.findall(r"(?<![\w\"'])_*[A-Z][\w']*", re.sub(r'"(?:\\.|[^"\\])*"', "", "\n".join(code)))
+            variables = re.findall(
+                r"(?<![\w\"'])_*[A-Z][\w']*", re.sub(r'"(?:\\.|[^"\\])*"', "", "\n".join(code))
+            )
             assert all(names.fullmatch(name) for name in variables)
         if meta["noise"]:
             assert all(instruction == noisy(instruction) for instruction in told)
@@ -280,10 +314,20 @@ def test_the_splits_do_not_share_a_problem_and_only_training_data_is_varied(rows
         meta = row["meta"]
         assert splits[f"{meta['family']}/{meta['problem']}"] == meta["split"]
         if meta["split"] != "train":
-            assert (meta["style"], meta["naming"], meta["noise"]) == ("original", "original", False) and "vocabulary" not in meta
-    shares = Counter((row["meta"]["style"], row["meta"]["naming"]) for row in rows if row["meta"]["kind"] == "conversation")
+            assert (meta["style"], meta["naming"], meta["noise"]) == (
+                "original",
+                "original",
+                False,
+            ) and "vocabulary" not in meta
+    shares = Counter(
+        (row["meta"]["style"], row["meta"]["naming"]) for row in rows if row["meta"]["kind"] == "conversation"
+    )
     assert len(shares) == 12
-    noise = [row["meta"]["noise"] for row in rows if row["meta"]["kind"] == "conversation" and row["meta"]["split"] == "train"]
+    noise = [
+        row["meta"]["noise"]
+        for row in rows
+        if row["meta"]["kind"] == "conversation" and row["meta"]["split"] == "train"
+    ]
     assert 0.1 < sum(noise) / len(noise) < 0.4
 
 
@@ -301,12 +345,19 @@ def test_the_report_accounts_for_everything(whole, rows):
     counted = Counter()
     for row in report["rows"]:
         counted[row["split"], row["kind"], row["corruption"]] += row["rows"]
-    assert counted == Counter((row["meta"]["split"], row["meta"]["kind"], row["meta"].get("corruption", "")) for row in rows)
+    assert counted == Counter(
+        (row["meta"]["split"], row["meta"]["kind"], row["meta"].get("corruption", "")) for row in rows
+    )
     repairs = sum(row["meta"]["kind"] == "repair" for row in rows)
     proved = report["proofs"]["messages reproduced by the solver, fixes accepted"]
     assert proved - report["dropped"].get("repair: exact duplicate", 0) == repairs
-    renamed_problems = {(meta["problem"], str(meta.get("vocabulary")), meta["naming"]) for meta in (row["meta"] for row in rows)}
-    assert report["proofs"]["renamings with the same trees and answer sets"] >= sum(naming != "original" for *_, naming in renamed_problems)
+    renamed_problems = {
+        (meta["problem"], str(meta.get("vocabulary")), meta["naming"])
+        for meta in (row["meta"] for row in rows)
+    }
+    assert report["proofs"]["renamings with the same trees and answer sets"] >= sum(
+        naming != "original" for *_, naming in renamed_problems
+    )
     retold = {(problem, vocabulary) for problem, vocabulary, _ in renamed_problems if vocabulary != "None"}
     assert report["proofs"]["vocabularies with the same answer sets up to the names"] == len(retold)
     assert all(reason and count > 0 for reason, count in report["dropped"].items())
@@ -318,9 +369,22 @@ def test_the_report_accounts_for_everything(whole, rows):
 
 def test_the_same_input_and_seed_give_the_same_bytes(few, tmp_path):
     def converted(name: str, seed: str, hashing: str) -> dict[str, str]:
-        done = command("--benchmarks", str(few), "--out", str(tmp_path / name), "--seed", seed, "--profile", "full", PYTHONHASHSEED=hashing)
+        done = command(
+            "--benchmarks",
+            str(few),
+            "--out",
+            str(tmp_path / name),
+            "--seed",
+            seed,
+            "--profile",
+            "full",
+            PYTHONHASHSEED=hashing,
+        )
         assert done.returncode == 0, done.stderr
-        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted((tmp_path / name).iterdir())}
+        return {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted((tmp_path / name).iterdir())
+        }
 
     first, again, other = converted("a", "0", "1"), converted("b", "0", "2"), converted("c", "1", "1")
     assert sorted(first) == ["report.json", "test.jsonl", "train.jsonl", "valid.jsonl"]
@@ -333,7 +397,9 @@ def test_a_problems_rows_do_not_depend_on_its_neighbours(few):
     splits = dict.fromkeys((problem.id for problem in problems), "train")
     whole, _ = convert(problems, splits, 0, 3, 3)
     alone, _ = convert(problems[2:3], splits, 0, 3, 3)
-    assert to_jsonl(alone["train"]) == to_jsonl(row for row in whole["train"] if row["meta"]["problem"] == problems[2].name)
+    assert to_jsonl(alone["train"]) == to_jsonl(
+        row for row in whole["train"] if row["meta"]["problem"] == problems[2].name
+    )
 
 
 def test_the_knobs_limit_the_rows_of_each_problem(few, tmp_path):
@@ -359,8 +425,12 @@ def test_code_without_an_instruction_is_given_never_asked_for(few, tmp_path):
     assert [finding["kind"] for finding in report.findings] == ["statement without an instruction"]
     for row in rows["train"]:
         if row["meta"]["kind"] == "conversation":
-            assert row["messages"][0]["content"].endswith(f"The program already contains:\n{problem.encoding.given}")
-            assert lines[1] not in [message["content"] for message in row["messages"] if message["role"] == "assistant"]
+            assert row["messages"][0]["content"].endswith(
+                f"The program already contains:\n{problem.encoding.given}"
+            )
+            assert lines[1] not in [
+                message["content"] for message in row["messages"] if message["role"] == "assistant"
+            ]
         else:
             assert problem.encoding.given in row["meta"]["context"]
 
@@ -389,17 +459,23 @@ def test_a_variable_named_like_a_predicate_keeps_its_name_in_a_paraphrased_instr
     folder = tmp_path / "mine" / "family" / "one"
     shutil.copytree(few / FEW[0], folder)
     instruction, other = "Choose any Node with node(Node).", "Each Node where node(Node) holds may be chosen."
-    (folder / "encoding.lp").write_text(f"% {instruction}\n{{ pick(Node) : node(Node) }}.\n\n% Show the picks.\n#show pick/1.\n")
+    (folder / "encoding.lp").write_text(
+        f"% {instruction}\n{{ pick(Node) : node(Node) }}.\n\n% Show the picks.\n#show pick/1.\n"
+    )
     for number, facts in enumerate((folder / "instances").iterdir()):
         facts.write_text(f"node(1..{number + 2}).\n")
     [problem] = read_problems(tmp_path)
     wordings = dict.fromkeys(("original", *STYLES), {instruction: other})
-    rows = convert([problem], {problem.id: "train"}, 0, 10, 0, lambda _: wordings, vocabularies=9, noise=0.0)[0]["train"]
+    rows = convert([problem], {problem.id: "train"}, 0, 10, 0, lambda _: wordings, vocabularies=9, noise=0.0)[
+        0
+    ]["train"]
     assert sum("vocabulary" in row["meta"] for row in rows) > 5
     for row in rows:
         name = row["meta"].get("vocabulary", {}).get("node", "node")
         variable = re.search(r"\((\w+)\) :", row["messages"][2]["content"])[1]
-        assert row["messages"][1]["content"] == f"Each {variable} where {name}({variable}) holds may be chosen."
+        assert (
+            row["messages"][1]["content"] == f"Each {variable} where {name}({variable}) holds may be chosen."
+        )
 
 
 def test_a_fix_needs_nothing_that_is_not_in_view(rows):
@@ -407,17 +483,23 @@ def test_a_fix_needs_nothing_that_is_not_in_view(rows):
         if row["meta"]["kind"] == "repair":
             meta = row["meta"]
             fixed = re.sub(r'"(?:\\.|[^"\\])*"', "", meta["fixed"])
-            words = set(re.findall(r"\w+", f"{meta['instruction']} {meta['broken']}".lower()))  # not the solver's: "variables in"
+            words = set(
+                re.findall(r"\w+", f"{meta['instruction']} {meta['broken']}".lower())
+            )  # not the solver's: "variables in"
             words |= set(re.findall(r"\w+(?=\()", meta["error"]))
             shown = words | {word.removesuffix(ending) for word in words for ending in ("s", "es")}
-            shown |= {word.removesuffix("ies") + "y" for word in words} | {word.removesuffix("ves") + "f" for word in words}
+            shown |= {word.removesuffix("ies") + "y" for word in words} | {
+                word.removesuffix("ves") + "f" for word in words
+            }
             assert set(re.findall(r"(?<![#\w])[a-z]\w*(?=\()", fixed)) <= shown, meta
 
 
 def test_a_predicate_named_like_a_directive_is_converted(few, tmp_path):
     folder = tmp_path / "mine" / "one"
     shutil.copytree(few / FEW[0], folder)
-    (folder / "encoding.lp").write_text("% The count of things.\ncount(N) :- N = #count { X : thing(X) }.\n\n% Show it.\n#show count/1.\n")
+    (folder / "encoding.lp").write_text(
+        "% The count of things.\ncount(N) :- N = #count { X : thing(X) }.\n\n% Show it.\n#show count/1.\n"
+    )
     for number, facts in enumerate((folder / "instances").iterdir()):
         facts.write_text(f"thing(1..{number + 2}).\n")
     (problem,) = read_problems(tmp_path)
@@ -447,7 +529,12 @@ def test_a_broken_encoding_ends_in_one_message_and_what_was_there_stays(few, tmp
     root = tmp_path / "problems"
     shutil.copytree(few, root)
     out = tmp_path / "out"
-    assert command("--benchmarks", str(root), "--out", str(out), "--conversations", "1", "--repairs", "1").returncode == 0
+    assert (
+        command(
+            "--benchmarks", str(root), "--out", str(out), "--conversations", "1", "--repairs", "1"
+        ).returncode
+        == 0
+    )
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     encoding = root / FEW[2] / "encoding.lp"
     encoding.write_text(encoding.read_text() + "\n% Broken.\na :- b c.\n")

@@ -22,8 +22,16 @@ from scripts.lm.base_models import _smoke_model
 from utils_ft import UserError
 
 ENDS = set(range(3, 20))
-TINY = dict(vocab_size=384, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-            num_key_value_heads=2, head_dim=8, pad_token_id=0)
+TINY = dict(
+    vocab_size=384,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    pad_token_id=0,
+)
 
 
 def louder(model):  # noqa: ANN001, ANN201
@@ -42,8 +50,14 @@ def smoke(tmp_path_factory):  # noqa: ANN001, ANN201
 
 def alone(model, prompt: list[int], ends: set[int], limit: int) -> list[int]:  # noqa: ANN001
     ids = torch.tensor([prompt])
-    written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False,
-                             eos_token_id=sorted(ends), pad_token_id=0)[0, len(prompt) :].tolist()
+    written = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=limit,
+        do_sample=False,
+        eos_token_id=sorted(ends),
+        pad_token_id=0,
+    )[0, len(prompt) :].tolist()
     return written[:-1] if written[-1] in ends else written
 
 
@@ -56,8 +70,17 @@ def a_mixture() -> list[list[int]]:
     """Prompts that are beginnings of one another, part midway, are the same, or share nothing; some longer than a chunk."""
     [trunk, *tails] = texts(0, 700, 3, 3, 30, 1, 290)
     return [
-        trunk[:100] + tails[0], trunk[:250] + tails[1], trunk[:600] + tails[2], trunk[:600] + tails[3], trunk[:600], trunk,
-        trunk[:600], *texts(1, 40, 1, 5, 300, 41, 42, 43, 44), trunk[:256], trunk[:257], tails[4],
+        trunk[:100] + tails[0],
+        trunk[:250] + tails[1],
+        trunk[:600] + tails[2],
+        trunk[:600] + tails[3],
+        trunk[:600],
+        trunk,
+        trunk[:600],
+        *texts(1, 40, 1, 5, 300, 41, 42, 43, 44),
+        trunk[:256],
+        trunk[:257],
+        tails[4],
     ]
 
 
@@ -67,17 +90,29 @@ def test_every_prompt_gets_the_tokens_that_it_gets_alone(smoke) -> None:  # noqa
     together = write(smoke, prompts, ENDS, 24, on_done=finished.append)
     assert together == [alone(smoke, prompt, ENDS, 24) for prompt in prompts]
     lengths = Counter(map(len, together))
-    assert len(set(map(tuple, together))) > len(prompts) / 2 and len(lengths) > 3, "the model says too little for this test"
+    assert len(set(map(tuple, together))) > len(prompts) / 2 and len(lengths) > 3, (
+        "the model says too little for this test"
+    )
     assert sum(finished) == len(prompts)
 
 
 MODELS = {
-    "softcap and a window": lambda: Gemma2ForCausalLM(Gemma2Config(
-        **TINY, sliding_window=16, attn_logit_softcapping=2.0, final_logit_softcapping=30.0, query_pre_attn_scalar=8,
-        attn_implementation="eager", layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
+    "softcap and a window": lambda: Gemma2ForCausalLM(
+        Gemma2Config(
+            **TINY,
+            sliding_window=16,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=30.0,
+            query_pre_attn_scalar=8,
+            attn_implementation="eager",
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        )
+    ),
     "a window": lambda: MistralForCausalLM(MistralConfig(**TINY, sliding_window=20)),
     "biases": lambda: Qwen2ForCausalLM(Qwen2Config(**TINY)),
-    "learned positions": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=384, n_embd=32, n_layer=2, n_head=4, n_positions=128)),
+    "learned positions": lambda: GPT2LMHeadModel(
+        GPT2Config(vocab_size=384, n_embd=32, n_layer=2, n_head=4, n_positions=128)
+    ),
 }
 
 
@@ -95,7 +130,12 @@ def test_models_with_other_attention_get_the_same_tokens_too(kind: str) -> None:
 
 def test_a_model_whose_attention_cannot_be_replaced_is_refused() -> None:
     with pytest.raises(UserError, match="BloomForCausalLM"):
-        write(BloomForCausalLM(BloomConfig(vocab_size=384, hidden_size=32, n_layer=1, n_head=4)), texts(4, 20), {5}, 10)
+        write(
+            BloomForCausalLM(BloomConfig(vocab_size=384, hidden_size=32, n_layer=1, n_head=4)),
+            texts(4, 20),
+            {5},
+            10,
+        )
 
 
 def test_more_prompts_than_grow_at_a_time_wait_for_their_turn(smoke, monkeypatch) -> None:  # noqa: ANN001
@@ -110,7 +150,9 @@ def test_what_prompts_share_is_computed_once() -> None:
     assert list(packed(prompts)) == [[0, 1, 2, 3, 4, 5]]
     assert len(Tree(prompts, 10).ids) == 500
     assert sorted(index for group in packed(texts(7, 300, 300, 300)) for index in group) == [0, 1, 2]
-    assert len(list(packed(texts(7, 300, 300, 300)))) == 3, "prompts that share nothing attend in vain to one another"
+    assert len(list(packed(texts(7, 300, 300, 300)))) == 3, (
+        "prompts that share nothing attend in vain to one another"
+    )
 
 
 def test_no_prompts_and_no_tokens_are_no_error(smoke) -> None:  # noqa: ANN001
@@ -143,7 +185,9 @@ def test_the_pick_hook_chooses_every_token(smoke) -> None:  # noqa: ANN001
 
 
 def test_bfloat16_differs_by_no_more_than_its_rounding(smoke, tmp_path: Path) -> None:  # noqa: ANN001
-    model = AutoModelForCausalLM.from_pretrained(_smoke_model(tmp_path / "smoke"), dtype=torch.bfloat16).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        _smoke_model(tmp_path / "smoke"), dtype=torch.bfloat16
+    ).eval()
     prompts = a_mixture()[:8]
     found: list[tuple[int, torch.Tensor]] = []
 
@@ -155,7 +199,9 @@ def test_bfloat16_differs_by_no_more_than_its_rounding(smoke, tmp_path: Path) ->
     by_prompt = {number: [row for other, row in found if other == number] for number in range(len(prompts))}
     for number, prompt in enumerate(prompts):
         expected = model(torch.tensor([prompt + [60, 60]])).logits[0, -3:].float()
-        assert torch.allclose(torch.stack(by_prompt[number]), expected, atol=0.02 * expected.abs().max().item())
+        assert torch.allclose(
+            torch.stack(by_prompt[number]), expected, atol=0.02 * expected.abs().max().item()
+        )
 
 
 def test_the_numbers_of_the_hook_are_those_of_the_prompts(smoke) -> None:  # noqa: ANN001
@@ -168,7 +214,9 @@ def computed(monkeypatch) -> list[int]:  # noqa: ANN001
     """The sizes of the passes from now on."""
     sizes: list[int] = []
     own = decode._logits
-    monkeypatch.setattr(decode, "_logits", lambda model, ids, *rest: sizes.append(len(ids)) or own(model, ids, *rest))
+    monkeypatch.setattr(
+        decode, "_logits", lambda model, ids, *rest: sizes.append(len(ids)) or own(model, ids, *rest)
+    )
     return sizes
 
 
@@ -193,7 +241,9 @@ def test_conversations_that_grow_are_not_computed_again(smoke, monkeypatch, limi
 def test_what_is_kept_serves_models_with_other_attention(kind: str) -> None:
     model, prefixes = louder(MODELS[kind]()), PrefixCache()
     for prompt in ([trunk := texts(12, 90)[0]], [trunk + [77, 78], trunk[:50]]):
-        assert write(model, prompt, {5}, 10, prefixes=prefixes) == [alone(model, ids, {5}, 10) for ids in prompt]
+        assert write(model, prompt, {5}, 10, prefixes=prefixes) == [
+            alone(model, ids, {5}, 10) for ids in prompt
+        ]
     assert prefixes.find(trunk) and not prefixes.find(texts(13, 90)[0])
 
 

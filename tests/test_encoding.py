@@ -29,31 +29,74 @@ TABLE = [
     ("a shared instruction", "% Both.\na.\nb.\n\nc.", [("Both.", "a.\nb."), ("", "c.")]),
     ("two on a line", "% Both.\na. b.", [("Both.", "a.\nb.")]),
     ("code before the first comment", "a.\nb.\n\n% C.\nc.", [("", "a."), ("", "b."), ("C.", "c.")]),
-    ("a rule over several lines", "% A.\na(X) :-\n    b(X),\n    c(X).", [("A.", "a(X) :-\n    b(X),\n    c(X).")]),
-    ("percent and period in a string", '% A.\na("50 % of a.b, %* no comment *%").',
-     [("A.", 'a("50 % of a.b, %* no comment *%").')]),
+    (
+        "a rule over several lines",
+        "% A.\na(X) :-\n    b(X),\n    c(X).",
+        [("A.", "a(X) :-\n    b(X),\n    c(X).")],
+    ),
+    (
+        "percent and period in a string",
+        '% A.\na("50 % of a.b, %* no comment *%").',
+        [("A.", 'a("50 % of a.b, %* no comment *%").')],
+    ),
     ("an escaped quote", '% A.\na("\\"%"). % B', [("A. B", 'a("\\"%").')]),
     ("intervals and decimals in prose", "% From 1.5 to 2.\na(1..2).", [("From 1.5 to 2.", "a(1..2).")]),
     ("a weak constraint", "% W.\n:~ a(X). [X@2, X]\n% V.\nb.", [("W.", ":~ a(X). [X@2, X]"), ("V.", "b.")]),
-    ("minimize with several elements", "% M.\n#minimize { 1@2,x : a; % inner\n  2 : b }. % behind\n% B.\nb.",
-     [("M. inner behind", "#minimize { 1@2,x : a;\n  2 : b }."), ("B.", "b.")]),
-    ("minimize with a trap in a string", '% M.\n#minimise{ 1,"#minimize" : a; 2,"}." : b }.\n% B.\nb.',
-     [("M.", '#minimise{ 1,"#minimize" : a; 2,"}." : b }.'), ("B.", "b.")]),
-    ("two optimisations on a line", "#minimize{1 : a}. #maximize{2 : b; 3 : c}.",
-     [("", "#minimize{1 : a}."), ("", "#maximize{2 : b; 3 : c}.")]),
-    ("directives", "% C.\n#const n = 3.\n% S.\n#show a/1.\n% T.\n#show X : a(X).\n% E.\n#external e.\n% P.\n#program p(t).\n"
-     "% D.\n#defined d/0.", [("C.", "#const n = 3."), ("S.", "#show a/1."), ("T.", "#show X : a(X)."), ("E.", "#external e."),
-                             ("P.", "#program p(t)."), ("D.", "#defined d/0.")]),
-    ("edges and heuristics", "% E.\n#edge (1,2;3,4) : a.\n% H.\n#heuristic a. [1@2,true]",
-     [("E.", "#edge (1,2;3,4) : a."), ("H.", "#heuristic a. [1@2,true]")]),
-    ("a theory", "% T.\n#theory t { u { - : 1, unary }; &d/0 : u, body }.\n% A.\na :- &d { x - y } .",
-     [("T.", "#theory t { u { - : 1, unary }; &d/0 : u, body }."), ("A.", "a :- &d { x - y } .")]),
-    ("letters outside ASCII",
-     "% Größe ≥ 1 für „x“.\na(\"größe\"). b. % naïve", [("Größe ≥ 1 für „x“.", 'a("größe").'), ("naïve", "b.")]),
-    ("a byte order mark and Windows lines", "\ufeff% A.\r\na :-\r\n  b.\r\n% B.\r\nb.", [("A.", "a :-\n  b."), ("B.", "b.")]),
+    (
+        "minimize with several elements",
+        "% M.\n#minimize { 1@2,x : a; % inner\n  2 : b }. % behind\n% B.\nb.",
+        [("M. inner behind", "#minimize { 1@2,x : a;\n  2 : b }."), ("B.", "b.")],
+    ),
+    (
+        "minimize with a trap in a string",
+        '% M.\n#minimise{ 1,"#minimize" : a; 2,"}." : b }.\n% B.\nb.',
+        [("M.", '#minimise{ 1,"#minimize" : a; 2,"}." : b }.'), ("B.", "b.")],
+    ),
+    (
+        "two optimisations on a line",
+        "#minimize{1 : a}. #maximize{2 : b; 3 : c}.",
+        [("", "#minimize{1 : a}."), ("", "#maximize{2 : b; 3 : c}.")],
+    ),
+    (
+        "directives",
+        "% C.\n#const n = 3.\n% S.\n#show a/1.\n% T.\n#show X : a(X).\n% E.\n#external e.\n% P.\n#program p(t).\n"
+        "% D.\n#defined d/0.",
+        [
+            ("C.", "#const n = 3."),
+            ("S.", "#show a/1."),
+            ("T.", "#show X : a(X)."),
+            ("E.", "#external e."),
+            ("P.", "#program p(t)."),
+            ("D.", "#defined d/0."),
+        ],
+    ),
+    (
+        "edges and heuristics",
+        "% E.\n#edge (1,2;3,4) : a.\n% H.\n#heuristic a. [1@2,true]",
+        [("E.", "#edge (1,2;3,4) : a."), ("H.", "#heuristic a. [1@2,true]")],
+    ),
+    (
+        "a theory",
+        "% T.\n#theory t { u { - : 1, unary }; &d/0 : u, body }.\n% A.\na :- &d { x - y } .",
+        [("T.", "#theory t { u { - : 1, unary }; &d/0 : u, body }."), ("A.", "a :- &d { x - y } .")],
+    ),
+    (
+        "letters outside ASCII",
+        '% Größe ≥ 1 für „x“.\na("größe"). b. % naïve',
+        [("Größe ≥ 1 für „x“.", 'a("größe").'), ("naïve", "b.")],
+    ),
+    (
+        "a byte order mark and Windows lines",
+        "\ufeff% A.\r\na :-\r\n  b.\r\n% B.\r\nb.",
+        [("A.", "a :-\n  b."), ("B.", "b.")],
+    ),
     ("an interpreter line", "#!/usr/bin/clingo\n\n% A.\na.", [("A.", "a.")]),
     ("no end of line", "% A.\na.", [("A.", "a.")]),
-    ("a comment that makes clingo read a term", "% S.\n#show % p by one\np/1.", [("S. p by one", "#show % p by one\np/1.")]),
+    (
+        "a comment that makes clingo read a term",
+        "% S.\n#show % p by one\np/1.",
+        [("S. p by one", "#show % p by one\np/1.")],
+    ),
     ("nothing", "", []),
     ("comments only", "% A.\n\n%* B *%", []),
 ]
@@ -94,7 +137,7 @@ def test_lines_are_those_of_the_file():
     ("text", "line", "words"),
     [
         ("a.\nb :- c d.\n", 2, "syntax error, unexpected <IDENTIFIER>"),
-        ("a.\n\n#include \"x.lp\".", 3, "#include is not allowed"),
+        ('a.\n\n#include "x.lp".', 3, "#include is not allowed"),
         ("a.\nb \u2260 c.", 2, "lexer error"),
         ("a.\n%* open", 3, "lexer error"),
         ("a.\n\0", 2, "NUL byte"),
@@ -112,9 +155,19 @@ def test_a_broken_file_is_one_message_with_file_line_and_clingos_words(text, lin
 
 
 def test_the_predicates_of_a_statement_have_name_arity_and_strong_negation():
-    statement = read_encoding("-p(X) ; q :- r(1;2,3), not s(X) : t(X); #count{Y : u(X,Y)} > 1, X = f(1). #show w/2.").steps[0].statements
+    statement = (
+        read_encoding("-p(X) ; q :- r(1;2,3), not s(X) : t(X); #count{Y : u(X,Y)} > 1, X = f(1). #show w/2.")
+        .steps[0]
+        .statements
+    )
     assert predicates(statement[0]) == {
-        ("-p", 1), ("q", 0), ("r", 1), ("r", 2), ("s", 1), ("t", 1), ("u", 2),
+        ("-p", 1),
+        ("q", 0),
+        ("r", 1),
+        ("r", 2),
+        ("s", 1),
+        ("t", 1),
+        ("u", 2),
     }
     assert predicates(read_encoding("#show -w/2.").steps[0].statements[0]) == {("-w", 2)}
 
@@ -142,7 +195,9 @@ def assert_faithful(text: str, encoding) -> None:
     assert trees_of(encoding.program) == whole
     for statement in statements:
         assert tuple(trees_of(statement.code)) == statement.trees
-    said = "\n".join([*(step.instruction for step in encoding.steps), *(finding.text for finding in encoding.findings)])
+    said = "\n".join(
+        [*(step.instruction for step in encoding.steps), *(finding.text for finding in encoding.findings)]
+    )
     for node in parse(text):
         if node.ast_type == ASTType.Comment:
             for word in re.findall(r"[^\W_]{3,}", node.value):
@@ -156,8 +211,26 @@ def test_any_program_that_clingo_parses_comes_back_tree_for_tree(text):
     assert_faithful(text, read_encoding(text))
 
 
-CHARACTERS = st.sampled_from([*"abXY_01 \n\t.,;:-~{}()[]|<>=!+*/\\@&#\"'%`?^$é≠\r\0\ud800", ":-", "%*", "*%", "#minimize{", "..", "not ",
-                              "#show ", "#!", "asp 1 0 0\n", "#script(lua)", ":~ ", "#count{", "}.", "). ", "\ufeff"])
+CHARACTERS = st.sampled_from(
+    [
+        *"abXY_01 \n\t.,;:-~{}()[]|<>=!+*/\\@&#\"'%`?^$é≠\r\0\ud800",
+        ":-",
+        "%*",
+        "*%",
+        "#minimize{",
+        "..",
+        "not ",
+        "#show ",
+        "#!",
+        "asp 1 0 0\n",
+        "#script(lua)",
+        ":~ ",
+        "#count{",
+        "}.",
+        "). ",
+        "\ufeff",
+    ]
+)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
@@ -173,11 +246,13 @@ SHIPPED = [problem.encoding_file.read_text(encoding="utf-8") for problem in read
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
-@given(st.sampled_from(SHIPPED), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), CHARACTERS), max_size=4))
+@given(
+    st.sampled_from(SHIPPED), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), CHARACTERS), max_size=4)
+)
 def test_no_damage_to_a_real_file_ends_in_a_traceback(text, damages):
     for place, length, insert in damages:
         position = int(place * len(text))
-        text = text[:position] + insert + text[position + length:]
+        text = text[:position] + insert + text[position + length :]
     try:
         assert_faithful(text.replace("\r\n", "\n"), read_encoding(text))
     except UserError as error:

@@ -45,7 +45,9 @@ class Scripted:
     repairs: Callable[[str], str] | None = None
     asked: list[list[prompts.Message]] = field(default_factory=list)
 
-    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+    def answers(
+        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
+    ) -> list[str]:
         self.asked += conversations
         if on_done:
             on_done(len(conversations))
@@ -66,7 +68,11 @@ class Scripted:
 def problems() -> list[Problem]:
     """Some problems of some families."""
     every = read_problems()
-    return [problem for family, number in FAMILIES.items() for problem in [p for p in every if p.family == family][:number]]
+    return [
+        problem
+        for family, number in FAMILIES.items()
+        for problem in [p for p in every if p.family == family][:number]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +111,10 @@ def folder_of(root: Path, encoding: str, text: str = "Say a(X) for some X.", **i
 def test_gold_scores_one_on_everything(perfect: dict, gold: dict[str, str], problems: list[Problem]) -> None:
     assert perfect["steps"]["n"] == len(gold) and perfect["repair"]["n"] >= len(problems)
     assert set(perfect["programs"]) == {"k0", "k3"} and set(perfect["loop"]) == {"k3"}
-    for part, names in {"steps": ("parse", "ground", "equivalent"), "repair": ("fixed", "equivalent")}.items():
+    for part, names in {
+        "steps": ("parse", "ground", "equivalent"),
+        "repair": ("fixed", "equivalent"),
+    }.items():
         assert [perfect[part][name] for name in names] == [1.0] * len(names)
     for rates in perfect["programs"].values():
         assert rates["n"] == len(problems) and rates["parse"] == rates["equivalent"] == 1.0
@@ -114,7 +123,9 @@ def test_gold_scores_one_on_everything(perfect: dict, gold: dict[str, str], prob
     assert {item["tries"] for item in perfect["verdicts"] if item["part"] in ("steps", "loop k3")} == {1}
 
 
-def test_rates_come_by_family_construct_and_verdict_with_intervals(perfect: dict, gold: dict[str, str]) -> None:
+def test_rates_come_by_family_construct_and_verdict_with_intervals(
+    perfect: dict, gold: dict[str, str]
+) -> None:
     assert set(perfect["per_family"]) == set(FAMILIES)
     assert sum(rates["n"] for rates in perfect["per_family"].values()) == len(gold)
     assert {"integrity constraint", "#show", "choice rule with bounds"} <= set(perfect["per_construct"])
@@ -126,23 +137,47 @@ def test_rates_come_by_family_construct_and_verdict_with_intervals(perfect: dict
 def test_the_json_has_the_shape_of_the_contract(perfect: dict) -> None:
     kept = json.loads(json.dumps(perfect))
     assert kept == perfect
-    assert {"n", "parse", "ground", "equivalent"} <= set(kept["steps"]) and {"n", "fixed", "equivalent"} <= set(kept["repair"])
+    assert {"n", "parse", "ground", "equivalent"} <= set(kept["steps"]) and {
+        "n",
+        "fixed",
+        "equivalent",
+    } <= set(kept["repair"])
     assert all({"n", "parse", "equivalent"} <= set(rates) for rates in kept["programs"].values())
     item = kept["verdicts"][0]
-    assert {"part", "problem", "family", "prompt", "output", "code", "gold", "verdict", "evidence", "fenced"} <= set(item)
+    assert {
+        "part",
+        "problem",
+        "family",
+        "prompt",
+        "output",
+        "code",
+        "gold",
+        "verdict",
+        "evidence",
+        "fenced",
+    } <= set(item)
 
 
 def test_an_equivalent_rule_in_other_words_is_right(problems: list[Problem], solver: Solver) -> None:
     grader = Grader(problems[0], solver)
     for index, step in enumerate(grader.steps):
-        item = grader.step_item("steps", index, "", f"{step.code}\n% that is all\nzzz_unused :- not zzz_unused2, #false.")
+        item = grader.step_item(
+            "steps", index, "", f"{step.code}\n% that is all\nzzz_unused :- not zzz_unused2, #false."
+        )
         assert item.verdict == "equal"
 
 
-@pytest.mark.parametrize(("successes", "n", "low", "high"), [
-    (0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1.0), (47, 100, 0.3751, 0.5671),
-    (0, 0, 0.0, 1.0),
-])
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (1, 1, 0.2065, 1.0),
+        (47, 100, 0.3751, 0.5671),
+        (0, 0, 0.0, 1.0),
+    ],
+)
 def test_intervals_are_wilsons(successes: int, n: int, low: float, high: float) -> None:
     assert interval(successes, n) == pytest.approx((low, high), abs=2e-4)
 
@@ -153,7 +188,10 @@ def test_intervals_are_wilsons(successes: int, n: int, low: float, high: float) 
 @pytest.mark.parametrize("nothing", ["", "  \n", "% a comment only", "%* no\ncode *%", "```\n```"])
 def test_an_empty_answer_is_no_statement(problems: list[Problem], solver: Solver, nothing: str) -> None:
     grader = Grader(problems[0], solver)
-    for item in (grader.step_item("steps", 0, "", nothing), grader.program_item("programs k0", prompts.code_of(nothing)[0], 1)):
+    for item in (
+        grader.step_item("steps", 0, "", nothing),
+        grader.program_item("programs k0", prompts.code_of(nothing)[0], 1),
+    ):
         assert (item.parse, item.ground, item.equivalent, item.verdict) == (False, False, False, "syntax")
         assert item.evidence == "error: there is no code"
 
@@ -169,11 +207,15 @@ def test_a_wrong_but_valid_answer_is_never_equivalent(problems: list[Problem]) -
     result = evaluate(Scripted(lambda _: "zzz_unrelated(1)."), problems, ks=(0,))
     for rates in (result["steps"], *result["programs"].values()):
         assert rates["parse"] == 1.0 and rates["equivalent"] == 0.0
-    assert result["steps"]["ground"] == 1.0 and not {"equal", "syntax", "unsafe"} & set(result["per_verdict"]["steps"])
+    assert result["steps"]["ground"] == 1.0 and not {"equal", "syntax", "unsafe"} & set(
+        result["per_verdict"]["steps"]
+    )
     repairs = [item for item in result["verdicts"] if item["part"] == "repair"]
     differ = [item for item in repairs if item["constructs"] == ["answer sets differ"]]
     fixed = [item["ground"] for item in repairs if item not in differ]
-    assert differ and not any(item["ground"] for item in differ), "clingo's silence is not enough where answer sets were wrong"
+    assert differ and not any(item["ground"] for item in differ), (
+        "clingo's silence is not enough where answer sets were wrong"
+    )
     assert sum(fixed) > 0.9 * len(fixed) > 9 and result["repair"]["equivalent"] == 0.0
     assert result["loop"] == {}, "k0 without samples is what the steps show already"
     assert all(item["evidence"] for item in result["verdicts"])
@@ -194,7 +236,9 @@ def test_an_endless_program_is_a_timeout(tmp_path: Path) -> None:
     with Solver(1, Limits(cpu_seconds=0.3)) as impatient:
         grader = Grader(found[0], impatient)
         items = [grader.step_item("steps", 0, "", endless), grader.program_item("programs k0", endless, 1)]
-    assert [(item.verdict, item.parse, item.ground, item.equivalent) for item in items] == [("timeout", True, False, False)] * 2
+    assert [(item.verdict, item.parse, item.ground, item.equivalent) for item in items] == [
+        ("timeout", True, False, False)
+    ] * 2
     result = evaluate(Scripted(lambda _: endless), found, ("steps",))
     assert result["per_verdict"] == {"steps": {"timeout": 1}}
 
@@ -203,12 +247,21 @@ def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
     encoding = "% Choose.\n{ a(X) : b(X) }.\n\n% Not both.\n:- a(1), a(2).\n\n% Show it.\n#show a/1."
     grader = Grader(read_problems(folder_of(tmp_path, encoding, one="b(1..2)."))[0], solver)
     for index, code, verdict in [
-        (0, "{ a(X) : b(X) }.", "equal"), (0, "{ a(X) } :- b(X).", "equal"), (0, "a(X) :- b(X).", "unsatisfiable"),
-        (0, "{ a(X) ; b(X) }.", "unsafe"), (0, "{ a(X) : b(X) }", "syntax"), (0, "a(1).", "wrong"),
-        (0, "#include \"x\".", "refused"), (0, "{ a(1..2); c(1..20) }.", "equal"),
-        (2, "#show a/1. {c(1..20)}. #show c/1.", "undecided"), (1, ":- a(1), a(2). :- not a(1), not a(2).", "wrong"),
-        (1, ":- a(1), a(2), ", "syntax"), (2, "#show.", "wrong"), (0, "{ a(X) : b(X) }. #program other.", "wrong"),
-        (2, "%* not closed", "syntax"), (1, ":- a(1), a(2). %* not closed", "syntax"),
+        (0, "{ a(X) : b(X) }.", "equal"),
+        (0, "{ a(X) } :- b(X).", "equal"),
+        (0, "a(X) :- b(X).", "unsatisfiable"),
+        (0, "{ a(X) ; b(X) }.", "unsafe"),
+        (0, "{ a(X) : b(X) }", "syntax"),
+        (0, "a(1).", "wrong"),
+        (0, '#include "x".', "refused"),
+        (0, "{ a(1..2); c(1..20) }.", "equal"),
+        (2, "#show a/1. {c(1..20)}. #show c/1.", "undecided"),
+        (1, ":- a(1), a(2). :- not a(1), not a(2).", "wrong"),
+        (1, ":- a(1), a(2), ", "syntax"),
+        (2, "#show.", "wrong"),
+        (0, "{ a(X) : b(X) }. #program other.", "wrong"),
+        (2, "%* not closed", "syntax"),
+        (1, ":- a(1), a(2). %* not closed", "syntax"),
     ]:
         item = grader.step_item("steps", index, "", code)
         assert (item.verdict, item.equivalent) == (verdict, verdict == "equal"), (code, item.evidence)
@@ -217,9 +270,15 @@ def test_every_verdict_has_its_name(tmp_path: Path, solver: Solver) -> None:
 # --- how an answer is cleaned -----------------------------------------------------------------------------------
 
 
-def test_a_fence_is_stripped_and_counted_and_prose_is_not(problems: list[Problem], gold: dict[str, str]) -> None:
-    styles = [lambda code: f"```prolog\n{code}\n```", lambda code: f"Here you are:\n```\n{code}\n```\nThat is it.",
-              lambda code: f"Sure! {code}", lambda code: code]
+def test_a_fence_is_stripped_and_counted_and_prose_is_not(
+    problems: list[Problem], gold: dict[str, str]
+) -> None:
+    styles = [
+        lambda code: f"```prolog\n{code}\n```",
+        lambda code: f"Here you are:\n```\n{code}\n```\nThat is it.",
+        lambda code: f"Sure! {code}",
+        lambda code: code,
+    ]
     order = {instruction: index for index, instruction in enumerate(gold)}
     result = evaluate(Scripted(lambda text: styles[order[text] % 4](gold[text])), problems, ("steps",))
     for index, item in enumerate(result["verdicts"]):
@@ -228,11 +287,19 @@ def test_a_fence_is_stripped_and_counted_and_prose_is_not(problems: list[Problem
     assert result["steps"]["fenced"] == sum(index % 4 < 2 for index in range(len(gold)))
 
 
-@pytest.mark.parametrize(("output", "code", "fenced"), [
-    ("a :- b.", "a :- b.", False), ("```asp\na :- b.\n```", "a :- b.", True), ("```\na :- b.", "a :- b.", True),
-    ("a :- b.\n```", "a :- b.", True), ("```a :- b.```", "a :- b.", True), ("```clingo4 code\na.\n```\nDone.", "a.", True),
-    ("So:\n```lp\na.\n```", "a.", True), ("```\n```", "", True),
-])
+@pytest.mark.parametrize(
+    ("output", "code", "fenced"),
+    [
+        ("a :- b.", "a :- b.", False),
+        ("```asp\na :- b.\n```", "a :- b.", True),
+        ("```\na :- b.", "a :- b.", True),
+        ("a :- b.\n```", "a :- b.", True),
+        ("```a :- b.```", "a :- b.", True),
+        ("```clingo4 code\na.\n```\nDone.", "a.", True),
+        ("So:\n```lp\na.\n```", "a.", True),
+        ("```\n```", "", True),
+    ],
+)
 def test_of_a_fenced_output_the_code_is_kept_to_the_letter(output: str, code: str, fenced: bool) -> None:
     assert prompts.code_of(output) == (code, fenced)
 
@@ -255,13 +322,16 @@ def test_a_repair_that_repeats_the_broken_code_is_none(problems: list[Problem]) 
     assert any("```" in text for text in kept)
 
 
-@pytest.mark.parametrize(("broken", "output", "changed"), [
-    ("```asp\na :- b.\n```", "```\na :- b.\n```", False),  # another fence
-    ("```asp\na :- b.\n```", "a :- b.", True),
-    ("a :- b", "```\na :- b\n```", False),
-    ("a :- b", "a :- b.", True),
-    ("a :- b", "a :- b", False),
-])
+@pytest.mark.parametrize(
+    ("broken", "output", "changed"),
+    [
+        ("```asp\na :- b.\n```", "```\na :- b.\n```", False),  # another fence
+        ("```asp\na :- b.\n```", "a :- b.", True),
+        ("a :- b", "```\na :- b\n```", False),
+        ("a :- b", "a :- b.", True),
+        ("a :- b", "a :- b", False),
+    ],
+)
 def test_another_fence_mends_nothing(broken: str, output: str, changed: bool) -> None:
     assert _is_changed(broken, Attempt(output, *prompts.code_of(output), Outcome(Verdict.OK), "")) == changed
 
@@ -283,12 +353,18 @@ def test_code_that_cannot_stand_first_is_left_out_and_said(tmp_path: Path, solve
 # --- the loop ---------------------------------------------------------------------------------------------------
 
 
-def test_the_loop_mends_what_the_plain_model_gets_wrong(problems: list[Problem], gold: dict[str, str]) -> None:
+def test_the_loop_mends_what_the_plain_model_gets_wrong(
+    problems: list[Problem], gold: dict[str, str]
+) -> None:
     generator = Scripted(lambda text: gold[text][:-1], repairs=gold.__getitem__)
     result = evaluate(generator, problems[:2], ("steps", "loop", "programs"), ks=(0, 1, 3))
     assert result["steps"]["parse"] == 0.0
     assert result["loop"].keys() == {"k1", "k3"} and result["loop"]["k1"]["equivalent"] == 1.0
-    assert {name: rates["equivalent"] for name, rates in result["programs"].items()} == {"k0": 0.0, "k1": 1.0, "k3": 1.0}
+    assert {name: rates["equivalent"] for name, rates in result["programs"].items()} == {
+        "k0": 0.0,
+        "k1": 1.0,
+        "k3": 1.0,
+    }
     assert {item["tries"] for item in result["verdicts"] if item["part"].startswith("loop")} == {2}
     repairs = [messages for messages in generator.asked if messages[0]["content"] == prompts.REPAIR_PERSONA]
     assert all("error: syntax error" in messages[-1]["content"] for messages in repairs)
@@ -300,7 +376,9 @@ def test_the_gold_history_stands_before_each_step(problems: list[Problem], gold:
     steps = problems[0].encoding.instructed
     for number, messages in enumerate(generator.asked):
         description = prompts.describe(problems[0].description, problems[0].encoding.given)
-        assert messages[:-1] == prompts.conversation(description, [(step.instruction, step.code) for step in steps[:number]])
+        assert messages[:-1] == prompts.conversation(
+            description, [(step.instruction, step.code) for step in steps[:number]]
+        )
 
 
 # --- any folder -------------------------------------------------------------------------------------------------
@@ -313,7 +391,8 @@ def predecessor(root: Path) -> Path:
     (folder / "NL.txt").write_text("Colour the nodes. node(N), edge(N,M) and paint(N,C) are used.")
     (folder / "ASP.lp").write_text(
         "node(1..3). edge(1,2).\n\n% Each node has one colour.\n{ paint(N,(red;green)) } = 1 :- node(N).\n\n"
-        "% Neighbours differ.\n:- edge(N,M), paint(N,C), paint(M,C).\n")
+        "% Neighbours differ.\n:- edge(N,M), paint(N,C), paint(M,C).\n"
+    )
     return root
 
 
@@ -321,7 +400,9 @@ def test_the_layout_of_the_predecessor_is_an_evaluation_set(tmp_path: Path) -> N
     found = read_problems(predecessor(tmp_path))
     steps = {step.instruction: step.code for step in found[0].encoding.instructed}
     result = evaluate(Scripted(steps.__getitem__), found)
-    assert result["steps"]["n"] == 2 and result["steps"]["equivalent"] == result["repair"]["equivalent"] == 1.0
+    assert (
+        result["steps"]["n"] == 2 and result["steps"]["equivalent"] == result["repair"]["equivalent"] == 1.0
+    )
     assert result["programs"]["k0"]["equivalent"] == result["programs"]["k3"]["equivalent"] == 1.0
     wrong = evaluate(Scripted(lambda _: "zzz(1)."), found, ("steps", "programs"), ks=(0,))
     assert wrong["steps"]["equivalent"] == wrong["programs"]["k0"]["equivalent"] == 0.0
@@ -336,9 +417,24 @@ def test_a_problem_without_instructions_is_left_out_aloud(tmp_path: Path, capsys
 
 
 def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
-    model, folder, out = _smoke_model(tmp_path / "smoke"), predecessor(tmp_path / "set"), tmp_path / "scores.json"
-    words = [sys.executable, "-m", "scripts.evaluate", "--model", str(model), "--benchmarks", str(folder), "--out", str(out),
-             "--k", "0"]
+    model, folder, out = (
+        _smoke_model(tmp_path / "smoke"),
+        predecessor(tmp_path / "set"),
+        tmp_path / "scores.json",
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "scripts.evaluate",
+        "--model",
+        str(model),
+        "--benchmarks",
+        str(folder),
+        "--out",
+        str(out),
+        "--k",
+        "0",
+    ]
 
     def run(*more: str) -> subprocess.CompletedProcess:
         settings = os.environ | {"FT_WORKDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
@@ -348,8 +444,17 @@ def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     assert result["steps"]["n"] == 2 and set(result["loop"]) == {"k0n2"} and result["programs"] == {}
-    assert result["settings"]["grammar"] and result["settings"]["samples"] == 2 and result["settings"]["k"] == [0]
-    for words_wrong in (["--k", "x"], ["--parts", "stps"], ["--benchmarks", str(tmp_path / "none")], ["--temperature", "0"]):
+    assert (
+        result["settings"]["grammar"]
+        and result["settings"]["samples"] == 2
+        and result["settings"]["k"] == [0]
+    )
+    for words_wrong in (
+        ["--k", "x"],
+        ["--parts", "stps"],
+        ["--benchmarks", str(tmp_path / "none")],
+        ["--temperature", "0"],
+    ):
         wrong = run(*words_wrong)
         assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "remedy" in wrong.stderr
 
@@ -368,18 +473,43 @@ def test_the_same_model_and_problems_are_not_scored_twice(tmp_path: Path, capsys
     assert json.loads(out.read_text())["steps"] == first["steps"]
 
 
-def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(tmp_path: Path, capsys, monkeypatch) -> None:  # noqa: ANN001
-    model, folder, out = _smoke_model(tmp_path / "smoke"), predecessor(tmp_path / "set"), tmp_path / "scores.json"
+def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:  # noqa: ANN001
+    model, folder, out = (
+        _smoke_model(tmp_path / "smoke"),
+        predecessor(tmp_path / "set"),
+        tmp_path / "scores.json",
+    )
     found = read_problems(folder)
     first = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
     code = tmp_path / "code"
     shutil.copytree(ROOT / "scripts", code / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "utils_ft.py", code)
     for file in (code / "scripts").glob("*.py"):  # another docstring where there is one, and a comment
-        file.write_text(file.read_text(encoding="utf-8").replace('"""', '"""Said otherwise: ', 1) + "# the end\n", encoding="utf-8")
-    words = ["--model", str(model), "--benchmarks", str(folder), "--out", str(out), "--parts", "steps", "--max-new-tokens", "3"]
-    done = subprocess.run([sys.executable, "-m", "scripts.evaluate", *words], cwd=code, capture_output=True, text=True,
-                          env=os.environ | {"FT_WORKDIR": str(tmp_path), "OMP_NUM_THREADS": "1"})
+        file.write_text(
+            file.read_text(encoding="utf-8").replace('"""', '"""Said otherwise: ', 1) + "# the end\n",
+            encoding="utf-8",
+        )
+    words = [
+        "--model",
+        str(model),
+        "--benchmarks",
+        str(folder),
+        "--out",
+        str(out),
+        "--parts",
+        "steps",
+        "--max-new-tokens",
+        "3",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.evaluate", *words],
+        cwd=code,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"FT_WORKDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert "already scored" in done.stdout and json.loads(out.read_text()) == first
 
@@ -387,10 +517,16 @@ def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(tmp_path
     monkeypatch.setattr("scripts.evaluation.evaluate.SCORING_VERSION", SCORING_VERSION + 1)
     second = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
     assert "already scored" not in capsys.readouterr().out
-    assert second["identity"] != first["identity"] and second["asked"] != first["asked"] and second["verdicts"] == first["verdicts"]
+    assert (
+        second["identity"] != first["identity"]
+        and second["asked"] != first["asked"]
+        and second["verdicts"] == first["verdicts"]
+    )
 
 
-def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, found = _smoke_model(tmp_path / "smoke"), read_problems(predecessor(tmp_path / "set"))
     asked = {"parts": ("steps", "loop", "programs"), "max_new_tokens": 4, "ks": (0, 1)}
     whole = evaluate_once(tmp_path / "whole.json", model, found, **asked)
@@ -405,14 +541,26 @@ def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(tmp_path
     monkeypatch.setattr("scripts.evaluation.evaluate.score_steps", cut)
     monkeypatch.setattr("scripts.evaluation.evaluate.score_loop", cut)
     resumed = evaluate_once(tmp_path / "cut.json", model, found, **asked)
-    assert {**resumed, "seconds": 0} == {**whole, "seconds": 0} and resumed["seconds"].keys() == whole["seconds"].keys()
-    assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name) == ["cut.json", "whole.json"]
+    assert {**resumed, "seconds": 0} == {**whole, "seconds": 0} and resumed["seconds"].keys() == whole[
+        "seconds"
+    ].keys()
+    assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name) == [
+        "cut.json",
+        "whole.json",
+    ]
 
 
-@pytest.mark.parametrize(("options", "told"), [
-    ({"parts": "loop", "k": "0"}, "is the plain model"), ({"split": "tests"}, "no split 'tests'"), ({"k": "3,x"}, "list of numbers"),
-])
-def test_what_would_score_nothing_is_refused_before_the_model_is_loaded(tmp_path: Path, options: dict, told: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"parts": "loop", "k": "0"}, "is the plain model"),
+        ({"split": "tests"}, "no split 'tests'"),
+        ({"k": "3,x"}, "list of numbers"),
+    ],
+)
+def test_what_would_score_nothing_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, options: dict, told: str
+) -> None:
     with pytest.raises(UserError, match=told):
         evaluate_main(model=tmp_path / "none", out=tmp_path / "out.json", **options)
 
@@ -425,7 +573,9 @@ def test_an_adapter_folder_without_an_adapter_is_told(tmp_path: Path) -> None:
 def test_a_part_of_a_split_is_spread_over_its_families() -> None:
     every = problems_of_split(BENCHMARKS, "valid")
     some = problems_of_split(BENCHMARKS, "valid", 4)
-    assert len({problem.family for problem in some}) == len(some) == 4 and {p.id for p in some} <= {p.id for p in every}
+    assert len({problem.family for problem in some}) == len(some) == 4 and {p.id for p in some} <= {
+        p.id for p in every
+    }
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------
@@ -440,7 +590,9 @@ def a_run(root: Path, model: Path) -> Path:
     run = root / "smoke_pytorch"
     for step in (2, 4):
         base = AutoModelForCausalLM.from_pretrained(model)
-        adapter = get_peft_model(base, LoraConfig(r=2, target_modules=["o_proj", "down_proj"], init_lora_weights=False))
+        adapter = get_peft_model(
+            base, LoraConfig(r=2, target_modules=["o_proj", "down_proj"], init_lora_weights=False)
+        )
         for weight in (weight for name, weight in adapter.named_parameters() if "lora_" in name):
             weight.data.normal_(0, 1.5, generator=torch.Generator().manual_seed(step))
         adapter.save_pretrained(run / f"checkpoint-{step}")
@@ -473,9 +625,14 @@ def test_each_checkpoint_of_a_run_is_scored_into_the_run(tmp_path: Path) -> None
         score_checkpoints(tmp_path / "none", found)
 
 
-@pytest.mark.parametrize("other", [{"k": "1"}, {"grammar": True}, {"parts": "loop"}, {"split": "test"}, {"out": Path("scores.json")}])
+@pytest.mark.parametrize(
+    "other",
+    [{"k": "1"}, {"grammar": True}, {"parts": "loop"}, {"split": "test"}, {"out": Path("scores.json")}],
+)
 def test_what_a_run_is_not_scored_by_is_not_passed_over(tmp_path: Path, other: dict) -> None:
-    with pytest.raises(UserError, match="greedily, on validation problems, and nothing else\n  remedy: leave out --[a-z]+$"):
+    with pytest.raises(
+        UserError, match="greedily, on validation problems, and nothing else\n  remedy: leave out --[a-z]+$"
+    ):
         evaluate_main(run=tmp_path, **other)
 
 
@@ -503,24 +660,39 @@ def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Proble
     results = {"base": wrong, "fine-tuned": perfect}
     table = html.scores(results)
     assert list(table["part"]) == ["steps", "steps", "steps, loop k3", "repair", "programs k0", "programs k3"]
-    assert table["same answer sets"][0].startswith("0.0 % (0–") and table["same answer sets"][1].startswith("100.0 %")
+    assert table["same answer sets"][0].startswith("0.0 % (0–") and table["same answer sets"][1].startswith(
+        "100.0 %"
+    )
     bars = plots.before_after(results)
-    assert {text.get_text() for text in bars.axes[0].get_legend().get_texts()} == {"base", "fine-tuned", "with the loop"}
+    assert {text.get_text() for text in bars.axes[0].get_legend().get_texts()} == {
+        "base",
+        "fine-tuned",
+        "with the loop",
+    }
     for figure in (plots.by_family({"fine-tuned": perfect}), plots.verdicts(results)):
         assert figure.axes
 
 
 def test_families_that_training_never_saw_are_scored_apart(problems: list[Problem], perfect: dict) -> None:
-    assert held_out_families(problems) == set(json.loads((BENCHMARKS / "split.json").read_text())["test_families"])
+    assert held_out_families(problems) == set(
+        json.loads((BENCHMARKS / "split.json").read_text())["test_families"]
+    )
     assert not {"seen_families", "held_out_families"} & set(perfect), "none of these families is held out"
     items = [Item(**item) for item in perfect["verdicts"]]
     items = [replace(item, equivalent=item.family == "graphs") for item in items]
     found = summary(items, {"graphs"})
-    assert found["held_out_families"]["steps"]["equivalent"] == 1.0 and found["seen_families"]["steps"]["equivalent"] == 0.0
+    assert (
+        found["held_out_families"]["steps"]["equivalent"] == 1.0
+        and found["seen_families"]["steps"]["equivalent"] == 0.0
+    )
     for part in ("steps", "repair"):
-        assert found[part]["n"] == sum(found[half][part]["n"] for half in ("seen_families", "held_out_families"))
+        assert found[part]["n"] == sum(
+            found[half][part]["n"] for half in ("seen_families", "held_out_families")
+        )
     table = html.scores({"": found})
-    assert table["held-out families"][0].startswith("100.0 %") and table["seen families"][0].startswith("0.0 %")
+    assert table["held-out families"][0].startswith("100.0 %") and table["seen families"][0].startswith(
+        "0.0 %"
+    )
 
 
 def test_no_items_are_no_error() -> None:

@@ -50,7 +50,9 @@ class Scripted:
     def __post_init__(self) -> None:
         self.answers_to = {instruction: list(texts) for instruction, texts in self.answers_to.items()}
 
-    def answers(self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+    def answers(
+        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
+    ) -> list[str]:
         self.asked += conversations
         return [self.answers_to[instruction_of(messages)].pop(0) for messages in conversations]
 
@@ -84,7 +86,11 @@ def smoke(tmp_path_factory) -> Path:  # noqa: ANN001
 def test_a_plain_model_gets_each_step_after_its_own_history(solver: Solver) -> None:
     generator = scripted([GOLD[0]], ["wrong"], [GOLD[2]])
     [steps] = write_programs(generator, [TASK], 0, solver)
-    assert [len(step.attempts) for step in steps] == [1, 1, 1] and [step.ok for step in steps] == [True, False, True]
+    assert [len(step.attempts) for step in steps] == [1, 1, 1] and [step.ok for step in steps] == [
+        True,
+        False,
+        True,
+    ]
     history = list(zip(INSTRUCTIONS, (GOLD[0], "wrong"), strict=False))
     assert generator.asked[2] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])]
     plain, kept = program_text(TASK, steps, only_accepted=False), program_text(TASK, steps)
@@ -103,7 +109,9 @@ def test_a_repair_asks_in_the_words_of_the_training_data(solver: Solver) -> None
         meta = row["meta"]
         instruction = row["messages"][1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
         generator = Scripted({instruction: [meta["broken"], meta["fixed"]]})
-        [step] = write_steps(generator, [StepRequest([prompts.step(instruction)], instruction, meta["context"])], 1, solver)
+        [step] = write_steps(
+            generator, [StepRequest([prompts.step(instruction)], instruction, meta["context"])], 1, solver
+        )
         assert step.ok and step.code == meta["fixed"]
         if prompts.code_of(meta["broken"])[1]:  # a fence that the loop strips itself: it has nothing to ask
             assert len(generator.asked) == 1
@@ -116,7 +124,11 @@ def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
     for k in (0, 1, 3):
         generator = Scripted({"Do.": [*broken, "a."]})
         [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], k, solver)
-        assert [found.code for found in step.attempts] == broken[: k + 1] and not step.ok and step.code == broken[k]
+        assert (
+            [found.code for found in step.attempts] == broken[: k + 1]
+            and not step.ok
+            and step.code == broken[k]
+        )
         assert len(generator.asked) == k + 1
     generator = Scripted({"Do.": [*broken[:2], "a.", "b."]})
     [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], 3, solver)
@@ -124,12 +136,16 @@ def test_at_most_k_repairs_and_the_last_try_stands(solver: Solver) -> None:
     assert [step.after(k).code for k in range(5)] == ["a :- b", "a :- c", "a.", "a.", "a."]
     generator = Scripted({"Do.": ["a(X).", "a :- b", "a(Y).", "a :- c"]})
     [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], 3, solver)
-    assert [step.after(k).code for k in range(5)] == ["a(X).", "a(X).", "a(Y).", "a(Y).", "a(Y)."], "no repair makes it worse"
+    assert [step.after(k).code for k in range(5)] == ["a(X).", "a(X).", "a(Y).", "a(Y).", "a(Y)."], (
+        "no repair makes it worse"
+    )
 
 
 def test_a_repair_that_changes_nothing_is_drawn_and_the_same_again_ends_it(solver: Solver) -> None:
     def write(*drawn: str) -> StepResult:
-        generator = Scripted({"Do.": ["a :- b", "a :- c", "a :- c", "a :- d", "a :- d", "b."]}, {"Do.": list(drawn)})
+        generator = Scripted(
+            {"Do.": ["a :- b", "a :- c", "a :- c", "a :- d", "a :- d", "b."]}, {"Do.": list(drawn)}
+        )
         [step] = write_steps(generator, [StepRequest([prompts.step("Do.")], "Do.", "")], 9, solver)
         assert set(generator.sampled) == {("Do.", OTHERS)}, "drawn only where the greedy answer is no news"
         return step
@@ -139,7 +155,14 @@ def test_a_repair_that_changes_nothing_is_drawn_and_the_same_again_ends_it(solve
     stuck = write("a :- c")
     assert not stuck.ok and [found.code for found in stuck.attempts] == ["a :- b", "a :- c", "a :- c"]
     other = write("a :- x")
-    assert [found.code for found in other.attempts] == ["a :- b", "a :- c", "a :- x", "a :- d", "a :- x", "b."], "as bad, but no repetition"
+    assert [found.code for found in other.attempts] == [
+        "a :- b",
+        "a :- c",
+        "a :- x",
+        "a :- d",
+        "a :- x",
+        "b.",
+    ], "as bad, but no repetition"
 
 
 def test_a_failed_step_spoils_no_later_one(solver: Solver) -> None:
@@ -147,7 +170,10 @@ def test_a_failed_step_spoils_no_later_one(solver: Solver) -> None:
     [steps] = write_programs(generator, [TASK], 2, solver)
     assert [step.ok for step in steps] == [True, False, True]
     history = [(INSTRUCTIONS[0], GOLD[0])]
-    assert generator.asked[-1] == [*prompts.conversation(DESCRIPTION, history), prompts.step(INSTRUCTIONS[2])], "nor is it in view"
+    assert generator.asked[-1] == [
+        *prompts.conversation(DESCRIPTION, history),
+        prompts.step(INSTRUCTIONS[2]),
+    ], "nor is it in view"
 
 
 @pytest.mark.parametrize("answer", ["", "% nothing to do", "```\n```", "%* nothing *%"])
@@ -157,7 +183,9 @@ def test_no_code_is_a_complaint(solver: Solver, answer: str) -> None:
 
 
 def test_several_statements_and_comments_are_code(solver: Solver) -> None:
-    attempts = check([StepRequest([], "", "")] * 3, ["a. b :- a.", "% first\na. % then\n", '% "x\na("%").'], solver)
+    attempts = check(
+        [StepRequest([], "", "")] * 3, ["a. b :- a.", "% first\na. % then\n", '% "x\na("%").'], solver
+    )
     assert not any(found.message for found in attempts)
 
 
@@ -174,10 +202,14 @@ def test_a_step_that_leaves_no_answer_set_is_refused(solver: Solver) -> None:
     never = ":- paint(N,C)."
     generator = scripted([GOLD[0]], [never, GOLD[1]], [GOLD[2]])
     [steps] = write_programs(generator, [TASK], 1, solver)
-    assert [found.message for found in steps[1].attempts] == ["UNSATISFIABLE", ""] and steps[1].code == GOLD[1]
+    assert [found.message for found in steps[1].attempts] == ["UNSATISFIABLE", ""] and steps[1].code == GOLD[
+        1
+    ]
     assert generator.asked[2] == prompts.repair(INSTRUCTIONS[1], never, "UNSATISFIABLE")
     [unknown] = write_programs(scripted([GOLD[0]], [never], [GOLD[2]]), [replace(TASK, facts="")], 0, solver)
-    assert all(step.ok for step in unknown), "without facts nobody knows whether there should be an answer set"
+    assert all(step.ok for step in unknown), (
+        "without facts nobody knows whether there should be an answer set"
+    )
 
 
 def test_only_a_satisfiable_program_can_lose_its_answer_sets(solver: Solver) -> None:
@@ -203,7 +235,12 @@ def test_what_takes_too_long_to_solve_is_no_complaint(solver: Solver) -> None:
 
 
 def test_the_solver_ranks_the_samples(solver: Solver) -> None:
-    unsafe, wrong_syntax, good, unsatisfiable = "p(X).", "p(", "paint(N,red) :- node(N).", "paint(N,red) :- node(N). :- node(1)."
+    unsafe, wrong_syntax, good, unsatisfiable = (
+        "p(X).",
+        "p(",
+        "paint(N,red) :- node(N).",
+        "paint(N,red) :- node(N). :- node(1).",
+    )
     ask = StepRequest([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
 
     def best(greedy: str, *drawn: str) -> str:
@@ -220,7 +257,11 @@ def test_the_solver_ranks_the_samples(solver: Solver) -> None:
 
 def test_of_samples_that_pass_the_meaning_that_most_share_wins(solver: Solver) -> None:
     ask = StepRequest([prompts.step("Do.")], "Do.", FACTS + "\n", solve=True)
-    red, also_red, green = "paint(N,red) :- node(N).", "paint(M,red) :- node(M).", "paint(N,green) :- node(N)."
+    red, also_red, green = (
+        "paint(N,red) :- node(N).",
+        "paint(M,red) :- node(M).",
+        "paint(N,green) :- node(N).",
+    )
 
     def best(greedy: str, *drawn: str) -> str:
         generator = Scripted({"Do.": [greedy]}, {"Do.": list(drawn)})
@@ -229,7 +270,10 @@ def test_of_samples_that_pass_the_meaning_that_most_share_wins(solver: Solver) -
     assert best(green, red, also_red) == red, "two texts, one meaning"
     assert best(green, red, "p(X).", "p(") == green, "one vote each: the greedy one"
     assert best("p(", red, green, also_red) == red
-    many, twice = "{ a(1..20) }.", "{ a(1..10) ; a(11..20) }."  # more answer sets than are compared: the text has to do
+    many, twice = (
+        "{ a(1..20) }.",
+        "{ a(1..10) ; a(11..20) }.",
+    )  # more answer sets than are compared: the text has to do
     assert best(many, red, also_red, twice) == red
 
 
@@ -237,7 +281,11 @@ def test_each_step_of_a_program_is_put_to_the_vote(solver: Solver) -> None:
     drawn = dict(zip(INSTRUCTIONS, ([GOLD[0]] * 2, [GOLD[1], "p(X)."], [GOLD[2]] * 2), strict=True))
     generator = scripted(["paint(N,red) :- node(N)."], ["p("], ["#show node/1."], drawn=drawn)
     [steps] = write_programs(generator, [TASK], 0, solver, samples=3)
-    assert tuple(step.code for step in steps) == GOLD and [count for _, count in generator.sampled] == [2, 2, 2]
+    assert tuple(step.code for step in steps) == GOLD and [count for _, count in generator.sampled] == [
+        2,
+        2,
+        2,
+    ]
 
 
 def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> None:
@@ -264,8 +312,9 @@ def test_the_writer_says_what_transformers_generate_says(smoke: Path) -> None:
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]
     for messages, text in zip(conversations, generator.answers(conversations), strict=True):
         ids = torch.tensor([chat.encode_prompt(generator.tokenizer, messages)])
-        written = generator.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
-                                        pad_token_id=0)
+        written = generator.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0
+        )
         assert text == generator.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
 
 
@@ -281,16 +330,35 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "scripts.generate", *words], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"FT_WORKDIR": str(folder), "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.generate", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"FT_WORKDIR": str(folder), "OMP_NUM_THREADS": "1"},
+    )
 
 
-def test_the_command_lists_the_steps_that_failed_and_exits_with_1(smoke: Path, tmp_path: Path, solver: Solver) -> None:
+def test_the_command_lists_the_steps_that_failed_and_exits_with_1(
+    smoke: Path, tmp_path: Path, solver: Solver
+) -> None:
     (tmp_path / "problem.md").write_text(DESCRIPTION)
     (tmp_path / "steps.txt").write_text("\n\n".join(INSTRUCTIONS[:2]) + "\n")
     (tmp_path / "facts.lp").write_text(FACTS)
-    words = ["--model", str(smoke), "--problem", str(tmp_path / "problem.md"), "--steps", str(tmp_path / "steps.txt"),
-             "--out", str(tmp_path / "out.lp"), "--instance", str(tmp_path / "facts.lp"), "--k", "1"]
+    words = [
+        "--model",
+        str(smoke),
+        "--problem",
+        str(tmp_path / "problem.md"),
+        "--steps",
+        str(tmp_path / "steps.txt"),
+        "--out",
+        str(tmp_path / "out.lp"),
+        "--instance",
+        str(tmp_path / "facts.lp"),
+        "--k",
+        "1",
+    ]
     done = run(tmp_path, *words)
     assert done.returncode == 1, done.stderr
     assert "0 of 2 steps accepted" in done.stdout
@@ -304,12 +372,22 @@ def test_the_command_lists_the_steps_that_failed_and_exits_with_1(smoke: Path, t
 def test_a_persons_mistake_ends_in_one_message_and_exit_code_2(smoke: Path, tmp_path: Path) -> None:
     (tmp_path / "problem.md").write_text(DESCRIPTION)
     (tmp_path / "steps.txt").write_text("\n")
-    words = ["--model", str(smoke), "--problem", str(tmp_path / "problem.md"), "--out", str(tmp_path / "out.lp")]
+    words = [
+        "--model",
+        str(smoke),
+        "--problem",
+        str(tmp_path / "problem.md"),
+        "--out",
+        str(tmp_path / "out.lp"),
+    ]
     for more, told in [
         (["--steps", str(tmp_path / "steps.txt")], "no instruction"),
         (["--steps", str(tmp_path / "none.txt")], "none.txt: no such file"),
         (["--steps", str(tmp_path / "problem.md"), "--k", "-1"], "--k"),
-        (["--steps", str(tmp_path / "problem.md"), "--model", str(tmp_path / "none")], "no such model folder"),
+        (
+            ["--steps", str(tmp_path / "problem.md"), "--model", str(tmp_path / "none")],
+            "no such model folder",
+        ),
     ]:
         done = run(tmp_path, *words, *more)
         assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
@@ -325,11 +403,19 @@ def test_the_studio_draws_every_try_and_returns_the_program(solver: Solver) -> N
     text = studio.write(generator, DESCRIPTION, "\n".join(INSTRUCTIONS), FACTS, k=1)
     assert solver.check(text).passes and GOLD[1] in text
     steps: list[StepResult] = []
-    write_programs(scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"]), [TASK], 1, solver,
-                   on_attempt=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
-                   on_step=lambda _, step: steps.append(step))
-    assert len(pages) == 5 and "&lt;wrong&gt;" in pages[1] and "#fef2f2" in pages[2] and "clingo has no objection" in pages[2]
+    write_programs(
+        scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"]),
+        [TASK],
+        1,
+        solver,
+        on_attempt=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
+        on_step=lambda _, step: steps.append(step),
+    )
+    assert (
+        len(pages) == 5
+        and "&lt;wrong&gt;" in pages[1]
+        and "#fef2f2" in pages[2]
+        and "clingo has no objection" in pages[2]
+    )
     last = studio.page(INSTRUCTIONS, steps, 3)
     assert "2 without objection, 1 failed, 0 to come" in last and "<wrong>" not in last
-
-

@@ -19,29 +19,102 @@ from scripts.lm.base_models import _smoke_model
 from tests.asp_programs import STATEMENT
 
 CODE = [
-    "a.", "-a.", "p(1..3).", "p(a;b,c).", "p(X,Y) :- X = 1..3, Y = (X,2), not q(X,_), not not -r(Y).",
-    "a :- 1 < X <= Y != Z, p(X,Y,Z).", "a | b :- c.", "a; not b; c : d, e.", "a : b.", ":- a : b, c; d.", "{ a }.",
-    "1 { p(X,Y) : q(X), not r(Y); s } N-1 :- t(N).", "1 <= #count { H : o(E,H) : h(H,S) } <= 2 :- e(E).",
-    "a :- X = #sum+ { W,P : p(W,P); 3 }, not #min { Y : q(Y) } > X.", ":- not 2 { p(X) } , q.", "#show.", "#show p/2.",
-    "#show -p/2.", "#show X : p(X), not q(X).", "#const n = 3 * (m+1).", "#const n = 2. [override]",
-    "#minimize { W@2,X : p(X,W); 3 }.", "#maximise{1,X:p(X)}.", ":~ p(X), not q(X). [X@1,X]", ":~ a. [2]",
-    "p(|X-Y|**2\\3) :- q(X,-Y).", 'p("a. \\" % b", "").', "p(X') :- _q(X').", "#true :- #false.", "p :- X == 1.",
-    "p(#inf, #sup).", "p(X) :-\n    q(X),\n\tr(X).", "#external p(X) : q(X). [true]", "#defined p/1.", "#project p(X) : q(X).",
-    "p((1,),(a,b)).", "p(-1, - X) :- q(X).", "a : -b, c.", "{ p(X) : - X < 3, q(X) }.", "nota.", "p(~X&Y?Z^1) :- q(X,Y,Z).",
+    "a.",
+    "-a.",
+    "p(1..3).",
+    "p(a;b,c).",
+    "p(X,Y) :- X = 1..3, Y = (X,2), not q(X,_), not not -r(Y).",
+    "a :- 1 < X <= Y != Z, p(X,Y,Z).",
+    "a | b :- c.",
+    "a; not b; c : d, e.",
+    "a : b.",
+    ":- a : b, c; d.",
+    "{ a }.",
+    "1 { p(X,Y) : q(X), not r(Y); s } N-1 :- t(N).",
+    "1 <= #count { H : o(E,H) : h(H,S) } <= 2 :- e(E).",
+    "a :- X = #sum+ { W,P : p(W,P); 3 }, not #min { Y : q(Y) } > X.",
+    ":- not 2 { p(X) } , q.",
+    "#show.",
+    "#show p/2.",
+    "#show -p/2.",
+    "#show X : p(X), not q(X).",
+    "#const n = 3 * (m+1).",
+    "#const n = 2. [override]",
+    "#minimize { W@2,X : p(X,W); 3 }.",
+    "#maximise{1,X:p(X)}.",
+    ":~ p(X), not q(X). [X@1,X]",
+    ":~ a. [2]",
+    "p(|X-Y|**2\\3) :- q(X,-Y).",
+    'p("a. \\" % b", "").',
+    "p(X') :- _q(X').",
+    "#true :- #false.",
+    "p :- X == 1.",
+    "p(#inf, #sup).",
+    "p(X) :-\n    q(X),\n\tr(X).",
+    "#external p(X) : q(X). [true]",
+    "#defined p/1.",
+    "#project p(X) : q(X).",
+    "p((1,),(a,b)).",
+    "p(-1, - X) :- q(X).",
+    "a : -b, c.",
+    "{ p(X) : - X < 3, q(X) }.",
+    "nota.",
+    "p(~X&Y?Z^1) :- q(X,Y,Z).",
 ]
 BROKEN = [  # errors that models make, and other things that are no single statement
-    "", "a", "a :- b", "p(X", "p(X)..", "```a.```", "1. {a}.", "{{ a }}.", "a :- X \\= Y.", "a :- X =< Y.", "a :- \\+ b.",
-    "a :- b and c.", "a :- b,.", "a :- , b.", "a :- b :- c.", "a ::- b.", "not.", "p(not).", ":~ a.", "a. b.", "a. % so",
-    "% a.", "Here is the rule: a.", "a :- X = Y mod 2.", "a :- #sum { X : p(X) = 3.", "a :- #between(1,X,3).",
-    "p(#count { X : q(X) }).", "a :- b. [1]", "p(007).", "a b.", "#include \"x\".", "#script (lua) #end.", "#const n.",
-    "#const n = X.", "#showp", "&diff { x } <= 3.", "p :- @f(X) = 1.", "X :- p(X).", "a :-b:-c.", "{a :-b}.", "{a:-b}.",
-    ":- ~p(X).", "P(x).", "p(1.5).", "a ==> b.",
+    "",
+    "a",
+    "a :- b",
+    "p(X",
+    "p(X)..",
+    "```a.```",
+    "1. {a}.",
+    "{{ a }}.",
+    "a :- X \\= Y.",
+    "a :- X =< Y.",
+    "a :- \\+ b.",
+    "a :- b and c.",
+    "a :- b,.",
+    "a :- , b.",
+    "a :- b :- c.",
+    "a ::- b.",
+    "not.",
+    "p(not).",
+    ":~ a.",
+    "a. b.",
+    "a. % so",
+    "% a.",
+    "Here is the rule: a.",
+    "a :- X = Y mod 2.",
+    "a :- #sum { X : p(X) = 3.",
+    "a :- #between(1,X,3).",
+    "p(#count { X : q(X) }).",
+    "a :- b. [1]",
+    "p(007).",
+    "a b.",
+    '#include "x".',
+    "#script (lua) #end.",
+    "#const n.",
+    "#const n = X.",
+    "#showp",
+    "&diff { x } <= 3.",
+    "p :- @f(X) = 1.",
+    "X :- p(X).",
+    "a :-b:-c.",
+    "{a :-b}.",
+    "{a:-b}.",
+    ":- ~p(X).",
+    "P(x).",
+    "p(1.5).",
+    "a ==> b.",
 ]
 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory) -> Generator:  # noqa: ANN001
-    return load_generator(_smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True)
+    return load_generator(
+        _smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +132,12 @@ def parses(code: str) -> bool:
 
 
 def test_every_statement_of_the_shipped_problems_is_accepted(grammar: Grammar) -> None:
-    statements = [(problem.id, statement.code) for problem in read_problems() for step in problem.encoding.steps
-                  for statement in step.statements]
+    statements = [
+        (problem.id, statement.code)
+        for problem in read_problems()
+        for step in problem.encoding.steps
+        for statement in step.statements
+    ]
     assert len(statements) > 1000
     assert not [(name, code) for name, code in statements if not grammar.accepts(code)]
 
@@ -77,7 +154,9 @@ def test_what_is_malformed_or_no_single_statement_is_rejected(grammar: Grammar, 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(STATEMENT)
-def test_a_generated_statement_is_accepted_only_if_clingo_parses_it(grammar: Grammar, tokens: list[str]) -> None:
+def test_a_generated_statement_is_accepted_only_if_clingo_parses_it(
+    grammar: Grammar, tokens: list[str]
+) -> None:
     code = "".join(tokens)
     if grammar.accepts(code):
         assert parses(code)
@@ -87,7 +166,9 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
     """Tokens drawn from all that are allowed, with a preference for those that close: no model is as careless."""
     texts = [grammar.tokens.decode_str([token]) for token in range(grammar.tokens.vocab_size)]
     closing = torch.tensor([4.0 if re.fullmatch(r"[)}\]|.\"]", text) else 0.0 for text in texts])
-    common = torch.tensor([2.0 if re.fullmatch(r"[abpqXY01 :,;.#(){}<=~*-]+|not|:-|#count", text) else 0.0 for text in texts])
+    common = torch.tensor(
+        [2.0 if re.fullmatch(r"[abpqXY01 :,;.#(){}<=~*-]+|not|:-|#count", text) else 0.0 for text in texts]
+    )
     end, finished = grammar.tokens.eos_token, []
     for seed in range(120):
         stream = torch.Generator().manual_seed(seed)
@@ -95,7 +176,9 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
         for step in range(120):
             logits = common + closing * min(1.0, step / 60)
             logits[end] = 2.0
-            token = grammar.choose(matcher, logits, lambda row: int(torch.multinomial(row.softmax(-1), 1, generator=stream)))  # noqa: B023
+            token = grammar.choose(
+                matcher, logits, lambda row: int(torch.multinomial(row.softmax(-1), 1, generator=stream))
+            )  # noqa: B023
             if token == end:
                 finished.append(grammar.tokens.decode_str(tokens))
                 break
@@ -111,7 +194,9 @@ def test_clingo_parses_what_a_model_samples_under_the_grammar(generator: Generat
     with Solver() as solver:
         verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
         unguided = [solver.check(text).verdict for texts in free.samples(conversations, 6) for text in texts]
-    whole = [verdict for text, verdict in zip(answers, verdicts, strict=True) if generator.grammar.accepts(text)]
+    whole = [
+        verdict for text, verdict in zip(answers, verdicts, strict=True) if generator.grammar.accepts(text)
+    ]
     assert len(whole) > 3 and Verdict.SYNTAX not in whole
     assert unguided.count(Verdict.SYNTAX) > len(unguided) / 2
     assert all(_is_beginning(generator.grammar, text) for text in answers)

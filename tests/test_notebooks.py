@@ -46,7 +46,9 @@ def test_each_notebook_has_one_commented_parameters_cell_near_the_top(name):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_hold_no_logic(name):
     code = [cell.source for cell in code_of(name)]
-    assert not any(re.search(r"^\s*(def|class|while|for|import matplotlib)\b", source, re.MULTILINE) for source in code)
+    assert not any(
+        re.search(r"^\s*(def|class|while|for|import matplotlib)\b", source, re.MULTILINE) for source in code
+    )
     assert all(len(source.splitlines()) <= 26 for source in code)
     assert max(len(line) for source in code for line in source.splitlines()) <= 100, "wider than the page"
 
@@ -73,7 +75,11 @@ def test_what_a_notebook_imports_exists(name):
                         importlib.import_module(f"{node.module}.{alias.name}")
                     if node.module == "scripts":
                         modules[alias.name] = getattr(module, alias.name)
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            elif (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in modules
+            ):
                 assert hasattr(modules[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
     assert {"plots", "show", "recipe"} <= set(modules)
 
@@ -97,14 +103,22 @@ def test_notebooks_hold_no_path_key_widget_or_error(name):
 def run(*arguments, tmp_path):
     return subprocess.run(
         [sys.executable, "-m", "scripts.run_notebooks", "--profile", "smoke", *arguments],
-        cwd=ROOT, env=os.environ | {"FT_WORKDIR": str(tmp_path)}, capture_output=True, text=True,
+        cwd=ROOT,
+        env=os.environ | {"FT_WORKDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
     )
 
 
-@pytest.mark.parametrize("words, told", [
-    (["-p", "MAX_STEP=3"], "MAX_STEPS"), (["-p", "PROFILE=demo"], "--profile"), (["-p", "MAX_STEPS"], "-p NAME=VALUE"),
-    (["--only", "fine_tuning"], "ft_pytorch_qlora"),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["-p", "MAX_STEP=3"], "MAX_STEPS"),
+        (["-p", "PROFILE=demo"], "--profile"),
+        (["-p", "MAX_STEPS"], "-p NAME=VALUE"),
+        (["--only", "fine_tuning"], "ft_pytorch_qlora"),
+    ],
+)
 def test_what_no_notebook_knows_is_refused_before_anything_runs(tmp_path, words, told):
     done = run(*words, tmp_path=tmp_path)
     assert done.returncode == 2
@@ -160,25 +174,51 @@ def test_all_run_with_injected_parameters_alone_and_a_run_goes_on_at_the_noteboo
 def test_a_run_ends_with_exit_code_1_where_a_cell_fails_by_no_mistake_of_a_person(tmp_path):
     done = run("--only", "data_converter", "-p", "CONVERSATIONS=many", tmp_path=tmp_path)
     assert done.returncode == 1
-    assert "data_converter.ipynb: cell" in done.stderr and "TypeError" in done.stderr and "--resume" in done.stderr
+    assert (
+        "data_converter.ipynb: cell" in done.stderr
+        and "TypeError" in done.stderr
+        and "--resume" in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------
 
-RATE = {"n": 20, **{name: 0.5 for name in ("parse", "ground", "equivalent")},
-        **{f"{name}_ci": [0.3, 0.7] for name in ("parse", "ground", "equivalent")}}
-RESULT = {"steps": RATE, "loop": {"k1": RATE, "k3": RATE}, "per_family": {"games": RATE, "graphs": RATE},
-          "per_verdict": {"steps": {"equal": 1, "unsafe": 1}}}
-ROWS = {"rows": [{"split": split, "kind": kind, "corruption": error, "rows": 3}
-                 for split in ("train", "test") for kind, error in (("conversation", ""), ("repair", "prose"))]}
+RATE = {
+    "n": 20,
+    **{name: 0.5 for name in ("parse", "ground", "equivalent")},
+    **{f"{name}_ci": [0.3, 0.7] for name in ("parse", "ground", "equivalent")},
+}
+RESULT = {
+    "steps": RATE,
+    "loop": {"k1": RATE, "k3": RATE},
+    "per_family": {"games": RATE, "graphs": RATE},
+    "per_verdict": {"steps": {"equal": 1, "unsafe": 1}},
+}
+ROWS = {
+    "rows": [
+        {"split": split, "kind": kind, "corruption": error, "rows": 3}
+        for split in ("train", "test")
+        for kind, error in (("conversation", ""), ("repair", "prose"))
+    ]
+}
 
 
 def table():
     import pandas as pd
 
-    return pd.DataFrame([{"step": step, "train loss": 1.0, "validation loss": 2.0 - step / 10, "step equivalence": 0.5,
-                          "recommended": "←" * (step == 4)} for step in (2, 4)])
+    return pd.DataFrame(
+        [
+            {
+                "step": step,
+                "train loss": 1.0,
+                "validation loss": 2.0 - step / 10,
+                "step equivalence": 0.5,
+                "recommended": "←" * (step == 4),
+            }
+            for step in (2, 4)
+        ]
+    )
 
 
 FIGURES = {
@@ -204,7 +244,9 @@ def test_every_axis_has_a_label_with_its_unit_and_the_ground_is_white(name):
     for axes in figure.axes:
         assert axes.get_xlabel() or name == "before and after"
         names = any(re.search("[a-z]", label.get_text()) for label in axes.get_yticklabels())
-        assert axes.get_ylabel() or names, "the vertical axis says neither what it measures nor what stands on it"
+        assert axes.get_ylabel() or names, (
+            "the vertical axis says neither what it measures nor what stands on it"
+        )
 
 
 def test_the_pipeline_names_every_notebook_and_fills_in_the_one_at_hand():
@@ -219,27 +261,47 @@ EVIL = 'p("<script>alert(1)</script>").'
 
 
 def test_whatever_a_model_says_is_escaped():
-    item = {"part": "steps", "problem": EVIL, "family": "games", "prompt": EVIL, "gold": EVIL, "code": EVIL, "verdict": "wrong",
-            "evidence": EVIL}
+    item = {
+        "part": "steps",
+        "problem": EVIL,
+        "family": "games",
+        "prompt": EVIL,
+        "gold": EVIL,
+        "code": EVIL,
+        "verdict": "wrong",
+        "evidence": EVIL,
+    }
     for shown in (
-        html.program(EVIL), html.conversation([{"role": "user", "content": EVIL}, {"role": "assistant", "content": EVIL}]),
-        html.side_by_side({"a": "p.", EVIL: EVIL}, marked=True), html.side_by_side({"a": EVIL}, code=False),
-        html.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}), html.failures({"verdicts": [item]}),
-        html.answer_sets(Outcome(Verdict.SYNTAX, EVIL)), html.answer_sets(shared_solver().answer_sets(EVIL)),
+        html.program(EVIL),
+        html.conversation([{"role": "user", "content": EVIL}, {"role": "assistant", "content": EVIL}]),
+        html.side_by_side({"a": "p.", EVIL: EVIL}, marked=True),
+        html.side_by_side({"a": EVIL}, code=False),
+        html.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}),
+        html.failures({"verdicts": [item]}),
+        html.answer_sets(Outcome(Verdict.SYNTAX, EVIL)),
+        html.answer_sets(shared_solver().answer_sets(EVIL)),
     ):
         assert "<script" not in shown.data and "&lt;" in shown.data
 
 
 def test_an_empty_answer_set_is_told_from_none():
-    empty, none = (html.answer_sets(shared_solver().answer_sets(program)).data for program in ("a. #show b/0.", "a. :- a."))
+    empty, none = (
+        html.answer_sets(shared_solver().answer_sets(program)).data
+        for program in ("a. #show b/0.", "a. :- a.")
+    )
     assert "1 answer set<" in empty and "no atom that is shown" in empty
     assert "unsatisfiable" in none and "no atom" not in none
 
 
-@pytest.mark.parametrize("before, after, marked", [
-    ("a :- b, c.", "a :- b and c.", ["and"]), ("p(X) :- q(X).", "p(V0) :- q(V0).", ["V0", "V0"]), ("a.", "a.", []),
-    ("a :- b, c.", "a :- b.", []),
-])
+@pytest.mark.parametrize(
+    "before, after, marked",
+    [
+        ("a :- b, c.", "a :- b and c.", ["and"]),
+        ("p(X) :- q(X).", "p(V0) :- q(V0).", ["V0", "V0"]),
+        ("a.", "a.", []),
+        ("a :- b, c.", "a :- b.", []),
+    ],
+)
 def test_what_was_changed_is_marked(before, after, marked):
     assert [after[begin:end] for begin, end in html.changes(before, after)] == marked
     assert re.sub("<[^>]+>", "", html.highlight(after, html.changes(before, after))) == after
@@ -273,7 +335,10 @@ def test_the_live_curve_is_drawn_in_one_place_and_is_gone_at_the_end(monkeypatch
 
 
 def test_a_log_tells_how_long_a_run_will_take():
-    log = [dict.fromkeys(COLUMNS) | {"step": step, "tokens_per_second": 200.4, "seconds": 30 + 10 * step} for step in range(1, 5)]
+    log = [
+        dict.fromkeys(COLUMNS) | {"step": step, "tokens_per_second": 200.4, "seconds": 30 + 10 * step}
+        for step in range(1, 5)
+    ]
     assert progress(log, 550) == "step 4 of 550, 200 tokens/s, 91 min to go"
     assert progress(log, 5) == "step 4 of 5, 200 tokens/s, less than a minute to go"
     assert progress(log[:1], 550) == "step 1 of 550, 200 tokens/s"
@@ -328,7 +393,9 @@ def test_the_steps_that_the_solver_refused_are_watched_until_they_are_mended(mon
     pages = []
     monkeypatch.setattr(studio, "_place", lambda shown: lambda: pages.append(shown()))
     requests = [StepRequest([], f"Step {number}.", "q(1).\n", solve=True) for number in (1, 2, 3)]
-    steps = studio.watch(Scripted(["p :- q(1).", "p(X).", ":- q(1)."], ["p(X) :- q(X).", ":- q(1)."]), requests, k=3)
+    steps = studio.watch(
+        Scripted(["p :- q(1).", "p(X).", ":- q(1)."], ["p(X) :- q(X).", ":- q(1)."]), requests, k=3
+    )
     assert [step.ok for step in steps] == [True, True, False]
     assert "Step 1." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
     assert "3 steps: 1 without objection at once, 1 of the other 2 mended" in pages[-1]

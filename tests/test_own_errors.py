@@ -28,7 +28,11 @@ def solver() -> Iterator[Solver]:
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return next(problem for problem in read_problems() if problem.family == "graphs" and len(problem.encoding.instructed) > 4)
+    return next(
+        problem
+        for problem in read_problems()
+        if problem.family == "graphs" and len(problem.encoding.instructed) > 4
+    )
 
 
 SLIPS = (" )", "\n:- not nowhere.", "\nnowhere(1).", "", "\n:- nowhere(X) not.")
@@ -51,7 +55,9 @@ class Clumsy:
 
 def told(problem: Problem, solver: Solver) -> RenamedProblem:
     """The telling that the rows of a problem are made in."""
-    return renamed_problems(problem, 1, Random(content_hash("own errors", "0", problem.id)), solver, Report())[-1]
+    return renamed_problems(
+        problem, 1, Random(content_hash("own errors", "0", problem.id)), solver, Report()
+    )[-1]
 
 
 def test_what_the_loop_would_complain_of_becomes_a_row_in_its_words(problem: Problem, solver: Solver) -> None:
@@ -66,31 +72,53 @@ def test_what_the_loop_would_complain_of_becomes_a_row_in_its_words(problem: Pro
     for row, meta in zip(rows, metas, strict=True):
         # The loop, asked for the same step with the same answer, goes on with the very messages of the row.
         loop = Clumsy([meta["broken"]], ())
-        ask = StepRequest([prompts.step(meta["instruction"])], meta["instruction"], meta["context"], solve=True)
+        ask = StepRequest(
+            [prompts.step(meta["instruction"])], meta["instruction"], meta["context"], solve=True
+        )
         write_steps(loop, [ask], 1, solver, drafts=[meta["broken"]])
-        assert loop.asked[0] == row["messages"][:-1] and row["messages"][-1] == prompts.answer(codes[meta["step"]])
-        assert meta["split"] == "train" and meta["kind"] == "repair" and meta["vocabulary"] == renamed_problem.names
+        assert loop.asked[0] == row["messages"][:-1] and row["messages"][-1] == prompts.answer(
+            codes[meta["step"]]
+        )
+        assert (
+            meta["split"] == "train"
+            and meta["kind"] == "repair"
+            and meta["vocabulary"] == renamed_problem.names
+        )
     assert metas[1]["error"] == "UNSATISFIABLE"
-    assert [len(messages) for messages in generator.asked] == [2 * step + 2 for step in range(len(codes))], "gold history"
+    assert [len(messages) for messages in generator.asked] == [2 * step + 2 for step in range(len(codes))], (
+        "gold history"
+    )
 
 
-def test_an_atom_that_nothing_defines_is_heard_of_before_the_answer_sets(solver: Solver, tmp_path: Path) -> None:
+def test_an_atom_that_nothing_defines_is_heard_of_before_the_answer_sets(
+    solver: Solver, tmp_path: Path
+) -> None:
     """Of a wrong arity below `not` the loop hears clingo's note; that there is no answer set either would come later."""
     folder = tmp_path / "mine" / "family" / "colours"
     (folder / "instances").mkdir(parents=True)
-    (folder / "problem.md").write_text("Each `node(N)` gets a colour, `tint(N, C)`, of red and blue; `dark(N)` are the blue ones.")
+    (folder / "problem.md").write_text(
+        "Each `node(N)` gets a colour, `tint(N, C)`, of red and blue; `dark(N)` are the blue ones."
+    )
     (folder / "encoding.lp").write_text(
-        "% Each node has one tint.\n{ tint(N, (red;blue)) } = 1 :- node(N).\n\n% Show each tint of a node.\n#show tint/2.\n")
+        "% Each node has one tint.\n{ tint(N, (red;blue)) } = 1 :- node(N).\n\n% Show each tint of a node.\n#show tint/2.\n"
+    )
     (folder / "instances" / "two.lp").write_text("node(1..2).\n")
     [problem] = read_problems(tmp_path / "mine")
     names = told(problem, solver).names
-    [(rows, _)] = own_errors.own_errors(Clumsy(["", f":- {names['node']}(N), not {names['tint']}(N)."], ()), [problem], solver)
-    assert solver.answer_sets(rows[0]["meta"]["context"] + rows[0]["meta"]["broken"]).verdict is Verdict.UNSATISFIABLE
+    [(rows, _)] = own_errors.own_errors(
+        Clumsy(["", f":- {names['node']}(N), not {names['tint']}(N)."], ()), [problem], solver
+    )
+    assert (
+        solver.answer_sets(rows[0]["meta"]["context"] + rows[0]["meta"]["broken"]).verdict
+        is Verdict.UNSATISFIABLE
+    )
     assert f"info: atom does not occur in any rule head:\n  {names['tint']}(N)" in rows[0]["meta"]["error"]
 
 
 def test_the_command_writes_a_folder_to_train_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, data = _smoke_model(tmp_path / "smoke"), tmp_path / "data"
     with pytest.raises(UserError, match="train"):
@@ -114,7 +142,9 @@ def test_the_command_writes_a_folder_to_train_on(
     before = (data / "own_errors" / "train.jsonl").read_bytes()
     monkeypatch.setattr(own_errors, "own_errors", never)
     own_errors.main(model, data=data, problems=8, max_new_tokens=8, samples=2)
-    assert (data / "own_errors" / "train.jsonl").read_bytes() == before and "clingo's words" in capsys.readouterr().out
+    assert (
+        data / "own_errors" / "train.jsonl"
+    ).read_bytes() == before and "clingo's words" in capsys.readouterr().out
     monkeypatch.setattr(own_errors, "SCORING_VERSION", own_errors.SCORING_VERSION + 1)
     with pytest.raises(AssertionError, match="not done again"):  # another version is not what is done
         own_errors.main(model, data=data, problems=8, max_new_tokens=8, samples=2)

@@ -15,9 +15,13 @@ from scripts.evaluation.grader import Item
 from scripts.lm.base_models import _smoke_model
 from utils_ft import BENCHMARKS, ROOT
 
-PAGES = {page: (ROOT / page).read_text(encoding="utf-8")
-         for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md", "docs/data.md", "docs/results.md")}
-README, CONTRIBUTING, EVALUATION = (PAGES[page] for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md"))
+PAGES = {
+    page: (ROOT / page).read_text(encoding="utf-8")
+    for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md", "docs/data.md", "docs/results.md")
+}
+README, CONTRIBUTING, EVALUATION = (
+    PAGES[page] for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md")
+)
 
 
 def test_the_counts_are_those_of_the_shipped_problems():
@@ -63,8 +67,12 @@ def test_the_map_names_every_module_and_no_other():
 
 def test_a_module_imports_only_from_floors_below_its_own():
     floor = floors()
-    wrong = [f"{name} (floor {floor[name]}) imports {other} (floor {floor[other]})"
-             for name, others in imports().items() for other in others if floor[other] >= floor[name]]
+    wrong = [
+        f"{name} (floor {floor[name]}) imports {other} (floor {floor[other]})"
+        for name, others in imports().items()
+        for other in others
+        if floor[other] >= floor[name]
+    ]
     assert not wrong
 
 
@@ -77,13 +85,17 @@ OPTION = r"(?<!\S)--[a-z][\w-]+"
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (scripts\.\w+)", TEXT))))
 def test_every_command_explains_itself_and_knows_the_options_it_is_given(module):
     def options(*part: str) -> set[str]:
-        done = subprocess.run([sys.executable, "-m", module, *part, "--help"], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *part, "--help"], cwd=ROOT, capture_output=True, text=True
+        )
         assert done.returncode == 0 and "Usage" in done.stdout
         return set(re.findall(r"--[a-z][\w-]+", done.stdout))
 
     known = {(): options()}
     for line in re.findall(rf"-m {module}((?:[^\n`]*\\\n)*[^\n`#]*)", TEXT):
-        part = tuple(re.findall(r"\A ([a-z]+)(?= )", line))  # of a command with several, such as `bench train`
+        part = tuple(
+            re.findall(r"\A ([a-z]+)(?= )", line)
+        )  # of a command with several, such as `bench train`
         if part not in known:
             known[part] = options(*part)
         assert set(re.findall(OPTION, line)) <= known[part]
@@ -109,7 +121,10 @@ def test_every_make_target_is_there():
 
 def anchors(text):
     """The anchors that the headings of a page get on the web."""
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.+)$", text)}
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"(?m)^#+ (.+)$", text)
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -127,7 +142,11 @@ PLACES = re.findall(r"(?ms)^\d+\. `([\w./]+)`:(.*?)(?=^\d+\. |^$)", CONTRIBUTING
 
 
 def test_every_place_to_touch_is_named():
-    assert len(PLACES) >= 20 and {path for path, _ in PLACES} >= {"scripts/augmentations.py", "scripts/providers.py", "scripts/chat.py"}
+    assert len(PLACES) >= 20 and {path for path, _ in PLACES} >= {
+        "scripts/augmentations.py",
+        "scripts/providers.py",
+        "scripts/chat.py",
+    }
 
 
 @pytest.mark.parametrize(("path", "words"), PLACES)
@@ -149,4 +168,13 @@ def test_every_key_of_an_evaluation_is_explained(tmp_path):
     result = evaluate_once(tmp_path / "scores.json", _smoke_model(tmp_path / "smoke"), [problem], parts=())
     said = set(re.findall(r"`(\w+)`", EVALUATION))
     assert {*result, *result["settings"], *(field.name for field in fields(Item))} <= said
-    assert {"parse", "ground", "equivalent", "fixed", "n", "fenced", "held_out_families", "seen_families"} <= said
+    assert {
+        "parse",
+        "ground",
+        "equivalent",
+        "fixed",
+        "n",
+        "fenced",
+        "held_out_families",
+        "seen_families",
+    } <= said

@@ -34,7 +34,10 @@ def test_behaviour_is_what_is_recorded_for_the_version(name: str) -> None:
     kind = KINDS[name]
     kept = recorded().get(name, {}).get(str(kind.version))
     if kept is None:
-        pytest.fail(f"{kind.constant} {kind.version} is not recorded; run `python -m tests.golden_verdicts`", pytrace=False)
+        pytest.fail(
+            f"{kind.constant} {kind.version} is not recorded; run `python -m tests.golden_verdicts`",
+            pytrace=False,
+        )
     if told := changes(kind, kept, kind.records()):
         pytest.fail(told, pytrace=False)
 
@@ -55,7 +58,16 @@ def test_no_record_is_of_a_test_problem() -> None:
 def test_the_records_cover_every_verdict_that_is_the_same_on_every_machine() -> None:
     last = recorded()["scoring"][str(KINDS["scoring"].version)]
     found = {record["result"]["verdict"] for record in last if record["what"] == "answer"}
-    assert found == {"equal", "syntax", "refused", "unsafe", "timeout", "unsatisfiable", "wrong", "undecided"}  # all but memory
+    assert found == {
+        "equal",
+        "syntax",
+        "refused",
+        "unsafe",
+        "timeout",
+        "unsatisfiable",
+        "wrong",
+        "undecided",
+    }  # all but memory
 
 
 def test_a_changed_prompt_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +75,9 @@ def test_a_changed_prompt_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatc
     assert changes(KINDS["scoring"], before, list(prompt_records([]))) == ""
     monkeypatch.setattr(prompts, "REPAIR_PERSONA", "Mend it.")
     told = changes(KINDS["scoring"], before, list(prompt_records([])))
-    assert told.startswith("behaviour changed; raise SCORING_VERSION and run `python -m tests.golden_verdicts`\n1 of ")
+    assert told.startswith(
+        "behaviour changed; raise SCORING_VERSION and run `python -m tests.golden_verdicts`\n1 of "
+    )
     assert "Mend it." in told
     assert "records differ" in changes(KINDS["scoring"], before, before[1:]), "one that is missing"
 
@@ -86,7 +100,9 @@ def test_no_record_names_a_place_on_a_machine() -> None:
     assert not [place for place in (ROOT, Path.home(), tempfile.gettempdir()) if f"{place}/" in text]
 
 
-def test_tokens_are_kept_for_one_version_of_the_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_kept_for_one_version_of_the_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = chat.load_tokenizer(_smoke_model(tmp_path / "smoke"))
     rows, kept = [{"messages": CONVERSATION}], tmp_path / "tokens"
     first = encode_rows(tokenizer, rows, 4096, kept)

@@ -20,7 +20,12 @@ from utils_ft import BENCHMARKS, UserError
 
 def a_row(**meta: object) -> dict:
     full = {"kind": "conversation", "naming": "original", "noise": False, "style": "original"} | meta
-    return {"messages": prompts.conversation("Some problem.", [("First.", "a."), ("Second.", "b :- a.\nc :- a.")]), "meta": full}
+    return {
+        "messages": prompts.conversation(
+            "Some problem.", [("First.", "a."), ("Second.", "b :- a.\nc :- a.")]
+        ),
+        "meta": full,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,9 @@ def converted(tmp_path_factory) -> dict[str, list[dict]]:  # noqa: ANN001
 
 def test_an_arm_leaves_out_what_it_is_named_after_and_nothing_else(converted: dict[str, list[dict]]) -> None:
     def shown(metas: list[dict]) -> set[str]:
-        found = {"vocabulary" for meta in metas if meta.get("vocabulary")} | {"noise" for meta in metas if meta["noise"]}
+        found = {"vocabulary" for meta in metas if meta.get("vocabulary")} | {
+            "noise" for meta in metas if meta["noise"]
+        }
         found |= {"renaming" for meta in metas if meta["naming"] != "original"}
         found |= {"paraphrases" for meta in metas if meta["style"] != "original"}
         return found | {"repair" for meta in metas if meta["kind"] == "repair"}
@@ -46,7 +53,11 @@ def test_an_arm_leaves_out_what_it_is_named_after_and_nothing_else(converted: di
     for name, metas in converted.items():
         assert shown(metas) == everything - {name.removeprefix("no_")}
         kinds = Counter(meta["kind"] for meta in metas)
-        assert kinds["conversation"] == Counter(meta["kind"] for meta in converted["reference"])["conversation"] == 40, name
+        assert (
+            kinds["conversation"]
+            == Counter(meta["kind"] for meta in converted["reference"])["conversation"]
+            == 40
+        ), name
         assert name == "no_repair" or kinds["repair"] >= 30
 
 
@@ -83,7 +94,9 @@ def test_the_gold_program_in_one_turn_scores_on_every_step_and_a_shorter_one_on_
     assert [item.equivalent for item in cut] == [item.index == 0 for item in cut]
 
 
-def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_trains_scores_and_does_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = ablations.study(tmp_path, ("no_repair", "whole_program"), (0,), "smoke", 2, problems=1)
     assert list(table["arm"]) == ["no_repair", "whole_program"] and (table["tokens"] > 0).all()
     n = table["steps"][0]
@@ -94,7 +107,9 @@ def test_a_study_trains_scores_and_does_nothing_twice(tmp_path: Path, monkeypatc
     more = ablations.study(tmp_path, ("no_repair",), (0, 1), "smoke", 2, problems=1)
     assert list(more["arm"]) == ["no_repair", "whole_program"], "what was done before is in the table too"
     assert list(more["seeds"]) == [2, 1] and list(more["steps"]) == [n, n], "more seeds are not more steps"
-    assert before and {file: file.stat().st_mtime_ns for file in before} == before, "the first seed was not trained again"
+    assert before and {file: file.stat().st_mtime_ns for file in before} == before, (
+        "the first seed was not trained again"
+    )
     with pytest.raises(UserError, match="another profile, recipe"):
         ablations.study(tmp_path, ("no_repair",), (0,), "smoke", 3, problems=1)
     monkeypatch.setattr(ablations, "SCORING_VERSION", ablations.SCORING_VERSION + 1)
@@ -106,7 +121,9 @@ def test_a_difference_is_paired_and_knows_its_problems() -> None:
     def run(*right: int) -> dict:
         return {"by_problem": {f"p{number}": [hits, 10] for number, hits in enumerate(right)}}
 
-    assert ablations.difference([run(5, 5, 5)], [run(4, 4, 4)]) == pytest.approx((10.0, 10.0, 10.0)), "the same gain everywhere is certain"
+    assert ablations.difference([run(5, 5, 5)], [run(4, 4, 4)]) == pytest.approx((10.0, 10.0, 10.0)), (
+        "the same gain everywhere is certain"
+    )
     gap, low, high = ablations.difference([run(9, 1, 5), run(9, 1, 5)], [run(1, 9, 5)])
     assert gap == 0.0 and low < -20 and high > 20
     assert ablations.difference([run(6), run(8)], [run(5)])[0] == pytest.approx(20.0), "seeds are averaged"

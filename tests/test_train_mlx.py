@@ -88,7 +88,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for split, numbers in (("train", range(9)), ("valid", range(20, 23))):
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(a_row(number)) + "\n" for number in numbers))
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(a_row(number)) + "\n" for number in numbers)
+        )
     return folder
 
 
@@ -142,7 +144,9 @@ def test_rows_are_encoded_once_and_those_without_a_target_are_counted(base: Path
     longest = max(len(chat.encode(tokenizer, row["messages"]).input_ids) for row in rows)
     first = encode_rows(tokenizer, rows, longest - 1, tmp_path)
     assert encode_rows(tokenizer, rows, longest - 1, tmp_path) == first and len(list(tmp_path.iterdir())) == 1
-    assert first == [e for e in (chat.encode(tokenizer, row["messages"], longest - 1) for row in rows) if any(e.supervised)]
+    assert first == [
+        e for e in (chat.encode(tokenizer, row["messages"], longest - 1) for row in rows) if any(e.supervised)
+    ]
     encode_rows(tokenizer, rows, longest, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     rows = [*rows, {"messages": prompts.conversation("word " * 500, [("a", "b.")])}]
@@ -151,7 +155,9 @@ def test_rows_are_encoded_once_and_those_without_a_target_are_counted(base: Path
 
 
 def test_a_broken_row_is_named_by_its_line(tmp_path: Path):
-    (tmp_path / "train.jsonl").write_text(json.dumps(a_row(0)) + "\n\n" + '{"messages": [{"role": "user", "content": "a"}]}\n')
+    (tmp_path / "train.jsonl").write_text(
+        json.dumps(a_row(0)) + "\n\n" + '{"messages": [{"role": "user", "content": "a"}]}\n'
+    )
     with pytest.raises(UserError, match=r"train\.jsonl:3: .*assistant"):
         load_rows(tmp_path, "train")
 
@@ -160,7 +166,15 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path):
 def test_supervised_tokens_are_the_pytorch_engines_for_each_family_of_models(base: Path, family: str):
     """PyTorch trains on the labels that are not -100; MLX on `targets`, each at the position before it."""
     tokenizer = chat.load_tokenizer(base)
-    marks = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]"]
+    marks = [
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "[INST]",
+        "[/INST]",
+    ]
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.chat_template = chat.TEMPLATES[family]
     rows = encode_rows(tokenizer, [a_row(number) for number in range(5)], 4096)
@@ -180,11 +194,16 @@ def test_supervised_tokens_are_the_pytorch_engines_for_each_family_of_models(bas
 def test_the_schedule_is_transformers_cosine_with_warmup():
     from transformers import get_cosine_schedule_with_warmup
 
-    for recipe in (replace(RECIPE, max_steps=40, warmup_ratio=0.1), replace(RECIPE, max_steps=7, warmup_ratio=0.0)):
+    for recipe in (
+        replace(RECIPE, max_steps=40, warmup_ratio=0.1),
+        replace(RECIPE, max_steps=7, warmup_ratio=0.0),
+    ):
         optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
         schedule = get_cosine_schedule_with_warmup(optimizer, recipe.warmup_steps, recipe.max_steps)
         for done in range(recipe.max_steps):
-            assert learning_rate(recipe, done) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=1e-18)
+            assert learning_rate(recipe, done) == pytest.approx(
+                optimizer.param_groups[0]["lr"], rel=1e-12, abs=1e-18
+            )
             optimizer.step()
             schedule.step()
 
@@ -213,7 +232,9 @@ def test_gradient_checkpointing_changes_no_gradient_even_with_dropout(base: Path
             losses = [optimiser_step(model, optimizer, rows, recipe, done, 5.0, seed) for done in range(3)]
         ends.append((losses, dict(tree_flatten(model.trainable_parameters()))))
     assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-6)
-    assert all(mx.allclose(value, ends[1][1][name], rtol=1e-4, atol=1e-6) for name, value in ends[0][1].items())
+    assert all(
+        mx.allclose(value, ends[1][1][name], rtol=1e-4, atol=1e-6) for name, value in ends[0][1].items()
+    )
 
 
 # --- both engines -----------------------------------------------------------------------------------------------
@@ -223,7 +244,9 @@ def test_twenty_steps_of_both_engines_agree(base: Path, data: Path, tmp_path: Pa
     """Same start, rows, order and settings in float32: the losses, and then what the two adapters do to the logits."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    recipe = replace(PLAIN, max_steps=20, save_every=10, warmup_ratio=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
+    recipe = replace(
+        PLAIN, max_steps=20, save_every=10, warmup_ratio=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40
+    )
     model, config = adapted(base, recipe)
     (tmp_path / "start").mkdir()
     save_arrays(tmp_path / "start" / "adapters.safetensors", dict(tree_flatten(model.trainable_parameters())))
@@ -247,12 +270,19 @@ def test_twenty_steps_of_both_engines_agree(base: Path, data: Path, tmp_path: Pa
 
     # and each library computes the same from the other's adapter
     converted = to_peft(tmp_path / "run" / "0000020_adapters.safetensors", tmp_path / "as_peft")
-    assert torch.allclose(torch_logits(PeftModel.from_pretrained(torch_model(base), converted), ids), ours, atol=1e-4)
+    assert torch.allclose(
+        torch_logits(PeftModel.from_pretrained(torch_model(base), converted), ids), ours, atol=1e-4
+    )
     peft.save_pretrained(tmp_path / "theirs")
     back = load_base(base, "float32")
-    add_adapter(back, *load_adapter(to_mlx(tmp_path / "theirs", tmp_path / "theirs_mlx", base) / "adapters.safetensors"))
+    add_adapter(
+        back,
+        *load_adapter(to_mlx(tmp_path / "theirs", tmp_path / "theirs_mlx", base) / "adapters.safetensors"),
+    )
     assert torch.allclose(mlx_logits(back, ids), theirs, atol=1e-4)
-    assert len(get_peft_model_state_dict(peft)) == 2 * len(config["lora_parameters"]["keys"]) * recipe.top_layers
+    assert (
+        len(get_peft_model_state_dict(peft)) == 2 * len(config["lora_parameters"]["keys"]) * recipe.top_layers
+    )
 
 
 def test_adapters_convert_to_peft_and_back_bit_for_bit(finished: Path, base: Path, tmp_path: Path):
@@ -261,26 +291,46 @@ def test_adapters_convert_to_peft_and_back_bit_for_bit(finished: Path, base: Pat
     again = to_mlx(peft, tmp_path / "mlx")
     before, after = load_file(checkpoint), load_file(again / "adapters.safetensors")
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-    config, config_again = (json.loads((folder / "adapter_config.json").read_text()) for folder in (finished, again))
+    config, config_again = (
+        json.loads((folder / "adapter_config.json").read_text()) for folder in (finished, again)
+    )
     assert config_again == {name: config[name] for name in config_again}
-    command = [sys.executable, "-m", "scripts.adapter_formats", "--source", str(again), "--target", str(tmp_path / "peft2")]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.adapter_formats",
+        "--source",
+        str(again),
+        "--target",
+        str(tmp_path / "peft2"),
+    ]
     subprocess.run(command, check=True, cwd=ROOT)
     twice = tmp_path / "peft2"
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (twice / name).read_bytes() == (peft / name).read_bytes()
     settings = json.loads((peft / "adapter_config.json").read_text())
     assert (settings["r"], settings["lora_alpha"], settings["layers_to_transform"]) == (4, 16, [2, 3])
-    half = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(peft / "adapter_model.safetensors").items()}
+    half = {
+        name: tensor.to(torch.bfloat16)
+        for name, tensor in load_file(peft / "adapter_model.safetensors").items()
+    }
     save_file(half, peft / "adapter_model.safetensors", {"format": "pt"})
     halved = load_file(to_mlx(peft, tmp_path / "mlx16", base) / "adapters.safetensors")
     assert all(torch.equal(tensor, before[name].to(torch.bfloat16)) for name, tensor in halved.items())
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"use_dora": True}, "use_dora"), ({"bias": "all"}, "bias"), ({"peft_type": "IA3"}, "IA3"),
-    ({"base_model_name_or_path": "nobody/nothing"}, "--base"),
-])
-def test_what_mlx_cannot_express_is_refused_not_dropped(finished: Path, tmp_path: Path, change: dict, said: str):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "all"}, "bias"),
+        ({"peft_type": "IA3"}, "IA3"),
+        ({"base_model_name_or_path": "nobody/nothing"}, "--base"),
+    ],
+)
+def test_what_mlx_cannot_express_is_refused_not_dropped(
+    finished: Path, tmp_path: Path, change: dict, said: str
+):
     peft = to_peft(finished, tmp_path / "peft")
     config = json.loads((peft / "adapter_config.json").read_text())
     (peft / "adapter_config.json").write_text(json.dumps(config | change))
@@ -292,17 +342,29 @@ def test_what_mlx_cannot_express_is_refused_not_dropped(finished: Path, tmp_path
 # --- a run ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_checkpoints_log_and_metrics_and_is_not_done_twice(finished: Path, base: Path, data: Path, capsys):
-    assert [c.path.name for c in checkpoints(finished)] == ["0000002_adapters.safetensors", "0000004_adapters.safetensors"]
+def test_a_run_leaves_checkpoints_log_and_metrics_and_is_not_done_twice(
+    finished: Path, base: Path, data: Path, capsys
+):
+    assert [c.path.name for c in checkpoints(finished)] == [
+        "0000002_adapters.safetensors",
+        "0000004_adapters.safetensors",
+    ]
     log = read_log(finished)
     assert (finished / "log.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
-    assert [row["step"] for row in log] == [1, 2, 3, 4] and [row["eval_loss"] is not None for row in log] == [False, True] * 2
+    assert [row["step"] for row in log] == [1, 2, 3, 4] and [row["eval_loss"] is not None for row in log] == [
+        False,
+        True,
+    ] * 2
     metrics = json.loads((finished / "metrics.json").read_text())
     rows = encode_rows(chat.load_tokenizer(base), load_rows(data, "train"), RECIPE.max_tokens)
     seen = [rows[index] for step in batches(9, 4, 4, 0) for index in step]
     assert metrics["tokens"] == sum(len(row.input_ids) for row in seen)
     assert metrics["supervised_tokens"] == sum(sum(row.supervised) for row in seen)
-    assert metrics["data_sha256"] == data_digest(load_rows(data, "train")) and metrics["neftune"] and metrics["train_seconds"] > 0
+    assert (
+        metrics["data_sha256"] == data_digest(load_rows(data, "train"))
+        and metrics["neftune"]
+        and metrics["train_seconds"] > 0
+    )
     assert train(str(base), RECIPE, data, run=finished, dtype="bfloat16") == metrics
     assert "already done" in capsys.readouterr().out
 
@@ -318,8 +380,11 @@ def test_mlx_lm_itself_loads_what_a_run_leaves(finished: Path, base: Path):
     assert not torch.equal(mlx_logits(load_base(base), ids), mlx_logits(ours, ids))
 
 
-def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(finished: Path, base: Path, data: Path, tmp_path: Path, capsys):
+def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(
+    finished: Path, base: Path, data: Path, tmp_path: Path, capsys
+):
     """Interrupted in step 3 with a torn checkpoint lying about: adapter, optimiser and log end bit for bit the same."""
+
     def interrupt(log: list[dict]) -> None:
         if log[-1]["step"] == 3:
             raise KeyboardInterrupt
@@ -340,12 +405,16 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(finished: Path, b
     assert logs[0] == logs[1]
 
 
-def test_a_run_without_its_optimiser_is_not_begun_again_in_silence(finished: Path, base: Path, data: Path, tmp_path: Path):
+def test_a_run_without_its_optimiser_is_not_begun_again_in_silence(
+    finished: Path, base: Path, data: Path, tmp_path: Path
+):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     (run / "metrics.json").unlink()
     (run / "0000004_optimizer.safetensors").unlink()
-    with pytest.raises(UserError, match="0000004_optimizer.safetensors: the state of the optimiser is missing\n.*--no-resume"):
+    with pytest.raises(
+        UserError, match="0000004_optimizer.safetensors: the state of the optimiser is missing\n.*--no-resume"
+    ):
         train(str(base), RECIPE, data, run=run, dtype="bfloat16")
     assert (run / "0000004_adapters.safetensors").exists()
 
@@ -355,7 +424,9 @@ def test_an_adapter_that_is_not_there_is_one_message(tmp_path: Path):
         load_adapter(tmp_path / "nowhere" / "adapters.safetensors")
 
 
-def test_another_recipe_moves_the_old_run_aside_and_old_checkpoints_go(base: Path, data: Path, tmp_path: Path):
+def test_another_recipe_moves_the_old_run_aside_and_old_checkpoints_go(
+    base: Path, data: Path, tmp_path: Path
+):
     run = tmp_path / "run"
     short = replace(PLAIN, max_steps=1)
     train(str(base), short, data, run=run)
@@ -396,7 +467,10 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_for_both_librarie
         record = json.loads((folder / "fuse.json").read_text())
         assert record["checkpoint"] == step and record["proof"]["same_greedy_token"] > 0.95
         for proof in ("proof", "proof_transformers"):
-            assert record[proof]["mean_kl_divergence"] < 0.01 * record["adapter_effect"]["mean_kl_divergence"] + 1e-6
+            assert (
+                record[proof]["mean_kl_divergence"]
+                < 0.01 * record["adapter_effect"]["mean_kl_divergence"] + 1e-6
+            )
     capsys.readouterr()
     fuse(str(base), 2, data, run=finished, target=middle)
     assert "already fused" in capsys.readouterr().out
@@ -415,11 +489,17 @@ def test_an_adapter_over_a_4_bit_base_fuses_into_the_dequantised_base(base: Path
     original, fused = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
     assert original.keys() == fused.keys() and {tensor.dtype for tensor in fused.values()} == {torch.bfloat16}
     low = "model.layers.0.mlp.up_proj.weight"  # has no adapter, but was trained over in 4 bits
-    assert not torch.equal(original[low], fused[low]) and torch.equal(original["model.norm.weight"], fused["model.norm.weight"])
+    assert not torch.equal(original[low], fused[low]) and torch.equal(
+        original["model.norm.weight"], fused["model.norm.weight"]
+    )
 
 
-def test_an_adapter_trained_elsewhere_fuses_and_a_cut_one_does_not(finished: Path, base: Path, data: Path, tmp_path: Path):
-    from_gpu = to_mlx(to_peft(finished / "0000002_adapters.safetensors", tmp_path / "gpu"), tmp_path / "from_gpu", base)
+def test_an_adapter_trained_elsewhere_fuses_and_a_cut_one_does_not(
+    finished: Path, base: Path, data: Path, tmp_path: Path
+):
+    from_gpu = to_mlx(
+        to_peft(finished / "0000002_adapters.safetensors", tmp_path / "gpu"), tmp_path / "from_gpu", base
+    )
     folder = fuse(str(base), data=data, adapter=from_gpu, target=tmp_path / "fused")
     assert json.loads((folder / "fuse.json").read_text())["proof"]["same_greedy_token"] > 0.95
     file = from_gpu / "adapters.safetensors"
@@ -431,10 +511,28 @@ def test_an_adapter_trained_elsewhere_fuses_and_a_cut_one_does_not(finished: Pat
 
 def test_the_command_trains_and_fuses_the_step_it_is_told(data: Path, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.train_mlx", "--profile", "smoke", "--model-type", "smoke", "--max-steps", "3",
-         "--fuse-step", "2", "--data", str(data)],
-        cwd=ROOT, env=os.environ | {"FT_WORKDIR": str(tmp_path)}, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "scripts.train_mlx",
+            "--profile",
+            "smoke",
+            "--model-type",
+            "smoke",
+            "--max-steps",
+            "3",
+            "--fuse-step",
+            "2",
+            "--data",
+            str(data),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"FT_WORKDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "adapters" / "smoke_mlx" / "0000003_adapters.safetensors").exists()
-    assert json.loads((tmp_path / "local_models" / "ft_smoke_mlx" / "fuse.json").read_text())["checkpoint"] == 2
+    assert (
+        json.loads((tmp_path / "local_models" / "ft_smoke_mlx" / "fuse.json").read_text())["checkpoint"] == 2
+    )

@@ -41,7 +41,9 @@ from scripts.training.recipe import PROFILES, Recipe
 from tests.plain_loop import train_plainly
 from utils_ft import ADAPTERS, LOCAL_MODELS, ROOT, UserError
 
-RECIPE = replace(PROFILES["smoke"].recipe, max_tokens=512, max_steps=12, save_every=4, alpha=16)  # with dropout and NEFTune
+RECIPE = replace(
+    PROFILES["smoke"].recipe, max_tokens=512, max_steps=12, save_every=4, alpha=16
+)  # with dropout and NEFTune
 PLAIN = replace(RECIPE, dropout=0.0, neftune_alpha=0.0, qlora=False)  # nothing drawn at random
 
 
@@ -52,7 +54,10 @@ def a_row(number: int) -> dict:
         ("Two adjacent nodes never share a colour.", ":- edge(X, Y), colour(X, C), colour(Y, C)."),
         ("Show the colours.", "#show colour/2."),
     ]
-    return {"messages": prompts.conversation(f"Colour a map, case {number}.", steps[: 1 + number % 3]), "meta": {"kind": "conversation"}}
+    return {
+        "messages": prompts.conversation(f"Colour a map, case {number}.", steps[: 1 + number % 3]),
+        "meta": {"kind": "conversation"},
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,7 +81,9 @@ def base(models: Path) -> Path:
     config = json.loads((folder / "config.json").read_text())
     config["rope_parameters"]["rope_theta"] = 500000.0
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 0, "bos_token_id": 0, "temperature": 0.6, "top_p": 0.9}))
+    (folder / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": 0, "bos_token_id": 0, "temperature": 0.6, "top_p": 0.9})
+    )
     return folder
 
 
@@ -92,7 +99,9 @@ def named(base: Path, name: str) -> str:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for split, numbers in (("train", range(9)), ("valid", range(20, 23))):
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(a_row(number)) + "\n" for number in numbers))
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(a_row(number)) + "\n" for number in numbers)
+        )
     return folder
 
 
@@ -107,7 +116,9 @@ def encoded_rows(base: Path, data: Path) -> list[Encoded]:
     return encode_rows(chat.load_tokenizer(base), load_rows(data, "train"), RECIPE.max_tokens)
 
 
-def a_trainer(base: Path, data: Path, recipe: Recipe, run: Path, dtype: torch.dtype = torch.float32, **options):
+def a_trainer(
+    base: Path, data: Path, recipe: Recipe, run: Path, dtype: torch.dtype = torch.float32, **options
+):
     from scripts.training import sft_trainer
 
     rows = encoded_rows(base, data)
@@ -157,7 +168,9 @@ def plain_losses(base: Path, data: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_losses_are_those_of_a_plain_loop(base: Path, data: Path, tmp_path: Path, plain_losses: list[float], batch_size: int):
+def test_losses_are_those_of_a_plain_loop(
+    base: Path, data: Path, tmp_path: Path, plain_losses: list[float], batch_size: int
+):
     """However the rows of a step are batched, and whatever is left out, the loss curve is the plain recipe's."""
     recipe = replace(LONG, batch_size=batch_size, gradient_accumulation_steps=4 // batch_size)
     trainer = a_trainer(base, data, recipe, tmp_path)
@@ -186,11 +199,16 @@ def test_mlx_takes_the_same_steps(base: Path, data: Path, tmp_path: Path, plain_
     trainer = a_trainer(base, data, LONG, tmp_path)
     trainer.model.save_pretrained(tmp_path / "start")
     model = load_base(base, "float32")
-    add_adapter(model, *load_adapter(to_mlx(tmp_path / "start", tmp_path / "mlx", base) / "adapters.safetensors"))
+    add_adapter(
+        model, *load_adapter(to_mlx(tmp_path / "start", tmp_path / "mlx", base) / "adapters.safetensors")
+    )
     model.train()
     rows, optimizer = encoded_rows(base, data), adamw(LONG)
     order = batches(len(rows), 4, LONG.max_steps, LONG.seed)
-    losses = [optimiser_step(model, optimizer, [rows[i] for i in step], LONG, done, 0.0, [0]) for done, step in enumerate(order)]
+    losses = [
+        optimiser_step(model, optimizer, [rows[i] for i in step], LONG, done, 0.0, [0])
+        for done, step in enumerate(order)
+    ]
     assert losses == pytest.approx(plain_losses, rel=1e-3) and mx.array(losses).size == 20
 
 
@@ -205,7 +223,9 @@ def test_losses_are_those_of_plain_trl(base: Path, data: Path, tmp_path: Path):
     losses = []
     for make, options in ((plain_trainer, ()), (lean_trainer, (tuple(CHANGES),))):
         folder = tmp_path / make.__name__
-        trainer = make(load_base(base, False, torch.float32), chat.load_tokenizer(base), load, str(folder), [], *options)
+        trainer = make(
+            load_base(base, False, torch.float32), chat.load_tokenizer(base), load, str(folder), [], *options
+        )
         trainer.args.save_strategy = "no"
         trainer.train()
         losses.append(losses_of(trainer))
@@ -213,7 +233,9 @@ def test_losses_are_those_of_plain_trl(base: Path, data: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_there_is_no_gradient_below_the_lowest_adapted_layer(base: Path, data: Path, tmp_path: Path, checkpointing: bool):
+def test_there_is_no_gradient_below_the_lowest_adapted_layer(
+    base: Path, data: Path, tmp_path: Path, checkpointing: bool
+):
     with warnings.catch_warnings(record=True) as said:
         trainer = a_trainer(base, data, replace(RECIPE, max_steps=1), tmp_path, checkpointing=checkpointing)
         seen = []
@@ -243,7 +265,9 @@ def test_grouped_adapters_compute_what_peft_computes(base: Path, packed: bool):
     from scripts.training.lora_groups import group_adapters
     from scripts.training.sft_trainer import load_base, lora_config
 
-    model = get_peft_model(load_base(base, packed, torch.float32), lora_config(4, replace(PLAIN, rank=4))).train()
+    model = get_peft_model(
+        load_base(base, packed, torch.float32), lora_config(4, replace(PLAIN, rank=4))
+    ).train()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
@@ -254,7 +278,9 @@ def test_grouped_adapters_compute_what_peft_computes(base: Path, packed: bool):
         scores = model(ids).logits
         model.zero_grad()
         scores.square().mean().backward()
-        ends.append((scores.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+        ends.append(
+            (scores.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        )
     assert torch.allclose(ends[0][0], ends[1][0], atol=1e-5) and len(ends[0][1]) == 2 * 2 * 7
     for name, gradient in ends[0][1].items():
         assert torch.allclose(gradient, ends[1][1][name], atol=1e-6, rtol=1e-4), name
@@ -267,7 +293,9 @@ def test_dropout_in_a_group_drops_its_share_and_keeps_the_mean():
     mask = keep_mask((1000, 999), 0.05, torch.device("cpu")).float()
     assert mask.mean().item() == pytest.approx(0.95, abs=1e-3) and set(mask.unique().tolist()) == {0.0, 1.0}
     columns, rows = mask.mean(0), mask.mean(1)
-    assert columns.std().item() == pytest.approx((0.05 * 0.95 / 1000) ** 0.5, rel=0.1)  # independent, element by element
+    assert columns.std().item() == pytest.approx(
+        (0.05 * 0.95 / 1000) ** 0.5, rel=0.1
+    )  # independent, element by element
     assert rows.std().item() == pytest.approx((0.05 * 0.95 / 999) ** 0.5, rel=0.1)
     torch.manual_seed(0)
     assert torch.equal(mask, keep_mask((1000, 999), 0.05, torch.device("cpu")).float())
@@ -276,9 +304,15 @@ def test_dropout_in_a_group_drops_its_share_and_keeps_the_mean():
 def test_a_4_bit_base_that_is_unpacked_computes_the_same(base: Path):
     from scripts.training.sft_trainer import load_base, unpack
 
-    packed, unpacked, plain = load_base(base, True, torch.float32), unpack(load_base(base, True, torch.float32)), load_model(base)
+    packed, unpacked, plain = (
+        load_base(base, True, torch.float32),
+        unpack(load_base(base, True, torch.float32)),
+        load_model(base),
+    )
     ids = torch.tensor([[1, 40, 41, 42, 2, 50]])
-    with torch.no_grad():  # in training mode: else bitsandbytes repacks on some CPUs, and cannot where a row is below 64 wide
+    with (
+        torch.no_grad()
+    ):  # in training mode: else bitsandbytes repacks on some CPUs, and cannot where a row is below 64 wide
         by_bits, by_numbers, original = (model.train()(ids).logits for model in (packed, unpacked, plain))
     assert torch.allclose(by_bits, by_numbers, atol=1e-5)
     assert (by_bits - original).abs().max() > 1e-3  # it is the 4-bit model, not the original
@@ -299,7 +333,9 @@ def test_adapters_stay_in_float32_over_a_16_bit_base(base: Path, data: Path, tmp
 # --- a run ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_checkpoints_log_and_metrics_and_is_not_done_twice(finished: Path, base: Path, data: Path, capsys):
+def test_a_run_leaves_checkpoints_log_and_metrics_and_is_not_done_twice(
+    finished: Path, base: Path, data: Path, capsys
+):
     assert [c.path.name for c in checkpoints(finished)] == ["checkpoint-4", "checkpoint-8", "checkpoint-12"]
     log = read_log(finished)
     assert (finished / "log.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
@@ -309,8 +345,12 @@ def test_a_run_leaves_checkpoints_log_and_metrics_and_is_not_done_twice(finished
     seen = [encoded_rows(base, data)[index] for step in batches(9, 4, 12, 0) for index in step]
     assert metrics["tokens"] == sum(len(row.input_ids) for row in seen)
     assert metrics["supervised_tokens"] == sum(sum(row.supervised) for row in seen)
-    assert metrics["data_sha256"] == data_digest(load_rows(data, "train")) and metrics["base"] == fingerprint(base)
-    assert metrics["train_seconds"] > 0 and metrics["trainable_parameters"] == 2 * 4 * (4 * 32 + 2 * 32 + 2 * 16 + 3 * 96)
+    assert metrics["data_sha256"] == data_digest(load_rows(data, "train")) and metrics["base"] == fingerprint(
+        base
+    )
+    assert metrics["train_seconds"] > 0 and metrics["trainable_parameters"] == 2 * 4 * (
+        4 * 32 + 2 * 32 + 2 * 16 + 3 * 96
+    )
     capsys.readouterr()
     assert train(str(base), RECIPE, data) == metrics
     assert "already done" in capsys.readouterr().out
@@ -329,8 +369,14 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(finished: Path, base: 
         "slow = lambda log: time.sleep(0.5 if log[-1]['step'] > 5 else 0)\n"
         f"train({name!r}, RECIPE, Path({str(data)!r}), on_log=slow)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
-                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 400  # a busy machine starts slowly
     while not (run / "checkpoint-4" / "complete.json").exists():
         assert child.poll() is None and time.monotonic() < deadline, child.stderr.read()
@@ -347,16 +393,23 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(finished: Path, base: 
     train(name, RECIPE, data)
     said = capsys.readouterr().out
     assert "checkpoint-8 was not written to its end" in said and "from step 4" in said
-    ours, theirs = (load_file(folder / "checkpoint-12" / "adapter_model.safetensors") for folder in (run, finished))
+    ours, theirs = (
+        load_file(folder / "checkpoint-12" / "adapter_model.safetensors") for folder in (run, finished)
+    )
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
-    moments = [torch.load(folder / "checkpoint-12" / "optimizer.pt", weights_only=True)["state"] for folder in (run, finished)]
+    moments = [
+        torch.load(folder / "checkpoint-12" / "optimizer.pt", weights_only=True)["state"]
+        for folder in (run, finished)
+    ]
     assert all(torch.equal(moments[0][key]["exp_avg"], moments[1][key]["exp_avg"]) for key in moments[1])
     timeless = ("step", "loss", "eval_loss", "learning_rate")
     logs = [[row[column] for row in read_log(folder) for column in timeless] for folder in (run, finished)]
     assert logs[0] == logs[1]
 
 
-def test_a_run_that_was_killed_behind_its_last_checkpoint_only_writes_its_figures(finished: Path, base: Path, data: Path):
+def test_a_run_that_was_killed_behind_its_last_checkpoint_only_writes_its_figures(
+    finished: Path, base: Path, data: Path
+):
     name, run = named(base, "late"), ADAPTERS / "late_pytorch"
     shutil.copytree(finished, run)
     (run / "metrics.json").unlink()
@@ -379,7 +432,9 @@ def test_another_recipe_moves_the_old_run_aside_and_a_fresh_start_does_too(base:
 
 def test_a_run_that_diverges_stops_with_advice(base: Path, data: Path):
     with pytest.raises(UserError, match="the loss is (nan|inf).*diverges\n.*lower the learning rate"):
-        train(named(base, "wild"), replace(PLAIN, learning_rate=1e30, warmup_ratio=0.0, max_grad_norm=0.0), data)
+        train(
+            named(base, "wild"), replace(PLAIN, learning_rate=1e30, warmup_ratio=0.0, max_grad_norm=0.0), data
+        )
     assert not (ADAPTERS / "wild_pytorch" / "metrics.json").exists()
 
 
@@ -394,7 +449,10 @@ def test_a_loss_that_explodes_stops_too():
 def test_out_of_memory_says_which_knob_to_turn(base: Path):
     from scripts.training.plan import advice
 
-    with pytest.raises(UserError, match="out of memory\n.*--max-tokens.*4096.*--qlora"), explain_out_of_memory(advice(Recipe(qlora=False)), base):
+    with (
+        pytest.raises(UserError, match="out of memory\n.*--max-tokens.*4096.*--qlora"),
+        explain_out_of_memory(advice(Recipe(qlora=False)), base),
+    ):
         torch.empty(2**45)
     with pytest.raises(UserError, match="out of memory"), explain_out_of_memory("", base):
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
@@ -422,9 +480,20 @@ def test_two_processes_share_the_rows_and_find_the_losses_of_one(base: Path, dat
         f"train({named(base, 'pair')!r}, replace(PLAIN, max_steps=5, learning_rate=1e-2), Path({str(data)!r}))\n"
     )
     (tmp_path / "pair.py").write_text(code)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "ddp_cpu.yaml")]
-    done = subprocess.run([*launch, str(tmp_path / "pair.py")], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""})
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(ROOT / "accelerate_configs" / "ddp_cpu.yaml"),
+    ]
+    done = subprocess.run(
+        [*launch, str(tmp_path / "pair.py")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     pair = json.loads((ADAPTERS / "pair_pytorch" / "metrics.json").read_text())
     one = train(named(base, "one"), recipe, data)
@@ -448,7 +517,11 @@ def launch_environment(name: str) -> dict[str, str]:
 def test_the_shipped_accelerate_configurations_are_valid(name: str):
     from accelerate.commands.config.config_args import load_config_from_file
 
-    assert {file.name for file in (ROOT / "accelerate_configs").iterdir()} == {"ddp_cpu.yaml", "ddp_gpu.yaml", "fsdp_qlora.yaml"}
+    assert {file.name for file in (ROOT / "accelerate_configs").iterdir()} == {
+        "ddp_cpu.yaml",
+        "ddp_gpu.yaml",
+        "fsdp_qlora.yaml",
+    }
     config = load_config_from_file(str(ROOT / "accelerate_configs" / name))
     assert config.num_processes == 2 and Recipe().rows_per_step % config.num_processes == 0
     found = launch_environment(name)
@@ -456,7 +529,9 @@ def test_the_shipped_accelerate_configurations_are_valid(name: str):
     assert (found.get("ACCELERATE_USE_FSDP") == "true") == (name == "fsdp_qlora.yaml")
 
 
-def test_fsdp_wraps_whole_layers_and_keeps_the_4_bits_in_a_format_that_it_can_shard(monkeypatch: pytest.MonkeyPatch):
+def test_fsdp_wraps_whole_layers_and_keeps_the_4_bits_in_a_format_that_it_can_shard(
+    monkeypatch: pytest.MonkeyPatch,
+):
     from accelerate import FullyShardedDataParallelPlugin
     from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
@@ -476,7 +551,9 @@ def test_fsdp_wraps_whole_layers_and_keeps_the_4_bits_in_a_format_that_it_can_sh
 
 
 @pytest.mark.parametrize("case", ["sharded", "experts"])
-def test_rows_go_through_by_themselves_where_passes_are_counted(base: Path, data: Path, tmp_path: Path, monkeypatch, case: str):
+def test_rows_go_through_by_themselves_where_passes_are_counted(
+    base: Path, data: Path, tmp_path: Path, monkeypatch, case: str
+):
     """Processes that share a model take the same passes; TRL adds the loss of the routers once in each."""
     from scripts.training import sft_trainer
 
@@ -486,7 +563,9 @@ def test_rows_go_through_by_themselves_where_passes_are_counted(base: Path, data
         monkeypatch.setattr(sft_trainer, "sharded", lambda: True)
     else:
         model.config.output_router_logits, model.config.router_aux_loss_coef = True, 0.01
-    trainer = sft_trainer.make_trainer(model, chat.load_tokenizer(base), PLAIN, rows, [[0, 1, 2, 3]], tmp_path)
+    trainer = sft_trainer.make_trainer(
+        model, chat.load_tokenizer(base), PLAIN, rows, [[0, 1, 2, 3]], tmp_path
+    )
     assert (trainer.args.per_device_train_batch_size, trainer.args.gradient_accumulation_steps) == (1, 4)
 
 
@@ -499,13 +578,18 @@ def test_rows_that_cannot_be_shared_evenly_are_refused(base: Path, data: Path, t
 # --- checkpoints ------------------------------------------------------------------------------------------------
 
 
-def checkpoint_folders(run: Path, eval_losses: dict[int, float], scores: dict[int, float | dict] | None = None) -> Path:
+def checkpoint_folders(
+    run: Path, eval_losses: dict[int, float], scores: dict[int, float | dict] | None = None
+) -> Path:
     """A run folder with a sealed checkpoint for each step, as training and scoring leave it."""
     for step in eval_losses:
         (run / f"checkpoint-{step}").mkdir(parents=True)
         (run / f"checkpoint-{step}" / "adapter_model.safetensors").write_bytes(bytes(10))
         mark_complete(run / f"checkpoint-{step}")
-    write_log(run, [dict.fromkeys(COLUMNS) | {"step": step, "eval_loss": loss} for step, loss in eval_losses.items()])
+    write_log(
+        run,
+        [dict.fromkeys(COLUMNS) | {"step": step, "eval_loss": loss} for step, loss in eval_losses.items()],
+    )
     for step, score in (scores or {}).items():
         steps = score if isinstance(score, dict) else {"equivalent": score}
         (run / f"scores-{step}.json").write_text(json.dumps({"steps": steps}))
@@ -516,7 +600,9 @@ def test_the_best_checkpoints_are_never_deleted(tmp_path: Path):
     by_loss = checkpoint_folders(tmp_path / "loss", {1: 0.9, 2: 0.3, 3: 0.5, 4: 0.6, 5: 0.7})
     rotate(by_loss, keep=2)
     assert [c.step for c in checkpoints(by_loss)] == [2, 4, 5]
-    by_score = checkpoint_folders(tmp_path / "score", {1: 0.9, 2: 0.3, 3: 0.5, 4: 0.6, 5: 0.7}, {1: 0.8, 3: 0.2})
+    by_score = checkpoint_folders(
+        tmp_path / "score", {1: 0.9, 2: 0.3, 3: 0.5, 4: 0.6, 5: 0.7}, {1: 0.8, 3: 0.2}
+    )
     rotate(by_score, keep=1)
     assert [c.step for c in checkpoints(by_score)] == [1, 2, 5]  # by score, by loss, the last
     assert best(checkpoints(by_score)).step == 1
@@ -525,15 +611,28 @@ def test_the_best_checkpoints_are_never_deleted(tmp_path: Path):
 def test_the_table_recommends_a_checkpoint_and_shows_how_sure_its_score_is(tmp_path: Path):
     from scripts.training.checkpoints import table
 
-    run = checkpoint_folders(tmp_path / "run", {50: 0.9, 100: 0.3, 150: 0.5}, {
-        100: {"equivalent": 0.25, "equivalent_ci": [0.125, 0.5]}, 150: {"equivalent": 0.5, "equivalent_ci": [0.25, 0.75]}})
+    run = checkpoint_folders(
+        tmp_path / "run",
+        {50: 0.9, 100: 0.3, 150: 0.5},
+        {
+            100: {"equivalent": 0.25, "equivalent_ci": [0.125, 0.5]},
+            150: {"equivalent": 0.5, "equivalent_ci": [0.25, 0.75]},
+        },
+    )
     found = table(run)
-    assert list(found["recommended"]) == ["", "", "←"] and list(found["step equivalence"].dropna()) == [0.25, 0.5]
+    assert list(found["recommended"]) == ["", "", "←"] and list(found["step equivalence"].dropna()) == [
+        0.25,
+        0.5,
+    ]
     assert list(found["low"].dropna()) == [0.125, 0.25] and list(found["high"].dropna()) == [0.5, 0.75]
     other = run / "scores-100.json"
-    other.write_text(json.dumps(json.loads(other.read_text()) | {"asked": "another model, problems, settings or code"}))
+    other.write_text(
+        json.dumps(json.loads(other.read_text()) | {"asked": "another model, problems, settings or code"})
+    )
     os.utime(other, (1, 1))
-    assert list(table(run)["step equivalence"].dropna()) == [0.5], "what was asked otherwise earlier is no comparison"
+    assert list(table(run)["step equivalence"].dropna()) == [0.5], (
+        "what was asked otherwise earlier is no comparison"
+    )
     unscored = table(checkpoint_folders(tmp_path / "unscored", {50: 0.9, 100: 0.3}))
     assert list(unscored["recommended"]) == ["", "←"] and unscored[["low", "high"]].isna().all(axis=None)
 
@@ -567,7 +666,9 @@ def test_choosing_a_checkpoint_that_is_not_there_names_those_that_are(tmp_path: 
 # --- fuse -------------------------------------------------------------------------------------------------------
 
 
-def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_and_proves_it(finished: Path, base: Path, data: Path, capsys):
+def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_and_proves_it(
+    finished: Path, base: Path, data: Path, capsys
+):
     from peft import PeftModel
 
     target = LOCAL_MODELS / "ft_first_pytorch"
@@ -576,7 +677,9 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_and_proves_it(fin
     for step in (4, "last"):
         assert fuse(str(base), step, data) == target
         if step == 4:
-            (target / "Modelfile").write_text("FROM a.gguf\nSYSTEM mine\n")  # outlives that the folder is replaced
+            (target / "Modelfile").write_text(
+                "FROM a.gguf\nSYSTEM mine\n"
+            )  # outlives that the folder is replaced
         found[step] = logits(load_model(target), ids)
         number = 12 if step == "last" else step
         expected = PeftModel.from_pretrained(load_model(base), finished / f"checkpoint-{number}")
@@ -587,17 +690,27 @@ def test_a_middle_checkpoint_fuses_into_base_plus_that_adapter_and_proves_it(fin
         assert record["proof"]["same_greedy_token"] > 0.95 and record["proof"]["mean_kl_divergence"] < 1e-4
         assert record["proof"]["same_greedy_output"] > 0.5
         training = record["training"]
-        assert training["recipe"]["rank"] == 4 and training["data_sha256"] and training["versions"]["torch"] == torch.__version__
+        assert (
+            training["recipe"]["rank"] == 4
+            and training["data_sha256"]
+            and training["versions"]["torch"] == torch.__version__
+        )
     assert not torch.allclose(found[4], found["last"], atol=1e-3)
     assert "SYSTEM mine" in (target / "Modelfile").read_text()
     card = (target / "README.md").read_text()
-    assert "LoRA checkpoint 12" in card and record["training"]["data_sha256"] in card and f"torch {torch.__version__}" in card
+    assert (
+        "LoRA checkpoint 12" in card
+        and record["training"]["data_sha256"] in card
+        and f"torch {torch.__version__}" in card
+    )
     capsys.readouterr()
     fuse(str(base), "last", data)
     assert "already fused" in capsys.readouterr().out
 
 
-def test_an_adapter_is_not_merged_into_a_base_that_it_was_not_trained_over(finished: Path, base: Path, data: Path, tmp_path: Path):
+def test_an_adapter_is_not_merged_into_a_base_that_it_was_not_trained_over(
+    finished: Path, base: Path, data: Path, tmp_path: Path
+):
     """Such as another checkpoint, fused into the same folder: it differs in the upper layers only."""
     weights = base / "model.safetensors"
     before, fingerprint_before, whole = load_file(weights), fingerprint(base), weights.read_bytes()
@@ -616,7 +729,10 @@ def test_what_the_base_model_knew_survives_the_fuse(finished: Path, base: Path, 
     target = fuse(str(base), "last", data)
     before, after = chat.load_tokenizer(base), chat.load_tokenizer(target)
     assert before.get_vocab() == after.get_vocab() and before.all_special_tokens == after.all_special_tokens
-    assert after.chat_template == before.chat_template and after.pad_token_id not in (None, chat.end_of_turn(after))
+    assert after.chat_template == before.chat_template and after.pad_token_id not in (
+        None,
+        chat.end_of_turn(after),
+    )
     generation = json.loads((target / "generation_config.json").read_text())
     assert (generation["temperature"], generation["top_p"]) == (0.6, 0.9)
     assert generation["eos_token_id"] == [chat.end_of_turn(after), 0]
@@ -651,9 +767,18 @@ def test_the_end_of_a_turn_stops_generation(finished: Path, base: Path, data: Pa
 # --- the plan ---------------------------------------------------------------------------------------------------
 
 LLAMA3_8B = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
-    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
-    "max_position_embeddings": 8192, "rope_theta": 500000.0, "tie_word_embeddings": False, "hidden_act": "silu",
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 8192,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+    "hidden_act": "silu",
 }
 
 
@@ -666,7 +791,9 @@ def test_a_config_json_is_enough_for_a_plan(data: Path, tmp_path: Path):
     assert found["measured"] is None and not found["tokens_counted"]
     assert found["expected"]["hours"] > 0 and found["tokens"] > found["supervised_tokens"] > 0
     said = describe(found)
-    assert "layers 16 to 31" in said and "20,971,520" in said and "hours expected" in said and "guessed" in said
+    assert (
+        "layers 16 to 31" in said and "20,971,520" in said and "hours expected" in said and "guessed" in said
+    )
 
 
 def test_qlora_of_an_8b_model_at_4096_tokens_is_expected_to_fit_16_gb():
@@ -690,8 +817,18 @@ def test_a_plan_counts_the_tokens_and_measures_one_step(base: Path, data: Path, 
 
 
 def test_a_plan_names_what_is_wrong(data: Path, tmp_path: Path):
-    (tmp_path / "config.json").write_text(json.dumps({
-        "model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 2, "vocab_size": 100, "architectures": ["GPT2LMHeadModel"]}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "gpt2",
+                "n_layer": 2,
+                "n_embd": 32,
+                "n_head": 2,
+                "vocab_size": 100,
+                "architectures": ["GPT2LMHeadModel"],
+            }
+        )
+    )
     with pytest.raises(UserError, match="none of the projections that LoRA adapts\n.*q_proj"):
         plan(str(tmp_path), Recipe(), data)
 
@@ -708,7 +845,9 @@ def test_a_recipe_of_no_hyperparameter_or_no_training_is_refused():
 def test_a_dry_run_prints_its_table_and_nothing_else_and_trains_nothing(base: Path, data: Path, capfd):
     main(profile="smoke", model_type=named(base, "dry"), data=data, dry_run=True)
     said, noise = capfd.readouterr()
-    assert [line.split()[0] for line in said.splitlines()] == "model trained device data tokens memory time".split()
+    assert [
+        line.split()[0] for line in said.splitlines()
+    ] == "model trained device data tokens memory time".split()
     assert "hours expected" in said and "measured" in said and said.endswith("tokens/s)\n") and not noise
     assert not (ADAPTERS / "dry_pytorch").exists()
 
@@ -722,18 +861,33 @@ def test_the_benchmark_of_the_8b_shape_runs_on_a_small_one(base: Path, data: Pat
     from tools.speed_train import measure, random_llama, random_loads
 
     assert {name: LLAMA3_8B[name] for name in whole} == whole
-    sizes = whole | {"vocab_size": 384, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-                     "num_key_value_heads": 2}
+    sizes = whole | {
+        "vocab_size": 384,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
     model = random_llama(sizes, True, torch.float32)
-    assert type(model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit" and type(model.lm_head) is torch.nn.Linear
+    assert (
+        type(model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
+        and type(model.lm_head) is torch.nn.Linear
+    )
     recipe = replace(PLAIN, max_steps=2, qlora=True, top_layers=1)
     rows = (encoded_rows(base, data) * 2)[: recipe.rows_per_step * recipe.max_steps]
     as_rows, full = random_loads("random", sizes, base, rows, recipe)
     assert [len(row.input_ids) for row in as_rows.rows] == [len(row.input_ids) for row in rows]
     assert {len(row.input_ids) for row in full.rows} == {recipe.max_tokens}
     heading, columns, *lines = measure(as_rows, alone=False)
-    assert heading.startswith("random, the data's rows: 8 rows") and "tokens/s | times plain | peak GB | of plain" in columns
-    cells = {line.split(" | ")[0].strip("| "): [float(cell.strip("| ")) for cell in line.split(" | ")[1:]] for line in lines}
+    assert (
+        heading.startswith("random, the data's rows: 8 rows")
+        and "tokens/s | times plain | peak GB | of plain" in columns
+    )
+    cells = {
+        line.split(" | ")[0].strip("| "): [float(cell.strip("| ")) for cell in line.split(" | ")[1:]]
+        for line in lines
+    }
     assert list(cells) == ["plain TRL", "ours"], lines
     speed, ratio, peak, share, loss = cells["ours"]
     assert speed > 0 and ratio > 0 and peak > 0.1 and share > 0

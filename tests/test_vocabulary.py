@@ -39,7 +39,10 @@ def problem(name):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (':- guest(G), sleeps_in(G,R), not room("guest").', ':- violin(G), acorn_kettle(G,R), not harp("guest").'),
+        (
+            ':- guest(G), sleeps_in(G,R), not room("guest").',
+            ':- violin(G), acorn_kettle(G,R), not harp("guest").',
+        ),
         ("#show sleeps_in/2.", "#show acorn_kettle/2."),
         ("guests(G) :- guest(G), on.", "guests(G) :- violin(G), plum."),
         ("-guest(Guest) :- room(guest).", "-violin(Guest) :- harp(violin)."),
@@ -55,14 +58,27 @@ def test_in_code_whole_words_change_and_strings_stay(before, after):
         ("Guests sleep in rooms.", "Violins sleep in harps."),
         ("A guest's room: `sleeps_in(G, R)`.", "A violin's harp: `acorn_kettle(G, R)`."),
         ("It depends on the room; `on(X)` says so.", "It depends on the harp; `plum(X)` says so."),
-        ("The guesthouse has no room \"room\".", "The guesthouse has no harp \"room\"."),
-        ("A loaf, two loaves, the Knives, an ally: all parties.", "A drum, two drums, the Kites, a lute: all tulips."),
-        ("Parked before the party; `before(X)`, `parked(X)`.", "Parked before the tulip; `moat(X)`, `stool(X)`."),
+        ('The guesthouse has no room "room".', 'The guesthouse has no harp "room".'),
+        (
+            "A loaf, two loaves, the Knives, an ally: all parties.",
+            "A drum, two drums, the Kites, a lute: all tulips.",
+        ),
+        (
+            "Parked before the party; `before(X)`, `parked(X)`.",
+            "Parked before the tulip; `moat(X)`, `stool(X)`.",
+        ),
         ("An `ally(A)` is an ally of A, an owner is not.", "A `lute(A)` is a lute of A, an owner is not."),
     ],
 )
 def test_in_prose_names_and_plain_words_change_and_english_stays(before, after):
-    more = {"loaf": "drum", "knife": "kite", "ally": "lute", "party": "tulip", "before": "moat", "parked": "stool"}
+    more = {
+        "loaf": "drum",
+        "knife": "kite",
+        "ally": "lute",
+        "party": "tulip",
+        "before": "moat",
+        "parked": "stool",
+    }
     assert rename_predicates_in_text(before, NAMES | more) == after
 
 
@@ -74,16 +90,24 @@ open(Site) :- depot(Site), N = #count { X : count(X) }. % Depots are few.
 #show count/1.
 label("% depot").
 """
-    told = replace(problem(FEW[0]), source=source, description="A Site is a depot.", instances={"one": "depot(1). count(1..2). % depots"})
+    told = replace(
+        problem(FEW[0]),
+        source=source,
+        description="A Site is a depot.",
+        instances={"one": "depot(1). count(1..2). % depots"},
+    )
     retold, names = rename_predicates(told, Random(0))
     depot, counted, opened, label = (names[name] for name in ("depot", "count", "open", "label"))
-    assert retold.source == f"""% The {depot}s of a Site.
+    assert (
+        retold.source
+        == f"""% The {depot}s of a Site.
 {opened}(Site) :- {depot}(Site), N = #count {{ X : {counted}(X) }}. % {depot.capitalize()}s are few.
 %* A {depot} is
    a {depot}. *%
 #show {counted}/1.
 {label}("% depot").
 """
+    )
     assert retold.description == f"A Site is a {depot}."
     assert retold.instances["one"] == f"{depot}(1). {counted}(1..2). % {depot}s"
 
@@ -104,22 +128,32 @@ def test_a_retold_problem_passes_the_gate_and_keeps_its_answer_sets(name, solver
     assert set(names) == predicate_names(told) and len(set(names.values())) == len(names)
     assert not predicate_names(retold) & predicate_names(told)
     assert not check_problem(retold, solver).faults
-    for before, after in zip(solve(told, told.encoding.program, solver), solve(retold, retold.encoding.program, solver), strict=True):
+    for before, after in zip(
+        solve(told, told.encoding.program, solver),
+        solve(retold, retold.encoding.program, solver),
+        strict=True,
+    ):
         assert renamed(before.answer_sets, names) == after.answer_sets
 
 
 def test_fresh_names_occur_nowhere_in_the_texts():
     text = " ".join(WORDS[:-30])
-    assert set(another({"a", "b_c"}, text, Random(0)).values()) <= {f"{x}{y}" for x in WORDS[-30:] for y in ("", *(f"_{w}" for w in WORDS))}
+    assert set(another({"a", "b_c"}, text, Random(0)).values()) <= {
+        f"{x}{y}" for x in WORDS[-30:] for y in ("", *(f"_{w}" for w in WORDS))
+    }
 
 
 def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     told = problem(FEW[0])
     report = Report()
-    assert [renamed_problem.names for renamed_problem in renamed_problems(told, 2, Random(0), solver, report)][0] == {}
+    assert [
+        renamed_problem.names for renamed_problem in renamed_problems(told, 2, Random(0), solver, report)
+    ][0] == {}
     assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
     other = problem(FEW[1])
-    monkeypatch.setattr(conversion, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {}))
+    monkeypatch.setattr(
+        conversion, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {})
+    )
     assert len(renamed_problems(told, 2, Random(0), solver, report)) == 1
     assert report.dropped["vocabulary: other answer sets"] == 2
 
@@ -128,10 +162,15 @@ def test_only_namings_that_are_asked_for_are_proved(solver):
     report = Report()
     [told] = renamed_problems(problem(FEW[0]), 0, Random(0), solver, report)
     assert told.variant("original") == told.original and not report.proofs
-    assert told.variant("abstract").naming == "abstract" and told.variant("abstract") is told.variant("abstract")
+    assert told.variant("abstract").naming == "abstract" and told.variant("abstract") is told.variant(
+        "abstract"
+    )
     assert report.proofs["renamings with the same trees and answer sets"] == 1
     told.gold = told.gold[:-1] + [replace(told.gold[-1], answer_sets=frozenset())]
-    assert told.variant("canonical") == told.original and report.dropped["renaming canonical: answer sets different"] == 1
+    assert (
+        told.variant("canonical") == told.original
+        and report.dropped["renaming canonical: answer sets different"] == 1
+    )
 
 
 def test_rows_carry_their_names_and_only_training_rows_are_retold():
@@ -144,8 +183,13 @@ def test_rows_carry_their_names_and_only_training_rows_are_retold():
     for row in retold:
         if row["meta"]["kind"] == "conversation" and row["meta"]["naming"] == "original":
             source = next(p for p in problems if p.name == row["meta"]["problem"])
-            code = "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant")
-            expected = "\n".join(rename_predicates_in_program(step.code, row["meta"]["vocabulary"]) for step in source.encoding.instructed)
+            code = "\n".join(
+                message["content"] for message in row["messages"] if message["role"] == "assistant"
+            )
+            expected = "\n".join(
+                rename_predicates_in_program(step.code, row["meta"]["vocabulary"])
+                for step in source.encoding.instructed
+            )
             assert read_encoding(code).program == read_encoding(expected).program
 
 
@@ -156,10 +200,20 @@ def test_every_vocabulary_has_its_share_of_styles_namings_noise_and_repairs():
     metas = [row["meta"] for row in rows]
     conversations = [meta for meta in metas if meta["kind"] == "conversation"]
     assert len(conversations) == 10 and len({str(meta.get("vocabulary")) for meta in conversations}) == 10
-    assert conversations[0]["style"] == conversations[0]["naming"] == "original" and "vocabulary" not in conversations[0]
-    assert len({meta["style"] for meta in conversations}) > 2 and len({meta["naming"] for meta in conversations}) == 3
+    assert (
+        conversations[0]["style"] == conversations[0]["naming"] == "original"
+        and "vocabulary" not in conversations[0]
+    )
+    assert (
+        len({meta["style"] for meta in conversations}) > 2
+        and len({meta["naming"] for meta in conversations}) == 3
+    )
     assert 1 <= sum(meta["noise"] for meta in conversations) <= 3
     repairs = [meta for meta in metas if meta["kind"] == "repair"]
     assert len(repairs) > 5 and len({str(meta.get("vocabulary")) for meta in repairs}) == len(repairs)
-    text = {str(meta.get("vocabulary")): row["messages"] for meta, row in zip(metas, rows, strict=True) if meta["kind"] == "conversation"}
+    text = {
+        str(meta.get("vocabulary")): row["messages"]
+        for meta, row in zip(metas, rows, strict=True)
+        if meta["kind"] == "conversation"
+    }
     assert len({messages[1]["content"] for messages in text.values()}) == 10

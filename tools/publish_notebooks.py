@@ -24,7 +24,9 @@ def publish(run: Path, notebooks: Path = ROOT / "notebooks") -> dict[Path, int]:
     """
     file = run / "run.json"
     if not file.exists():
-        raise UserError("this is no run folder", where=run, remedy="python -m scripts.run_notebooks makes one below runs/")
+        raise UserError(
+            "this is no run folder", where=run, remedy="python -m scripts.run_notebooks makes one below runs/"
+        )
     done = json.loads(file.read_text(encoding="utf-8"))["done"]
     changed = {}
     for name in (name for name in NOTEBOOKS if name in done):
@@ -34,7 +36,11 @@ def publish(run: Path, notebooks: Path = ROOT / "notebooks") -> dict[Path, int]:
         cells = [cell for cell in book.cells if cell.cell_type == "code"]
         for number, cell in enumerate(cells, 1):
             cell.execution_count = number
-            cell.outputs = [_clean(output, number) for output in ran.get((cell.id, cell.source), ()) if _worth_keeping(output)]
+            cell.outputs = [
+                _clean(output, number)
+                for output in ran.get((cell.id, cell.source), ())
+                if _worth_keeping(output)
+            ]
         book.metadata["outputs"] = {key: done[name][key] for key in ("finished", "revision", "parameters")}
         text = nbformat.writes(book) + "\n"
         for place in (ROOT, WORKDIR):  # nobody else's path
@@ -49,8 +55,11 @@ def _worth_keeping(output: dict) -> bool:
     if output["output_type"] == "stream":
         return output["name"] == "stdout" and "\r" not in output["text"]
     shown = output.get("data", {})
-    return output["output_type"] in ("display_data", "execute_result") and shown.get("text/html") != "" and not any(
-        "widget" in kind for kind in shown)
+    return (
+        output["output_type"] in ("display_data", "execute_result")
+        and shown.get("text/html") != ""
+        and not any("widget" in kind for kind in shown)
+    )
 
 
 def _clean(output: dict, number: int) -> dict:
@@ -68,7 +77,10 @@ def main(profile: str = "demo", run: Path | None = None) -> None:
         remedy = f"python -m scripts.run_notebooks --profile {profile}"
         raise UserError(f"there is no run of the profile {profile}", where=RUNS, remedy=remedy)
     for file, missing in publish(run or runs[-1]).items():
-        print(show_path(file) + (f": {missing} cells were changed since the run and have no output" if missing else ""))
+        print(
+            show_path(file)
+            + (f": {missing} cells were changed since the run and have no output" if missing else "")
+        )
 
 
 if __name__ == "__main__":

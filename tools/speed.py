@@ -1,8 +1,8 @@
 """What this machine does in a second. Each measure is a subcommand that prints a small table.
 
-    python -m scripts.bench solver        checks per second, live workers against one process per check
-    python -m scripts.bench train         tokens per second and memory, the plain TRL recipe against ours
-    python -m scripts.bench generate      answers per second, side by side against one after another
+python -m scripts.bench solver        checks per second, live workers against one process per check
+python -m scripts.bench train         tokens per second and memory, the plain TRL recipe against ours
+python -m scripts.bench generate      answers per second, side by side against one after another
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def solver(benchmarks: Path = BENCHMARKS, seconds: float = 3.0, workers: int | N
         "ground a small problem": [Request(COLOURING)],
         "solve a small problem": [Request(COLOURING, solve=True)],
         f"ground {len(problems)} problems": [
-            Request(f"{next(iter(problem.instances.values()))}\n{problem.encoding.program}") for problem in problems
+            Request(f"{next(iter(problem.instances.values()))}\n{problem.encoding.program}")
+            for problem in problems
         ],
     }
     workers = workers or os.cpu_count() or 1
@@ -58,7 +59,11 @@ def solver(benchmarks: Path = BENCHMARKS, seconds: float = 3.0, workers: int | N
 
 
 def train(
-    model_type: str = "smollm", data: Path = DATA, steps: int = 3, qlora: bool | None = None, alone: bool = True
+    model_type: str = "smollm",
+    data: Path = DATA,
+    steps: int = 3,
+    qlora: bool | None = None,
+    alone: bool = True,
 ) -> None:
     """Tokens per second and peak memory of training: plain TRL, ours, and with --alone each of our changes by itself.
 
@@ -74,12 +79,17 @@ def train(
             print(line, flush=True)
 
 
-def _rate(run: Callable[[Iterator[Request]], Iterator[Outcome]], load: list[Request], seconds: float) -> float:
+def _rate(
+    run: Callable[[Iterator[Request]], Iterator[Outcome]], load: list[Request], seconds: float
+) -> float:
     """Outcomes per second of `load` in rotation. UserError where a program of the load does not pass."""
     count, start = 0, time.perf_counter()
     for outcome in run(takewhile(lambda _: time.perf_counter() < start + seconds, cycle(load))):
         if not outcome.passes:
-            raise UserError(f"the solver says {outcome.verdict}: {outcome.message}", remedy="python -m scripts.benchmarks check")
+            raise UserError(
+                f"the solver says {outcome.verdict}: {outcome.message}",
+                remedy="python -m scripts.benchmarks check",
+            )
         count += 1
     return count / (time.perf_counter() - start)
 
@@ -97,8 +107,12 @@ def _one_process_each(requests: Iterator[Request], workers: int) -> Iterator[Out
 
 
 def generate(
-    model: Path | None = None, benchmarks: Path = BENCHMARKS, problems: int = 8, items: int = 16,
-    max_new_tokens: int = MAX_NEW_TOKENS, grammar: bool = False,
+    model: Path | None = None,
+    benchmarks: Path = BENCHMARKS,
+    problems: int = 8,
+    items: int = 16,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    grammar: bool = False,
 ) -> None:
     """Answers per second to the steps of some problems: `decode.write` on all of them, transformers' `generate` on a few.
 
@@ -118,12 +132,21 @@ def generate(
 
     def alone(ids: list[int]) -> str:
         tokens = torch.tensor([ids], device=network.device)
-        written = network.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=max_new_tokens, do_sample=False,
-                                   eos_token_id=end, pad_token_id=end[0])
+        written = network.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end[0],
+        )
         return generator.tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True)
 
-    print(f"{len(chosen)} problems, {len(prompts)} steps, {sum(map(len, prompts)) / len(prompts):.0f} tokens a prompt, "
-          f"{network.dtype}, {torch.get_num_threads()} threads", flush=True)
+    print(
+        f"{len(chosen)} problems, {len(prompts)} steps, {sum(map(len, prompts)) / len(prompts):.0f} tokens a prompt, "
+        f"{network.dtype}, {torch.get_num_threads()} threads",
+        flush=True,
+    )
     start = time.perf_counter()
     together = generator.answers(conversations)
     fast = len(prompts) / (time.perf_counter() - start)
@@ -132,12 +155,16 @@ def generate(
     singly = [alone(prompts[index]) for index in some]
     slow = len(some) / (time.perf_counter() - start)
     same = sum(text == together[index] for text, index in zip(singly, some, strict=True))
-    print(f"one after another   {slow:7.2f} answers/s, {same} of {len(some)} the same\ntimes as fast       {fast / slow:7.1f}")
+    print(
+        f"one after another   {slow:7.2f} answers/s, {same} of {len(some)} the same\ntimes as fast       {fast / slow:7.1f}"
+    )
 
 
 def main() -> None:
     """The command line: one subcommand a measure, made from its signature."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True
+    )
     app.callback()(lambda: None)
     for measure in (solver, train, generate):
         app.registered_commands += command(measure).registered_commands

@@ -40,8 +40,13 @@ from scripts.training.dataset import batches, encode_rows, load_rows
 from scripts.training.recipe import PROJECTIONS, Recipe
 
 LLAMA3_8B = {
-    "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "max_position_embeddings": 8192,
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
 }
 ROOM = 4e9  # bytes for a live process of a small model on a CPU
 PLAIN = "plain TRL"
@@ -84,22 +89,45 @@ def plain_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks
 
     recipe, layers = load.recipe, model.config.num_hidden_layers
     config = SFTConfig(
-        output_dir=folder, max_steps=recipe.max_steps, per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps, learning_rate=recipe.learning_rate, lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_steps, max_length=recipe.max_tokens, neftune_noise_alpha=recipe.neftune_alpha or None,
-        bf16=model.dtype == torch.bfloat16, use_cpu=device() == "cpu", logging_steps=1, save_strategy="no",
-        report_to="none", seed=recipe.seed, train_sampling_strategy="sequential",  # for the same rows in each step
+        output_dir=folder,
+        max_steps=recipe.max_steps,
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup_steps,
+        max_length=recipe.max_tokens,
+        neftune_noise_alpha=recipe.neftune_alpha or None,
+        bf16=model.dtype == torch.bfloat16,
+        use_cpu=device() == "cpu",
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        seed=recipe.seed,
+        train_sampling_strategy="sequential",  # for the same rows in each step
     )
     adapter = LoraConfig(
-        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, task_type="CAUSAL_LM",
-        target_modules=list(PROJECTIONS), layers_to_transform=list(range(max(0, layers - recipe.top_layers), layers)),
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        task_type="CAUSAL_LM",
+        target_modules=list(PROJECTIONS),
+        layers_to_transform=list(range(max(0, layers - recipe.top_layers), layers)),
     )
     rows = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in load.rows])
     return SFTTrainer(
-        model=model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=adapter, callbacks=callbacks)
+        model=model,
+        args=config,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=adapter,
+        callbacks=callbacks,
+    )
 
 
-def lean_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks: list, changes: Sequence[str]) -> Any:
+def lean_trainer(
+    model: Any, tokenizer: Any, load: Load, folder: str, callbacks: list, changes: Sequence[str]
+) -> Any:
     """Our trainer with some of its changes, on the rows of `load` in their order."""
     from scripts.training.plan import needs_checkpointing
     from scripts.training.sft_trainer import make_trainer
@@ -107,7 +135,14 @@ def lean_trainer(model: Any, tokenizer: Any, load: Load, folder: str, callbacks:
     size = load.recipe.rows_per_step
     order = [list(range(start, start + size)) for start in range(0, len(load.rows), size)]
     return make_trainer(
-        model, tokenizer, load.recipe, load.rows, order, Path(folder), callbacks=callbacks, changes=changes,
+        model,
+        tokenizer,
+        load.recipe,
+        load.rows,
+        order,
+        Path(folder),
+        callbacks=callbacks,
+        changes=changes,
         checkpointing=needs_checkpointing(model, load.recipe, load.rows),
     )
 
@@ -121,7 +156,14 @@ def random_llama(sizes: dict[str, int], qlora: bool, dtype: Any) -> Any:
     from scripts.training.sft_trainer import nf4
 
     config = LlamaConfig(
-        **sizes, rope_theta=500000.0, bos_token_id=0, eos_token_id=2, pad_token_id=0, use_cache=False, dtype=dtype)
+        **sizes,
+        rope_theta=500000.0,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
+        use_cache=False,
+        dtype=dtype,
+    )
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
         model = LlamaForCausalLM(config).to(dtype)
@@ -141,7 +183,9 @@ def random_llama(sizes: dict[str, int], qlora: bool, dtype: Any) -> Any:
     model.model.rotary_emb = rotary.to(device())
     model.is_loaded_in_4bit = qlora
     if qlora:
-        model.hf_quantizer = AutoHfQuantizer.from_config(nf4(dtype), pre_quantized=False)  # which knows how to undo it
+        model.hf_quantizer = AutoHfQuantizer.from_config(
+            nf4(dtype), pre_quantized=False
+        )  # which knows how to undo it
     return model
 
 
@@ -149,8 +193,17 @@ def _packed(weight: Any) -> Any:
     """A linear layer that holds `weight` in NF4."""
     from bitsandbytes.nn import Linear4bit, Params4bit
 
-    layer = Linear4bit(weight.shape[1], weight.shape[0], bias=False, compute_dtype=weight.dtype, quant_type="nf4", device="meta")
-    packed = Params4bit(weight.cpu(), requires_grad=False, compress_statistics=True, quant_type="nf4", module=layer)
+    layer = Linear4bit(
+        weight.shape[1],
+        weight.shape[0],
+        bias=False,
+        compute_dtype=weight.dtype,
+        quant_type="nf4",
+        device="meta",
+    )
+    packed = Params4bit(
+        weight.cpu(), requires_grad=False, compress_statistics=True, quant_type="nf4", module=layer
+    )
     layer.weight = packed.to(weight.device)
     return layer
 
@@ -176,8 +229,11 @@ def _work(pipe: Connection, load: Load, changes: tuple[str, ...] | None) -> None
     try:
         with silenced(), tempfile.TemporaryDirectory() as folder:
             model, tokenizer = _load(load), chat.load_tokenizer(load.tokenizer)
-            trainer = (plain_trainer(model, tokenizer, load, folder, [Turns]) if changes is None
-                       else lean_trainer(model, tokenizer, load, folder, [Turns], changes))
+            trainer = (
+                plain_trainer(model, tokenizer, load, folder, [Turns])
+                if changes is None
+                else lean_trainer(model, tokenizer, load, folder, [Turns], changes)
+            )
             trainer.args.save_strategy = "no"
             del model
             for callback in (ProgressCallback, PrinterCallback):
@@ -259,11 +315,15 @@ def loads(model_type: str, data: Path, steps: int, qlora: bool | None) -> list[L
         if not on_gpu:
             found.append(Load(f"{model_type}, {kind} base", folder, folder, rows, setting))
             continue
-        found += random_loads(f"random weights in the shape of Llama-3-8B, {kind} base", LLAMA3_8B, folder, rows, setting)
+        found += random_loads(
+            f"random weights in the shape of Llama-3-8B, {kind} base", LLAMA3_8B, folder, rows, setting
+        )
     return found
 
 
-def random_loads(name: str, sizes: dict[str, int], tokenizer: Path, rows: Sequence[Encoded], recipe: Recipe) -> list[Load]:
+def random_loads(
+    name: str, sizes: dict[str, int], tokenizer: Path, rows: Sequence[Encoded], recipe: Recipe
+) -> list[Load]:
     """A Llama of random weights on random tokens: in rows as long as `rows`, and in rows of all the tokens of the recipe.
 
     The model, of these `sizes`, is made in the process that trains it.
@@ -275,17 +335,25 @@ def random_loads(name: str, sizes: dict[str, int], tokenizer: Path, rows: Sequen
 
     mixed = tuple(replace(row, input_ids=tokens(len(row.input_ids))) for row in rows)
     long = tuple(Encoded(tokens(full), [index % 4 == 3 for index in range(full)]) for _ in rows)
-    return [Load(f"{name}, {which}", sizes, tokenizer, drawn, recipe)
-            for which, drawn in (("the data's rows", mixed), (f"rows of {full:,} tokens", long))]
+    return [
+        Load(f"{name}, {which}", sizes, tokenizer, drawn, recipe)
+        for which, drawn in (("the data's rows", mixed), (f"rows of {full:,} tokens", long))
+    ]
 
 
 def variants(load: Load, alone: bool) -> dict[str, tuple[str, ...]]:
     """Ours, and with `alone` each change that bears on `load` by itself, by the words that describe it."""
     from scripts.training.sft_trainer import CHANGES
 
-    dense_has = {name: words for name, words in CHANGES.items() if load.recipe.qlora or name not in ("float32", "unpacked")}
+    dense_has = {
+        name: words
+        for name, words in CHANGES.items()
+        if load.recipe.qlora or name not in ("float32", "unpacked")
+    }
     bears = {name: words for name, words in dense_has.items() if name != "unpacked" or device() == "cpu"}
-    return {"ours": tuple(CHANGES)} | ({f"plain + {words}": (name,) for name, words in bears.items()} if alone else {})
+    return {"ours": tuple(CHANGES)} | (
+        {f"plain + {words}": (name,) for name, words in bears.items()} if alone else {}
+    )
 
 
 def measure(load: Load, alone: bool) -> Iterator[str]:

@@ -13,8 +13,11 @@ from scripts.asp.encoding import Encoding, Statement, predicates, walk
 # Breaking a symmetry is an intention: the tree shows a constraint, only the instruction says what it is for.
 _SYMMETRY = re.compile(r"\bsymmetry\b|\bmirror(ed)? |\bequivalent plans\b|\binterchangeable\b", re.IGNORECASE)
 _AGGREGATES = {
-    AggregateFunction.Count: "#count", AggregateFunction.Sum: "#sum", AggregateFunction.SumPlus: "#sum",
-    AggregateFunction.Min: "#min", AggregateFunction.Max: "#max",
+    AggregateFunction.Count: "#count",
+    AggregateFunction.Sum: "#sum",
+    AggregateFunction.SumPlus: "#sum",
+    AggregateFunction.Min: "#min",
+    AggregateFunction.Max: "#max",
 }
 
 
@@ -24,7 +27,9 @@ def constructs(statement: Statement) -> set[str]:
     for tree in statement.trees:
         kind = tree.ast_type
         if kind == ASTType.Minimize:
-            found.add("weak constraint" if statement.code.lstrip().startswith(":~") else "#minimize / #maximize")
+            found.add(
+                "weak constraint" if statement.code.lstrip().startswith(":~") else "#minimize / #maximize"
+            )
             if str(tree.priority) != "0":
                 found.add("priority level")
         elif kind in (ASTType.ShowSignature, ASTType.ShowTerm):
@@ -53,22 +58,31 @@ def _rule_constructs(rule: AST) -> set[str]:
         found.add("comparison in the head")
     elif not rule.body:
         found.add("fact")
-    if any(_shifts(head, literal) for literal in rule.body) and any(getattr(literal, "sign", 0) for literal in rule.body):
+    if any(_shifts(head, literal) for literal in rule.body) and any(
+        getattr(literal, "sign", 0) for literal in rule.body
+    ):
         found.add("frame axiom")
     for literal in rule.body:
         if literal.ast_type == ASTType.ConditionalLiteral:
             found.add("conditional literal")
         elif literal.ast_type == ASTType.Literal and literal.atom.ast_type == ASTType.BodyAggregate:
             guard = literal.atom.left_guard
-            if guard and guard.comparison == ComparisonOperator.Equal and guard.term.ast_type == ASTType.Variable:
+            if (
+                guard
+                and guard.comparison == ComparisonOperator.Equal
+                and guard.term.ast_type == ASTType.Variable
+            ):
                 found.add("aggregate assigned to a variable")
     return found
 
 
 def _shifts(head: AST, literal: AST) -> bool:
     """Whether both are positive atoms of one predicate, and some argument is one more or less in one of them."""
-    atoms = [part.atom.symbol for part in (head, literal) if part.ast_type == ASTType.Literal and not part.sign
-             and part.atom.ast_type == ASTType.SymbolicAtom]
+    atoms = [
+        part.atom.symbol
+        for part in (head, literal)
+        if part.ast_type == ASTType.Literal and not part.sign and part.atom.ast_type == ASTType.SymbolicAtom
+    ]
     if len(atoms) < 2:
         return False
     first, second = (atom.argument if atom.ast_type == ASTType.UnaryOperation else atom for atom in atoms)
@@ -76,7 +90,8 @@ def _shifts(head: AST, literal: AST) -> bool:
         return False
     return any(
         longer.ast_type == ASTType.BinaryOperation and longer.left == shorter and str(longer.right) == "1"
-        for pair in zip(first.arguments, second.arguments, strict=False) for longer, shorter in (pair, pair[::-1])
+        for pair in zip(first.arguments, second.arguments, strict=False)
+        for longer, shorter in (pair, pair[::-1])
     )
 
 
@@ -90,7 +105,9 @@ def _node_constructs(node: AST) -> set[str]:
         return {"interval"}
     if kind == ASTType.Pool:
         return {"pool"}
-    if kind in (ASTType.BinaryOperation,) or (kind == ASTType.UnaryOperation and node.argument.ast_type != ASTType.Function):
+    if kind in (ASTType.BinaryOperation,) or (
+        kind == ASTType.UnaryOperation and node.argument.ast_type != ASTType.Function
+    ):
         return {"arithmetic"}
     if kind == ASTType.Comparison:
         return {"comparison chain"} if len(node.guards) > 1 else {"comparison"}

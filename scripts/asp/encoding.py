@@ -99,7 +99,9 @@ def parse(text: str) -> list[AST]:
         raise RuntimeError("\n".join(messages) or str(error)) from None
     if most > DEEPEST and (tree := next((tree for tree in trees if _depth(tree) > DEEPEST), None)):
         begin = tree.location.begin
-        raise RuntimeError(f"<string>:{begin.line}:{begin.column}: error: nested more than {DEEPEST} levels deep")
+        raise RuntimeError(
+            f"<string>:{begin.line}:{begin.column}: error: nested more than {DEEPEST} levels deep"
+        )
     return sorted(
         (tree for tree in trees if not _implicit(tree)),
         key=lambda tree: (tree.location.begin.line, tree.location.begin.column),
@@ -149,7 +151,9 @@ _STRING = re.compile(rb'"(?:[^"\\\n]|\\[\\n"])*"')
 _CLOSING = re.compile(rb"\}\s*\.")
 
 
-def _statements(source: _Source, trees: list[AST], comments: list[tuple[int, int]]) -> Iterator[tuple[int, int, list[AST]]]:
+def _statements(
+    source: _Source, trees: list[AST], comments: list[tuple[int, int]]
+) -> Iterator[tuple[int, int, list[AST]]]:
     """Begin, end and trees of each statement. clingo places the elements of `#minimize`, not the directive."""
     code = bytearray(source.data)
     for begin, end in comments:
@@ -241,8 +245,10 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     except RuntimeError as error:
         position = re.search(r":(\d+):", str(error))
         raise UserError(
-            f"clingo cannot parse it\n  {error}".replace("\n", "\n  "), where=where,
-            line=int(position[1]) if position else None, remedy="mend the statement at that position",
+            f"clingo cannot parse it\n  {error}".replace("\n", "\n  "),
+            where=where,
+            line=int(position[1]) if position else None,
+            remedy="mend the statement at that position",
         ) from None
     source = _Source(text)
     comment_nodes = [node for node in nodes if node.ast_type == ASTType.Comment]
@@ -251,7 +257,9 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     drafts = [
         _Draft(
             Statement(_code(source, begin, end, comments, trees), source.line(begin), tuple(trees)),
-            begin, end, source.line(end),
+            begin,
+            end,
+            source.line(end),
         )
         for begin, end, trees in spans
     ]
@@ -287,7 +295,9 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
                 release("heading, instructs no statement")
             above.append((line, source.line(end), said))
     release("comment without a statement")
-    return Encoding(tuple(_steps(drafts, findings)), tuple(sorted(findings, key=lambda finding: finding.line)))
+    return Encoding(
+        tuple(_steps(drafts, findings)), tuple(sorted(findings, key=lambda finding: finding.line))
+    )
 
 
 def _steps(drafts: list[_Draft], findings: list[Finding]) -> Iterator[Step]:
@@ -311,7 +321,9 @@ def _step(instruction: str, group: list[_Draft], findings: list[Finding]) -> Ste
     if not instruction:
         findings.append(Finding(first.line, "statement without an instruction", first.code))
     elif len(statements) > 1:
-        findings.append(Finding(first.line, f"{len(statements)} statements share one instruction", instruction))
+        findings.append(
+            Finding(first.line, f"{len(statements)} statements share one instruction", instruction)
+        )
     return Step(instruction, statements, first.line)
 
 
@@ -322,7 +334,9 @@ def _unparsed(source: _Source, spans: list, comments: list[tuple[int, int]]) -> 
         _blank(rest, begin, end)
     for number, line in enumerate(rest.split(b"\n"), 1):
         if line.strip():
-            yield Finding(number, "no trace in the syntax tree, left out", line.decode(errors="replace").strip())
+            yield Finding(
+                number, "no trace in the syntax tree, left out", line.decode(errors="replace").strip()
+            )
 
 
 # --- looking into trees -----------------------------------------------------------------------------------------
@@ -333,7 +347,9 @@ def _children(node: AST) -> list[AST]:
     below: list[AST] = []
     for name in node.child_keys:
         child = getattr(node, name)
-        below += [item for item in (child if isinstance(child, ASTSequence) else [child]) if isinstance(item, AST)]
+        below += [
+            item for item in (child if isinstance(child, ASTSequence) else [child]) if isinstance(item, AST)
+        ]
     return below
 
 

@@ -33,7 +33,11 @@ def solver_message(outcome: Outcome, context: str = "") -> str:
         return "UNSATISFIABLE"
     if not outcome.passes:
         return outcome.message
-    undefined = [(note, found[1], _arity(found[2] or "")) for note in outcome.notes if (found := _UNDEFINED.search(note))]
+    undefined = [
+        (note, found[1], _arity(found[2] or ""))
+        for note in outcome.notes
+        if (found := _UNDEFINED.search(note))
+    ]
     if not undefined:
         return ""
     known: dict[str, set[int]] = {}

@@ -108,7 +108,9 @@ class Grammar:
         token = draw(logits)
         if matcher.try_consume_tokens([token]) == 1:
             return token
-        bits = numpy.unpackbits(numpy.frombuffer(matcher.compute_bitmask(), numpy.uint8), bitorder="little")[: len(logits)]
+        bits = numpy.unpackbits(numpy.frombuffer(matcher.compute_bitmask(), numpy.uint8), bitorder="little")[
+            : len(logits)
+        ]
         allowed = torch.zeros(len(logits), dtype=torch.bool)
         allowed[: len(bits)] = torch.from_numpy(bits).bool()
         token = draw(logits.masked_fill(~allowed.to(logits.device), -torch.inf))

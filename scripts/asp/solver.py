@@ -134,7 +134,9 @@ def refusal(program: str) -> str:
     if _ASPIF.match(program):
         return _refused(program, 0, "a ground program (aspif) is not allowed, write rules")
     if _OUTSIDE.search(program) and (found := _OUTSIDE.search(code_only(program))):
-        return _refused(program, found.start(), f"{found[0]} is not allowed, a program may not reach outside itself")
+        return _refused(
+            program, found.start(), f"{found[0]} is not allowed, a program may not reach outside itself"
+        )
     return ""
 
 
@@ -148,7 +150,9 @@ def _refused(program: str, index: int, why: str) -> str:
 # --- workers ----------------------------------------------------------------------------------------------------
 
 _WORKER = Path(__file__).with_name("worker.py")
-_PIPE = 30_000 if sys.platform == "linux" else 3_000  # bytes that a pipe takes for certain while nobody reads it
+_PIPE = (
+    30_000 if sys.platform == "linux" else 3_000
+)  # bytes that a pipe takes for certain while nobody reads it
 _SIGPROF = getattr(signal, "SIGPROF", 27)
 
 
@@ -163,21 +167,33 @@ class _Worker:
         self.spent = False  # it died, or may not have the memory that a fresh one has
         self.process = subprocess.Popen(
             [sys.executable, "-I", str(_WORKER), str(limits.memory_bytes), *filter(None, sys.path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,  # an interrupt typed at the terminal is for the person's own process
-            env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH") if name in os.environ},
+            env={
+                name: os.environ[name]
+                for name in ("PATH", "SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH")
+                if name in os.environ
+            },
         )
         self.usage = psutil.Process(self.process.pid)
         if self._read() is None:  # the first frame says that it is up and has given up its rights
             self.end()
-            raise UserError("the solver's process does not start", where=_WORKER,
-                            remedy=f"see what this says: {sys.executable} -I -c 'import clingo'")
+            raise UserError(
+                "the solver's process does not start",
+                where=_WORKER,
+                remedy=f"see what this says: {sys.executable} -I -c 'import clingo'",
+            )
         self.first_size = self.usage.memory_info().rss
 
     def frame(self, request: Request) -> bytes:
         """`request` as it goes over the pipe."""
         message = {
-            "program": request.program, "solve": request.solve, "first": request.first, "cpu_seconds": self._cpu_limit(request),
+            "program": request.program,
+            "solve": request.solve,
+            "first": request.first,
+            "cpu_seconds": self._cpu_limit(request),
             "cap": self.limits.answer_sets if request.answer_sets is None else request.answer_sets,
         }
         data = json.dumps(message, ensure_ascii=False).encode()
@@ -203,7 +219,9 @@ class _Worker:
         self.spent = reply["verdict"] == Verdict.MEMORY
         sets = reply.get("answer_sets")
         return Outcome(
-            Verdict(reply["verdict"]), "\n".join(reply["errors"]), tuple(reply["notes"]),
+            Verdict(reply["verdict"]),
+            "\n".join(reply["errors"]),
+            tuple(reply["notes"]),
             None if sets is None else frozenset((tuple(atoms), tuple(costs)) for atoms, costs in sets),
         )
 
@@ -433,7 +451,9 @@ def compare(gold: Sequence[Outcome], candidate: Sequence[Outcome]) -> Comparison
         if expected.answer_sets is None or got.answer_sets is None:
             undecided = undecided or Comparison(Relation.UNDECIDED, got.verdict, got.message)
         elif expected.answer_sets != got.answer_sets:
-            return Comparison(Relation.DIFFERENT, got.verdict, evidence(expected.answer_sets, got.answer_sets))
+            return Comparison(
+                Relation.DIFFERENT, got.verdict, evidence(expected.answer_sets, got.answer_sets)
+            )
     return undecided or Comparison(Relation.EQUAL, candidate[0].verdict)
 
 

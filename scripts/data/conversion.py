@@ -45,8 +45,18 @@ from utils_ft import BENCHMARKS, UserError, content_hash, write_json, write_text
 
 SPLITS = ("train", "valid", "test")
 NAMINGS = ("original", *POOLS)
-COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")  # what the report counts rows by
-NOISE_SHARE = 0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
+COUNTED = (
+    "split",
+    "kind",
+    "style",
+    "naming",
+    "noise",
+    "names",
+    "corruption",
+)  # what the report counts rows by
+NOISE_SHARE = (
+    0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
+)
 EVIDENCE = "clingo accepts this code, but "  # opens a message that comes from comparing answer sets
 
 Row = dict[str, Any]
@@ -69,10 +79,15 @@ class Report:
         self.findings += other.findings
 
     def as_json(self) -> dict:
-        rows = [dict(zip((*COUNTED, "rows"), (*k, n), strict=True))
-                for k, n in sorted(self.rows.items(), key=str)]
-        return {"rows": rows, "dropped": dict(sorted(self.dropped.items())), "proofs": dict(sorted(self.proofs.items())),
-                "findings": self.findings}
+        rows = [
+            dict(zip((*COUNTED, "rows"), (*k, n), strict=True)) for k, n in sorted(self.rows.items(), key=str)
+        ]
+        return {
+            "rows": rows,
+            "dropped": dict(sorted(self.dropped.items())),
+            "proofs": dict(sorted(self.proofs.items())),
+            "findings": self.findings,
+        }
 
 
 @dataclass(frozen=True)
@@ -98,13 +113,17 @@ class Variant:
 def variant_of(problem: Problem) -> Variant:
     """The problem with its own variables."""
     encoding = problem.encoding
-    return Variant("original", encoding.given, tuple((step.instruction, step.code) for step in encoding.instructed))
+    return Variant(
+        "original", encoding.given, tuple((step.instruction, step.code) for step in encoding.instructed)
+    )
 
 
 def given_stands_first(problem: Problem, gold: list[Outcome], solver: Solver) -> bool:
     """Whether the code without instructions can stand before the rest, as it does when steps are asked for."""
     variant = variant_of(problem)
-    return not variant.given or compare(gold, solve(problem, variant.program, solver)).relation is Relation.EQUAL
+    return (
+        not variant.given or compare(gold, solve(problem, variant.program, solver)).relation is Relation.EQUAL
+    )
 
 
 @dataclass
@@ -131,7 +150,9 @@ class RenamedProblem:
     @property
     def meta(self) -> dict[str, Any]:
         """What every row of it says of its origin."""
-        return {"problem": self.problem.name, "family": self.problem.family} | ({"vocabulary": self.names} if self.names else {})
+        return {"problem": self.problem.name, "family": self.problem.family} | (
+            {"vocabulary": self.names} if self.names else {}
+        )
 
     def variant(self, naming: str) -> Variant:
         """The problem under `naming` if its renaming is proved: same trees, nothing merged, same answer sets; else as it is."""
@@ -153,19 +174,35 @@ class RenamedProblem:
     def _same_trees(self, pool: str) -> Variant | None:
         """The problem with its variables renamed, if that is all that is changed."""
         found = [rename(instruction, code, pool) for instruction, code in self.original.steps]
-        if not all(same_up_to(new.names, code, new.code) for new, (_, code) in zip(found, self.original.steps, strict=True)):
+        if not all(
+            same_up_to(new.names, code, new.code)
+            for new, (_, code) in zip(found, self.original.steps, strict=True)
+        ):
             self.report.dropped[f"renaming {pool}: not the same tree"] += 1
             return None
-        return Variant(pool, self.original.given, tuple((new.instruction, new.code) for new in found), tuple(new.names for new in found))
+        return Variant(
+            pool,
+            self.original.given,
+            tuple((new.instruction, new.code) for new in found),
+            tuple(new.names for new in found),
+        )
 
     def _retold(self, pool: str) -> Variant | None:
         """The source under `pool`, its predicates renamed: which of the two comes first makes no difference."""
         renamed = self.source.variant(pool)
-        steps = tuple((rename_predicates_in_text(instruction, self.names), rename_predicates_in_program(code, self.names)) for instruction, code in renamed.steps)
+        steps = tuple(
+            (
+                rename_predicates_in_text(instruction, self.names),
+                rename_predicates_in_program(code, self.names),
+            )
+            for instruction, code in renamed.steps
+        )
         return Variant(pool, self.original.given, steps, renamed.names) if renamed.naming == pool else None
 
 
-def renamed_problems(problem: Problem, count: int, rng: Random, solver: Solver, report: Report) -> list[RenamedProblem]:
+def renamed_problems(
+    problem: Problem, count: int, rng: Random, solver: Solver, report: Report
+) -> list[RenamedProblem]:
     """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names.
 
     Empty where its code without instructions cannot stand before the rest.
@@ -180,7 +217,10 @@ def renamed_problems(problem: Problem, count: int, rng: Random, solver: Solver, 
         retold, names = rename_predicates(problem, rng)
         found = solve(retold, retold.encoding.program, solver)
         pairs = zip(gold, found, strict=True)
-        if all(new.answer_sets is not None and renamed(old.answer_sets, names) == new.answer_sets for old, new in pairs):
+        if all(
+            new.answer_sets is not None and renamed(old.answer_sets, names) == new.answer_sets
+            for old, new in pairs
+        ):
             report.proofs["vocabularies with the same answer sets up to the names"] += 1
             result.append(RenamedProblem(retold, names, found, solver, report, source=own))
         else:
@@ -191,7 +231,11 @@ def renamed_problems(problem: Problem, count: int, rng: Random, solver: Solver, 
 def gold_outcomes(problem: Problem, solver: Solver) -> list[Outcome]:
     """The outcomes of the gold program, one an instance. UserError, with file and line, where its answer sets are not all found."""
     outcomes = solve(problem, problem.encoding.program, solver)
-    failing = [(item, outcome) for item, outcome in zip(problem.instances.items(), outcomes, strict=True) if outcome.answer_sets is None]
+    failing = [
+        (item, outcome)
+        for item, outcome in zip(problem.instances.items(), outcomes, strict=True)
+        if outcome.answer_sets is None
+    ]
     if failing:
         items, why = zip(*failing, strict=True)
         fault = next(instance_faults(replace(problem, instances=dict(items)), why))
@@ -201,39 +245,55 @@ def gold_outcomes(problem: Problem, solver: Solver) -> list[Outcome]:
 
 def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
     """The solved outcome of `program` on each instance of `problem`."""
-    return list(solver.run(Request(f"{facts}\n{program}", solve=True) for facts in problem.instances.values()))
+    return list(
+        solver.run(Request(f"{facts}\n{program}", solve=True) for facts in problem.instances.values())
+    )
 
 
 # --- conversations ----------------------------------------------------------------------------------------------
 
 
 def conversation_rows(
-    told: Sequence[RenamedProblem], limit: int, rng: Random, wordings: dict[str, dict[str, str]] | None = None,
-    styles: Collection[str] = STYLES, noise: float = NOISE_SHARE,
+    told: Sequence[RenamedProblem],
+    limit: int,
+    rng: Random,
+    wordings: dict[str, dict[str, str]] | None = None,
+    styles: Collection[str] = STYLES,
+    noise: float = NOISE_SHARE,
 ) -> Iterator[Row]:
     """Up to `limit` conversations of a problem: as it is first, then a draw over tones and namings, a share of it with noise.
 
     The vocabularies take turns. `wordings` has, by style, paraphrases of instructions where somebody made them.
     """
-    descriptions = [style for style in told[0].problem.descriptions() if style == "original" or style in styles]
+    descriptions = [
+        style for style in told[0].problem.descriptions() if style == "original" or style in styles
+    ]
     first, *rest = product(descriptions, told[0].namings)
     quiet, loud = rest or [first], [first, *rest]
     rng.shuffle(quiet)
     rng.shuffle(loud)
     noisy_rows = round(limit * noise)
-    drawn = [(first, False), *((each, False) for each in islice(cycle(quiet), max(0, limit - 1 - noisy_rows))),
-             *((each, True) for each in islice(cycle(loud), noisy_rows))][:limit]
+    drawn = [
+        (first, False),
+        *((each, False) for each in islice(cycle(quiet), max(0, limit - 1 - noisy_rows))),
+        *((each, True) for each in islice(cycle(loud), noisy_rows)),
+    ][:limit]
     turns = zip(drawn, cycle(range(len(told))), strict=False)
-    for ((style, naming), unclean), turn in dict.fromkeys(turns):  # nothing twice, where there are few ways to tell it
+    for ((style, naming), unclean), turn in dict.fromkeys(
+        turns
+    ):  # nothing twice, where there are few ways to tell it
         renamed_problem = told[turn]
         variant = renamed_problem.variant(naming)
         instructions = _told(renamed_problem, variant, (wordings or {}).get(style, {}))
-        steps = [(noisy(instruction) or instruction if unclean else instruction, code)
-                 for instruction, (_, code) in zip(instructions, variant.steps, strict=True)]
+        steps = [
+            (noisy(instruction) or instruction if unclean else instruction, code)
+            for instruction, (_, code) in zip(instructions, variant.steps, strict=True)
+        ]
         description = prompts.describe(renamed_problem.problem.descriptions()[style], variant.given)
         yield {
             "messages": prompts.conversation(description, steps),
-            "meta": renamed_problem.meta | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": unclean},
+            "meta": renamed_problem.meta
+            | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": unclean},
         }
 
 
@@ -286,7 +346,9 @@ def _proved(candidates: list[Candidate], renamed_problem: RenamedProblem) -> Ite
     requests = [
         # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
         Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
-        for c in candidates for solve in [c.corruption == "wrong meaning"] for code in (c.broken, c.fixed)
+        for c in candidates
+        for solve in [c.corruption == "wrong meaning"]
+        for code in (c.broken, c.fixed)
     ]
     outcomes = list(renamed_problem.solver.run(requests))
     for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
@@ -306,22 +368,38 @@ def repair_row(candidate: Candidate, renamed_problem: RenamedProblem, kind: str,
     step = renamed_problem.problem.encoding.instructed[candidate.step]
     needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
     if not all(_in_view(name, instruction, candidate.broken, error) for name in needed):
-        renamed_problem.report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
+        renamed_problem.report.dropped[
+            f"{candidate.corruption}: the fix needs a predicate that is not in view"
+        ] += 1
         return None
     renamed_problem.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
     return {
         "messages": [*prompts.repair(instruction, candidate.broken, error), prompts.answer(candidate.fixed)],
-        "meta": renamed_problem.meta | {
-            "kind": "repair", "style": "original", "naming": candidate.naming, "noise": False, "corruption": kind,
-            "instruction": instruction, "broken": candidate.broken, "error": error, "fixed": candidate.fixed,
-            "context": candidate.context, "instance": candidate.instance, "step": candidate.step},
+        "meta": renamed_problem.meta
+        | {
+            "kind": "repair",
+            "style": "original",
+            "naming": candidate.naming,
+            "noise": False,
+            "corruption": kind,
+            "instruction": instruction,
+            "broken": candidate.broken,
+            "error": error,
+            "fixed": candidate.fixed,
+            "context": candidate.context,
+            "instance": candidate.instance,
+            "step": candidate.step,
+        },
     }
 
 
 def _in_view(name: str, instruction: str, broken: str, error: str) -> bool:
     """Whether a repair turn shows the name of a predicate. The solver's own words are no names, but the atoms that it quotes."""
-    return (mentions_predicate(name, instruction) or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", broken) is not None
-            or re.search(rf"(?<![#\w]){re.escape(name)}\(", error) is not None)
+    return (
+        mentions_predicate(name, instruction)
+        or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", broken) is not None
+        or re.search(rf"(?<![#\w]){re.escape(name)}\(", error) is not None
+    )
 
 
 def _candidates(renamed_problem: RenamedProblem, limit: int, rng: Random) -> Iterator[Candidate]:
@@ -336,7 +414,10 @@ def _candidates(renamed_problem: RenamedProblem, limit: int, rng: Random) -> Ite
         if len(seen) == 4 * limit:
             break
         corruption = rng.choices(classes, weights)[0]
-        naming, instance = rng.choice(renamed_problem.namings), rng.choice(list(renamed_problem.problem.instances))
+        naming, instance = (
+            rng.choice(renamed_problem.namings),
+            rng.choice(list(renamed_problem.problem.instances)),
+        )
         variant = renamed_problem.variant(naming)
         for step in rng.sample(range(len(variant.steps)), len(variant.steps)):
             code = variant.steps[step][1]
@@ -346,7 +427,11 @@ def _candidates(renamed_problem: RenamedProblem, limit: int, rng: Random) -> Ite
         else:
             continue
         seen.add((naming, step, broken))
-        context = context_of(renamed_problem.problem.instances[instance], variant.given, [code for _, code in variant.steps[:step]])
+        context = context_of(
+            renamed_problem.problem.instances[instance],
+            variant.given,
+            [code for _, code in variant.steps[:step]],
+        )
         yield Candidate(corruption, variant.naming, step, instance, context, broken, code)
 
 
@@ -379,9 +464,16 @@ def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, 
 
 
 def convert(
-    problems: list[Problem], splits: dict[str, str], seed: int = 0, conversations: int = 10, repairs: int = 8,
-    wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None, vocabularies: int = 0,
-    styles: Collection[str] = STYLES, namings: tuple[str, ...] = NAMINGS, noise: float = NOISE_SHARE,
+    problems: list[Problem],
+    splits: dict[str, str],
+    seed: int = 0,
+    conversations: int = 10,
+    repairs: int = 8,
+    wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None,
+    vocabularies: int = 0,
+    styles: Collection[str] = STYLES,
+    namings: tuple[str, ...] = NAMINGS,
+    noise: float = NOISE_SHARE,
 ) -> tuple[dict[str, list[Row]], Report]:
     """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
 
@@ -395,13 +487,24 @@ def convert(
     def made(problem: Problem) -> tuple[list[Row], Report]:
         train = splits[problem.id] == "train"
         return problem_rows(
-            problem, Random(content_hash(str(seed), problem.id)), solver, conversations if train else 1, repairs, wordings and wordings(problem),
-            vocabularies if train else 0, styles, namings if train else ("original",), noise)
+            problem,
+            Random(content_hash(str(seed), problem.id)),
+            solver,
+            conversations if train else 1,
+            repairs,
+            wordings and wordings(problem),
+            vocabularies if train else 0,
+            styles,
+            namings if train else ("original",),
+            noise,
+        )
 
     # While the solver's workers prove the rows of one problem, this process makes those of another.
     with Solver() as solver, ThreadPoolExecutor(solver.size) as pool:
         found = pool.map(made, problems)
-        for problem, (new, told) in zip(problems, tqdm(found, "converting", len(problems), unit="problem", disable=None), strict=True):
+        for problem, (new, told) in zip(
+            problems, tqdm(found, "converting", len(problems), unit="problem", disable=None), strict=True
+        ):
             report.add(told)
             split = splits[problem.id]
             for row in new:
@@ -418,16 +521,30 @@ def convert(
 
 
 def problem_rows(
-    problem: Problem, rng: Random, solver: Solver, conversations: int, repairs: int,
-    wordings: dict[str, dict[str, str]] | None, vocabularies: int, styles: Collection[str], namings: tuple[str, ...], noise: float,
+    problem: Problem,
+    rng: Random,
+    solver: Solver,
+    conversations: int,
+    repairs: int,
+    wordings: dict[str, dict[str, str]] | None,
+    vocabularies: int,
+    styles: Collection[str],
+    namings: tuple[str, ...],
+    noise: float,
 ) -> tuple[list[Row], Report]:
     """The rows of one problem, the conversations first, and the report of what was proved and dropped on the way."""
     report = Report()
-    report.findings += [{"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text} for f in problem.encoding.findings]
+    report.findings += [
+        {"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text}
+        for f in problem.encoding.findings
+    ]
     if not problem.encoding.instructed:
         report.dropped["problem: no statement has an instruction"] += 1
         return [], report
-    told = [replace(renamed_problem, namings=namings) for renamed_problem in renamed_problems(problem, vocabularies, rng, solver, report)]
+    told = [
+        replace(renamed_problem, namings=namings)
+        for renamed_problem in renamed_problems(problem, vocabularies, rng, solver, report)
+    ]
     rows = list(conversation_rows(told, conversations, rng, wordings, styles, noise)) if told else []
     for place, renamed_problem in enumerate(told):
         rows += repair_rows(renamed_problem, repairs // len(told) + (place < repairs % len(told)), rng)
@@ -439,9 +556,17 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 
 
 def convert_folder(
-    benchmarks: Path = BENCHMARKS, out: Path | None = None, seed: int = 0,
-    conversations: int | None = None, repairs: int | None = None, problems: int | None = None, profile: str | None = None,
-    paraphrases: Path | None = None, tokenizer: Path | None = None, vocabularies: int | None = None, **variety: Any,
+    benchmarks: Path = BENCHMARKS,
+    out: Path | None = None,
+    seed: int = 0,
+    conversations: int | None = None,
+    repairs: int | None = None,
+    problems: int | None = None,
+    profile: str | None = None,
+    paraphrases: Path | None = None,
+    tokenizer: Path | None = None,
+    vocabularies: int | None = None,
+    **variety: Any,
 ) -> dict:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
 
@@ -456,20 +581,27 @@ def convert_folder(
         every = with_paraphrases(every, paraphrases)
     wanted = _spread(every, splits, problems or chosen.problems)
     rows, report = convert(
-        wanted, splits, seed,
-        chosen.conversations if conversations is None else conversations, chosen.repairs if repairs is None else repairs,
+        wanted,
+        splits,
+        seed,
+        chosen.conversations if conversations is None else conversations,
+        chosen.repairs if repairs is None else repairs,
         (lambda problem: load_instructions(problem, paraphrases)) if paraphrases else None,
-        chosen.vocabularies if vocabularies is None else vocabularies, **variety,
+        chosen.vocabularies if vocabularies is None else vocabularies,
+        **variety,
     )
     out = out or chosen.data
     texts = {split: to_jsonl(rows[split]) for split in SPLITS}
     summary = report.as_json() | {
-        "seed": seed, "problems": dict(Counter(splits[problem.id] for problem in wanted)),
+        "seed": seed,
+        "problems": dict(Counter(splits[problem.id] for problem in wanted)),
         "sha256": {split: content_hash(text) for split, text in texts.items()},
     }
     if tokenizer:
         loaded, limit = load_tokenizer(tokenizer), chosen.recipe.max_tokens
-        summary["tokens"] = {split: counts(rows[split], encode_rows(loaded, rows[split], limit)) for split in SPLITS}
+        summary["tokens"] = {
+            split: counts(rows[split], encode_rows(loaded, rows[split], limit)) for split in SPLITS
+        }
     write_json(out / "report.json", summary)
     for split, text in texts.items():
         write_text(out / f"{split}.jsonl", text)

@@ -80,8 +80,12 @@ def rename(instruction: str, code: str, pool: str) -> Renaming:
 _NAME = re.compile(r"(?<![\w'])_*[A-Z][\w']*")
 _OPERATOR_BEFORE = re.compile(r"(?:[=<>!+*/|^\\`-]|\.\.)\s*$")
 _CODE_AFTER = re.compile(r"\s*(?:[=<>+*/|^\\),:`]|!=|\.\.|-(?![a-z])|-(?=th\b))")
-_NO_ARTICLE = re.compile(r"\s+(?:is|are|and|or|has|have|does|must|may|can|cannot|comes|lies|to|in|on|at|of|with|before|after)\b")
-_PRONOUN = re.compile(r"\s+(?:am|was|have|had|do|did|don't|will|would|can|could|must|want|need|like|ask|mean|visit|go|take)\b")
+_NO_ARTICLE = re.compile(
+    r"\s+(?:is|are|and|or|has|have|does|must|may|can|cannot|comes|lies|to|in|on|at|of|with|before|after)\b"
+)
+_PRONOUN = re.compile(
+    r"\s+(?:am|was|have|had|do|did|don't|will|would|can|could|must|want|need|like|ask|mean|visit|go|take)\b"
+)
 
 
 def mentions(instruction: str, names: Iterable[str]) -> dict[int, str]:
@@ -136,7 +140,8 @@ def same_up_to(names: dict[str, str], old: str, new: str) -> bool:
 _OPERAND = r"(?:\d+|[^\W\d_]\d*)"  # a number or a variable
 _MATHS = (  # operators between operands, or of a longer name and an operand, and the sign of a number
     rf"(?<=[\w)`])\s*(?:[-+*/=<>]|\.\.|!=|<=|>=)\s*(?={_OPERAND}(?![\w'])|\(\w)|(?<=\b[^\W\d_])\s*(?:[+*=<>]|!=|<=|>=)\s*(?=\w)"
-    r"|(?<![\w)-])-(?=\d)")
+    r"|(?<![\w)-])-(?=\d)"
+)
 
 
 def noisy(instruction: str) -> str:
@@ -144,7 +149,9 @@ def noisy(instruction: str) -> str:
 
     `T-1`, `X != Y` and `1..n` without their signs would say something else, and nobody types them so.
     """
-    text = re.sub(rf"(?P<maths>(?a:{_MATHS}))|[^\w\s]", lambda match: match["maths"] or " ", instruction.lower())
+    text = re.sub(
+        rf"(?P<maths>(?a:{_MATHS}))|[^\w\s]", lambda match: match["maths"] or " ", instruction.lower()
+    )
     text = re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", " ", text)
     return re.sub(r"\s+", " ", text).strip()
 
@@ -163,7 +170,9 @@ def _masked(code: str) -> str:
 def _edit(code: str, rng: Random, *edits: tuple[str, str]) -> str | None:
     """Apply one of the (pattern, replacement) edits that match, at one of the places where it does."""
     places = [
-        (match, replacement) for pattern, replacement in edits for match in re.finditer(pattern, _masked(code))
+        (match, replacement)
+        for pattern, replacement in edits
+        for match in re.finditer(pattern, _masked(code))
     ]
     if not places:
         return None
@@ -172,7 +181,7 @@ def _edit(code: str, rng: Random, *edits: tuple[str, str]) -> str | None:
     def expand(reference: re.Match) -> str:  # groups come from the code itself, where strings are not blanked
         return code[slice(*match.span(int(reference[1])))] if reference[1].isdigit() else reference[1]
 
-    return code[: match.start()] + re.sub(r"\\(.)", expand, replacement) + code[match.end():]
+    return code[: match.start()] + re.sub(r"\\(.)", expand, replacement) + code[match.end() :]
 
 
 def _fence(code: str, rng: Random) -> str:
@@ -193,52 +202,94 @@ def _list_number(code: str, rng: Random) -> str:
 
 def _foreign_operator(code: str, rng: Random) -> str | None:
     return _edit(
-        code, rng,
-        (r"!=", r"\\="), (r"!=", r"=\\="), (r"!=", r"#\\="), (r"!=", "/="), (r"!=", "<>"), (r"<=", "=<"), (r">=", "=>"),
-        (r"(?<![<>=!:#])<(?![=<])", "#<"), (r"(?<![<>=!:#])>(?![=>])", "#>"), (r"(?<![<>=!#:])=(?![=<>])", "=:="),
-        (r"\bnot\s+", r"\\+ "), (r"\bnot\s+", "~"), (r"\bnot\s+", "!"), (r":-", "<-"), (r":-", "==>"), (r":-", " if "),
-        (r"(?<=\)),\s*", " and "), (r"(?<=\)),\s*", " && "), (r"(?<=\));\s*", " or "), (r"\\", " mod "),
+        code,
+        rng,
+        (r"!=", r"\\="),
+        (r"!=", r"=\\="),
+        (r"!=", r"#\\="),
+        (r"!=", "/="),
+        (r"!=", "<>"),
+        (r"<=", "=<"),
+        (r">=", "=>"),
+        (r"(?<![<>=!:#])<(?![=<])", "#<"),
+        (r"(?<![<>=!:#])>(?![=>])", "#>"),
+        (r"(?<![<>=!#:])=(?![=<>])", "=:="),
+        (r"\bnot\s+", r"\\+ "),
+        (r"\bnot\s+", "~"),
+        (r"\bnot\s+", "!"),
+        (r":-", "<-"),
+        (r":-", "==>"),
+        (r":-", " if "),
+        (r"(?<=\)),\s*", " and "),
+        (r"(?<=\)),\s*", " && "),
+        (r"(?<=\));\s*", " or "),
+        (r"\\", " mod "),
     )
 
 
 def _prose(code: str, rng: Random) -> str:
-    return rng.choice([
-        f"Here is the rule:\n{code}", f"{code}\nThis rule implements the instruction.", f"The statement is: {code}",
-        f"=== Rule ===\n{code}", f"Sure! {code}", f"{code} This ensures the condition holds.", f"// the rule\n{code}",
-        f"Answer: {code}", f"# Rule\n{code}",
-    ])
+    return rng.choice(
+        [
+            f"Here is the rule:\n{code}",
+            f"{code}\nThis rule implements the instruction.",
+            f"The statement is: {code}",
+            f"=== Rule ===\n{code}",
+            f"Sure! {code}",
+            f"{code} This ensures the condition holds.",
+            f"// the rule\n{code}",
+            f"Answer: {code}",
+            f"# Rule\n{code}",
+        ]
+    )
 
 
 def _aggregate_or_comma(code: str, rng: Random) -> str | None:
     return _edit(
-        code, rng,
-        (r"(#(?:count|sum|min|max)\s*)\{([^{}]*)\}", r"\1(\2)"), (r"(#(?:count|sum|min|max)\s*\{[^{}:]*):", r"\1"),
-        (r"#(count|sum|min|max)\b", r"\1"), (r"(?<=[\w)])\s*\.\s*$", ",."), (r"(?<=\)),", ",,"), (r":-\s*(?=[a-z])", ":- , "),
-        (r"\(([^()]*),([^(),]*)\)", r"(\1,\2,)"), (r"(?<=[\w)}]),\s*(?=[a-z#\w])", " "), (r"\}(?=[^{}]*$)", ""),
+        code,
+        rng,
+        (r"(#(?:count|sum|min|max)\s*)\{([^{}]*)\}", r"\1(\2)"),
+        (r"(#(?:count|sum|min|max)\s*\{[^{}:]*):", r"\1"),
+        (r"#(count|sum|min|max)\b", r"\1"),
+        (r"(?<=[\w)])\s*\.\s*$", ",."),
+        (r"(?<=\)),", ",,"),
+        (r":-\s*(?=[a-z])", ":- , "),
+        (r"\(([^()]*),([^(),]*)\)", r"(\1,\2,)"),
+        (r"(?<=[\w)}]),\s*(?=[a-z#\w])", " "),
+        (r"\}(?=[^{}]*$)", ""),
     )
 
 
 def _illegal_place(code: str, rng: Random) -> str | None:
     return _edit(
-        code, rng,
+        code,
+        rng,
         (r"\b([A-Z]\w*)\s*=\s*(#(?:count|sum)\s*\{[^{}]*\})", r"holds(\2)"),
         (r"(#(?:count|sum|min|max)\s*\{[^{}]*\})\s*([<>]=?|!?=)\s*(\w+)", r"\3 \2 (\1 + 0)"),
-        (r"#const\s+(\w+)\s*=\s*(\w+)", r"#const{\1 = \2}"), (r"\b(\w+)\s*=\s*(\w+)\s*\.\.\s*(\w+)", r"#between(\2, \3, \1)"),
-        (r"#(minimize|maximize)\s*(\{[^{}]*\})", r"cost = #\1\2"), (r"#show\s+(\S+?)\.", r"#show{\1}."),
+        (r"#const\s+(\w+)\s*=\s*(\w+)", r"#const{\1 = \2}"),
+        (r"\b(\w+)\s*=\s*(\w+)\s*\.\.\s*(\w+)", r"#between(\2, \3, \1)"),
+        (r"#(minimize|maximize)\s*(\{[^{}]*\})", r"cost = #\1\2"),
+        (r"#show\s+(\S+?)\.", r"#show{\1}."),
         (r":~\s*([^.]*)\.", r":- #minimize{\1}."),
     )
 
 
 def _colon_or_set(code: str, rng: Random) -> str | None:
     return _edit(
-        code, rng,
-        (r"(?<=\))\s*:-", " : :-"), (r":-(?=\s*\S)", ":- :"), (r"(?<=\))(?=\s*\.\s*$)", " :"),
-        (r"\(([a-z]\w*)\)", r"({\1})"), (r"\(([A-Z]\w*),\s*([A-Z]\w*)\)", r"({\1, \2})"), (r":-", ":"),
+        code,
+        rng,
+        (r"(?<=\))\s*:-", " : :-"),
+        (r":-(?=\s*\S)", ":- :"),
+        (r"(?<=\))(?=\s*\.\s*$)", " :"),
+        (r"\(([a-z]\w*)\)", r"({\1})"),
+        (r"\(([A-Z]\w*),\s*([A-Z]\w*)\)", r"({\1, \2})"),
+        (r":-", ":"),
     )
 
 
 def _period_or_neck(code: str, rng: Random) -> str | None:
-    if code.startswith("#show"):  # without its period clingo has two messages, and which of them it prints is chance
+    if code.startswith(
+        "#show"
+    ):  # without its period clingo has two messages, and which of them it prints is chance
         return None
     return _edit(code, rng, (r"\s*\.(?=\s*(?:\[[^\]]*\])?\s*$)", ""), (r":-", ":- :-"), (r"\.(?=\s*$)", ";"))
 
@@ -249,11 +300,17 @@ def _unsafe_variable(code: str, rng: Random) -> str | None:
     if not occurrences:
         return None
     literal = r"(?<![\w)}])(?<!not )[a-z]\w*\([^()]*\)"
-    edits = [(rf"(:-\s*){literal},\s*", r"\1"), (rf",\s*{literal}(?=\s*[.,}}])", ""), (rf":-\s*{literal}\.", ".")]
+    edits = [
+        (rf"(:-\s*){literal},\s*", r"\1"),
+        (rf",\s*{literal}(?=\s*[.,}}])", ""),
+        (rf":-\s*{literal}\.", "."),
+    ]
     if rng.random() < 0.5 and (broken := _edit(code, rng, *edits)):
         return broken
     (begin, end), name = rng.choice(occurrences)
-    other = rng.choice([name + "1", name[0] + "0", "Other" if len(name) > 1 else chr(65 + (ord(name[0]) - 64) % 26)])
+    other = rng.choice(
+        [name + "1", name[0] + "0", "Other" if len(name) > 1 else chr(65 + (ord(name[0]) - 64) % 26)]
+    )
     data = code.encode()
     return (data[:begin] + other.encode() + data[end:]).decode()
 
@@ -264,8 +321,10 @@ def _wrong_arity(code: str, rng: Random) -> str | None:
     if neck < 0:
         return None
     broken = _edit(
-        code[neck:], rng,
-        (r"\b([a-z]\w*)\(([^(),]*),([^()]*)\)", r"\1(\3)"), (r"\b([a-z]\w*)\(([^()]*)\)", r"\1(\2,_)"),
+        code[neck:],
+        rng,
+        (r"\b([a-z]\w*)\(([^(),]*),([^()]*)\)", r"\1(\3)"),
+        (r"\b([a-z]\w*)\(([^()]*)\)", r"\1(\2,_)"),
         (r"\b([a-z]\w*)\(([^()]*),([^(),]*)\)", r"\1(\2)"),
     )
     return broken and code[:neck] + broken
@@ -280,14 +339,28 @@ def _wrong_meaning(code: str, rng: Random) -> str | None:
     numbers = list(re.finditer(r"(?<![\w.@])\d+(?!\w)", _masked(code)))
     if numbers and rng.random() < 0.3:
         match = rng.choice(numbers)
-        return code[: match.start()] + nudge(match) + code[match.end():]
+        return code[: match.start()] + nudge(match) + code[match.end() :]
     return _edit(
-        code, rng,
-        (r"<=", "<"), (r">=", ">"), (r"(?<![<>=!:#])<(?![=<])", "<="), (r"(?<![<>=!:#])>(?![=>])", ">="),
-        (r"!=", "="), (r"(?<![<>=!:#])=(?![=<>])", "!="), (r"(?<![<>=!:#])<(?![=<])", ">"),
-        (r"\bnot\s+", ""), (r"(:-\s*|,\s*)(?=[a-z]\w*\()", r"\1not "), (r"\(([A-Z]\w*),\s*([A-Z]\w*)\)", r"(\2, \1)"),
-        (r"\+(\s*1\b)", r"-\1"), (r"#minimize", "#maximize"), (r"#maximize", "#minimize"), (r"\}\s*=\s*1", "}"),
-        (r",\s*[a-z]\w*\([^()]*\)(?=\s*\.\s*$)", ""), (r",\s*[A-Z]\w*\s*!=\s*[A-Z]\w*", ""), (r"\|", ","), (r"#sum\b", "#count"),
+        code,
+        rng,
+        (r"<=", "<"),
+        (r">=", ">"),
+        (r"(?<![<>=!:#])<(?![=<])", "<="),
+        (r"(?<![<>=!:#])>(?![=>])", ">="),
+        (r"!=", "="),
+        (r"(?<![<>=!:#])=(?![=<>])", "!="),
+        (r"(?<![<>=!:#])<(?![=<])", ">"),
+        (r"\bnot\s+", ""),
+        (r"(:-\s*|,\s*)(?=[a-z]\w*\()", r"\1not "),
+        (r"\(([A-Z]\w*),\s*([A-Z]\w*)\)", r"(\2, \1)"),
+        (r"\+(\s*1\b)", r"-\1"),
+        (r"#minimize", "#maximize"),
+        (r"#maximize", "#minimize"),
+        (r"\}\s*=\s*1", "}"),
+        (r",\s*[a-z]\w*\([^()]*\)(?=\s*\.\s*$)", ""),
+        (r",\s*[A-Z]\w*\s*!=\s*[A-Z]\w*", ""),
+        (r"\|", ","),
+        (r"#sum\b", "#count"),
     )
 
 

@@ -39,7 +39,14 @@ WORDS = tuple(
 
 _TEXT = re.compile(r'"(?:\\.|[^"\\\n])*"|(?<![#\w])[A-Za-z_]\w*')  # strings, and words that are no directive
 _PARTS = re.compile(r'(?P<string>"(?:\\.|[^"\\\n])*")|(?P<comment>%\*.*?\*%|%[^\n]*)', re.DOTALL)
-_ENDINGS = (("", ""), ("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe"))  # of a plural, and what stands for it in the name
+_ENDINGS = (
+    ("", ""),
+    ("s", ""),
+    ("es", ""),
+    ("ies", "y"),
+    ("ves", "f"),
+    ("ves", "fe"),
+)  # of a plural, and what stands for it in the name
 _PLAIN = 3  # a shorter name, or one that is a common word of English, stays what it is in prose
 _COMMON = frozenset(
     """a about above across after again against all along also although always am among an and any are around as at away
@@ -98,14 +105,23 @@ def rename_predicates_in_text(text: str, names: dict[str, str], variables: Conta
 
 def _is_noun(name: str) -> bool:
     """Whether a name may be a noun of the text, in the singular; names with an underscore are no English."""
-    return "_" in name or len(name) >= _PLAIN and name not in _COMMON and not re.search(r"..[^e]ed$|[^s]s$", name)
+    return (
+        "_" in name
+        or len(name) >= _PLAIN
+        and name not in _COMMON
+        and not re.search(r"..[^e]ed$|[^s]s$", name)
+    )
 
 
 def mentions_predicate(name: str, prose: str) -> bool:
     """Whether a text names a predicate: as code, or in plain words where the name may be a noun, in the plural as well."""
     if re.search(rf"(?<![#\w]){re.escape(name)}[(/`]", prose):
         return True
-    forms = {name.removesuffix(own) + ending for ending, own in _ENDINGS if name.endswith(own)} if _is_noun(name) else set()
+    forms = (
+        {name.removesuffix(own) + ending for ending, own in _ENDINGS if name.endswith(own)}
+        if _is_noun(name)
+        else set()
+    )
     return any(re.search(rf"(?<![#\w]){re.escape(form)}(?!\w)", prose, re.IGNORECASE) for form in forms)
 
 
@@ -130,8 +146,13 @@ def rename_predicates(problem: Problem, rng: Random) -> tuple[Problem, dict[str,
         return rename_predicates_in_text(text, names, variables)
 
     return replace(
-        problem, source=_by_part(problem.source, told, lambda code: rename_predicates_in_program(code, names)), description=told(problem.description),
-        instances={name: _by_part(facts, told, lambda code: rename_predicates_in_program(code, names)) for name, facts in problem.instances.items()},
+        problem,
+        source=_by_part(problem.source, told, lambda code: rename_predicates_in_program(code, names)),
+        description=told(problem.description),
+        instances={
+            name: _by_part(facts, told, lambda code: rename_predicates_in_program(code, names))
+            for name, facts in problem.instances.items()
+        },
         paraphrases={style: told(text) for style, text in problem.paraphrases.items()},
     ), names
 
@@ -147,4 +168,7 @@ def _by_part(source: str, prose: Callable[[str], str], code: Callable[[str], str
 
 def renamed(answer_sets: frozenset[AnswerSet], names: dict[str, str]) -> frozenset[AnswerSet]:
     """Answer sets with the names of their atoms replaced: what those of the retold problem must be."""
-    return frozenset((tuple(sorted(rename_predicates_in_program(atom, names) for atom in atoms)), costs) for atoms, costs in answer_sets)
+    return frozenset(
+        (tuple(sorted(rename_predicates_in_program(atom, names) for atom in atoms)), costs)
+        for atoms, costs in answer_sets
+    )

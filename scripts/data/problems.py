@@ -1,7 +1,7 @@
 """Base problems: a text, an annotated encoding, small instances. Reading them, and the gate they must pass.
 
-    python -m scripts.benchmarks check DIR        every fault with file, line and remedy; exit code 2 if there is one
-    python -m scripts.benchmarks constructs DIR   how many problems show each construct of the language
+python -m scripts.benchmarks check DIR        every fault with file, line and remedy; exit code 2 if there is one
+python -m scripts.benchmarks constructs DIR   how many problems show each construct of the language
 """
 
 from __future__ import annotations
@@ -52,12 +52,17 @@ class Problem:
     def digest(self) -> str:
         """A hash of all its texts: what is kept of a problem holds as long as it stays the same."""
         named = [*self.instances.items(), *self.paraphrases.items()]
-        return content_hash(self.id, self.source, self.description, *(text for pair in named for text in pair))
+        return content_hash(
+            self.id, self.source, self.description, *(text for pair in named for text in pair)
+        )
 
     @property
     def example(self) -> tuple[str, str]:
         """Name and facts of the first instance with a solution (its name does not say `unsat`), as a person would give one."""
-        return next((item for item in self.instances.items() if "unsat" not in item[0]), next(iter(self.instances.items())))
+        return next(
+            (item for item in self.instances.items() if "unsat" not in item[0]),
+            next(iter(self.instances.items())),
+        )
 
     def descriptions(self) -> dict[str, str]:
         """The description in every style there is, the original first."""
@@ -70,18 +75,28 @@ class Problem:
 def read_problem(folder: Path, family: str) -> Problem:
     """Read one problem: our layout, or the predecessor's (`NL.txt` beside `ASP.txt` or `ASP.lp`)."""
     description = next((folder / name for name in ("problem.md", "NL.txt") if (folder / name).exists()), None)
-    encoding = next((folder / name for name in ("encoding.lp", "ASP.lp", "ASP.txt") if (folder / name).exists()), None)
+    encoding = next(
+        (folder / name for name in ("encoding.lp", "ASP.lp", "ASP.txt") if (folder / name).exists()), None
+    )
     if description is None or encoding is None:
         missing = "problem.md" if description is None else "encoding.lp"
-        raise UserError(f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}")
+        raise UserError(
+            f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}"
+        )
     instances = {file.stem: read_text(file) for file in sorted((folder / "instances").glob("*.lp"))}
     return Problem(
-        name=folder.name, family=family, folder=folder, encoding_file=encoding, description_file=description,
-        source=read_text(encoding), description=without_front_matter(read_text(description)).strip(),
+        name=folder.name,
+        family=family,
+        folder=folder,
+        encoding_file=encoding,
+        description_file=description,
+        source=read_text(encoding),
+        description=without_front_matter(read_text(description)).strip(),
         instances=instances or {"": ""},  # a program that carries its own facts is one instance
         paraphrases={
             style: without_front_matter(read_text(file)).strip()
-            for style in STYLES if (file := folder / "paraphrases" / f"{style}.md").exists()
+            for style in STYLES
+            if (file := folder / "paraphrases" / f"{style}.md").exists()
         },
     )
 
@@ -95,19 +110,30 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
     """All problems below `root`, by name. The family is the folder above a problem. UserError where there is none."""
     root = Path(root)
     if not root.is_dir():
-        raise UserError("no such folder", where=root, remedy="give a folder of problems: DIR/<family>/<problem>/problem.md")
+        raise UserError(
+            "no such folder",
+            where=root,
+            remedy="give a folder of problems: DIR/<family>/<problem>/problem.md",
+        )
     folders = {file.parent for name in ("problem.md", "NL.txt", "encoding.lp") for file in root.rglob(name)}
     if not folders:
         raise UserError(
-            "there is no problem in this folder", where=root,
+            "there is no problem in this folder",
+            where=root,
             remedy="put each problem into DIR/<family>/<problem>/ as problem.md and encoding.lp, with instances/*.lp",
         )
-    problems = [read_problem(folder, folder.parent.name if folder != root else root.name) for folder in sorted(folders)]
+    problems = [
+        read_problem(folder, folder.parent.name if folder != root else root.name)
+        for folder in sorted(folders)
+    ]
     by_id: dict[str, Problem] = {}
     for problem in problems:
         if (other := by_id.setdefault(problem.id, problem)) is not problem:
-            raise UserError(f"the problem has the name {problem.id}, as {show_path(other.folder)} has", where=problem.folder,
-                            remedy="rename one of the two folders, or the family above it")
+            raise UserError(
+                f"the problem has the name {problem.id}, as {show_path(other.folder)} has",
+                where=problem.folder,
+                remedy="rename one of the two folders, or the family above it",
+            )
     return problems
 
 
@@ -123,26 +149,39 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
         return {name: {0: "valid", 1: "test"}.get(draw, "train") for name, draw in draws.items()}
     try:
         fixed = json.loads(read_text(file))
-        families, test, valid = ({str(name) for name in fixed.get(part, ())} for part in ("test_families", "test", "valid"))
+        families, test, valid = (
+            {str(name) for name in fixed.get(part, ())} for part in ("test_families", "test", "valid")
+        )
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"not a split ({error})", where=file, line=getattr(error, "lineno", None),
-                        remedy='write {"test_families": [names], "test": [family/problem, …], "valid": […]}') from None
+        raise UserError(
+            f"not a split ({error})",
+            where=file,
+            line=getattr(error, "lineno", None),
+            remedy='write {"test_families": [names], "test": [family/problem, …], "valid": […]}',
+        ) from None
     known = {problem.id for problem in problems} | {problem.family for problem in problems}
     if unknown := sorted((families | test | valid) - known):
-        raise UserError(f"{unknown[0]} is not in this folder", where=file, remedy="mend the name or remove it")
+        raise UserError(
+            f"{unknown[0]} is not in this folder", where=file, remedy="mend the name or remove it"
+        )
     test |= {problem.id for problem in problems if problem.family in families}
     if both := sorted(valid & test):
         raise UserError(f"{both[0]} is both valid and test", where=file, remedy="name it once")
     return {
-        problem.id: "test" if problem.id in test else "valid" if problem.id in valid else "train" for problem in problems
+        problem.id: "test" if problem.id in test else "valid" if problem.id in valid else "train"
+        for problem in problems
     }
 
 
 def held_out_families(problems: Sequence[Problem]) -> set[str]:
     """The families of `problems` that training never sees a problem of, as the split.json beside them says."""
     folders = {problem.folder.parent.parent for problem in problems}
-    return {str(name) for folder in folders if (file := folder / "split.json").exists()
-            for name in json.loads(read_text(file)).get("test_families", ())}
+    return {
+        str(name)
+        for folder in folders
+        if (file := folder / "split.json").exists()
+        for name in json.loads(read_text(file)).get("test_families", ())
+    }
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------
@@ -185,21 +224,46 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     except UserError as error:
         what, _, remedy = str(error).partition("\n  remedy: ")
         position = re.search(r":(\d+): (.*)", what, re.DOTALL)
-        fault = Fault(problem.encoding_file, int(position[1]) if position else None, position[2] if position else what, remedy)
+        fault = Fault(
+            problem.encoding_file,
+            int(position[1]) if position else None,
+            position[2] if position else what,
+            remedy,
+        )
         return Checked(problem, (fault,), 0, 0, ())
     statements = [statement for step in encoding.steps for statement in step.statements]
     faults = [*_annotation_faults(problem), *_naming_faults(problem)]
     if not (problem.folder / "instances").is_dir():
-        faults.append(Fault(problem.folder / "instances", None, "the problem has no instances",
-                            "add two to four small files of facts, instances/NAME.lp"))
-    outcomes = list(solver.run(Request(f"{facts}\n{encoding.program}", solve=True) for facts in problem.instances.values()))
+        faults.append(
+            Fault(
+                problem.folder / "instances",
+                None,
+                "the problem has no instances",
+                "add two to four small files of facts, instances/NAME.lp",
+            )
+        )
+    outcomes = list(
+        solver.run(
+            Request(f"{facts}\n{encoding.program}", solve=True) for facts in problem.instances.values()
+        )
+    )
     faults += instance_faults(problem, outcomes)
     if any(outcome.answer_sets is None for outcome in outcomes):
-        return Checked(problem, tuple(faults), len(statements), 0, tuple(len(outcome.answer_sets or ()) for outcome in outcomes))
+        return Checked(
+            problem,
+            tuple(faults),
+            len(statements),
+            0,
+            tuple(len(outcome.answer_sets or ()) for outcome in outcomes),
+        )
     idle = untested(problem, statements, outcomes, solver)
     faults += [
-        Fault(problem.encoding_file, statement.line, f"no instance tests this statement: {statement.code}",
-              "add an instance whose answer sets change without it, or remove it")
+        Fault(
+            problem.encoding_file,
+            statement.line,
+            f"no instance tests this statement: {statement.code}",
+            "add an instance whose answer sets change without it, or remove it",
+        )
         for statement in idle
     ]
     counts = tuple(len(outcome.answer_sets) for outcome in outcomes)
@@ -207,7 +271,10 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
 
 
 def untested(
-    problem: Problem, statements: Sequence[Statement], outcomes: Sequence[Outcome], solver: Solver,
+    problem: Problem,
+    statements: Sequence[Statement],
+    outcomes: Sequence[Outcome],
+    solver: Solver,
 ) -> list[Statement]:
     """The statements without which no instance's answer sets or costs change.
 
@@ -215,7 +282,9 @@ def untested(
     """
     idle = list(range(len(statements)))
     for facts, gold in zip(problem.instances.values(), outcomes, strict=True):
-        rests = ("\n".join(other.code for other in statements if other is not statements[index]) for index in idle)
+        rests = (
+            "\n".join(other.code for other in statements if other is not statements[index]) for index in idle
+        )
         without = solver.run(Request(f"{facts}\n{rest}", solve=True, cpu_seconds=1.0) for rest in rests)
         same = [outcome.answer_sets == gold.answer_sets for outcome in without]
         idle = [index for index, is_same in zip(idle, same, strict=True) if is_same]
@@ -245,17 +314,27 @@ def _naming_faults(problem: Problem) -> Iterator[Fault]:
                 if name and name not in reported and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
                     reported.add(name)
                     kind = "predicate" if text is problem.description else "constant"
-                    yield Fault(problem.encoding_file, statement.line, f"the text never names the {kind} {name}",
-                                f"name it{' with its arguments' * (kind == 'predicate')} in {problem.description_file.name}")
+                    yield Fault(
+                        problem.encoding_file,
+                        statement.line,
+                        f"the text never names the {kind} {name}",
+                        f"name it{' with its arguments' * (kind == 'predicate')} in {problem.description_file.name}",
+                    )
         said += "\n" + step.code
 
 
 def _constants(statement: Statement) -> set[str]:
     """The symbolic constants and strings of a statement."""
-    symbols = [node.symbol for tree in statement.trees for node in walk(tree) if node.ast_type == ASTType.SymbolicTerm]
+    symbols = [
+        node.symbol
+        for tree in statement.trees
+        for node in walk(tree)
+        if node.ast_type == ASTType.SymbolicTerm
+    ]
     return {
         symbol.name if symbol.type == SymbolType.Function else symbol.string
-        for symbol in symbols if symbol.type in (SymbolType.Function, SymbolType.String)
+        for symbol in symbols
+        if symbol.type in (SymbolType.Function, SymbolType.String)
     }
 
 
@@ -267,17 +346,34 @@ def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[F
         if outcome.verdict is Verdict.UNSATISFIABLE and "unsat" not in name:
             yield Fault(file, 1, "the instance has no answer set", "mend it, or put `unsat` into its name")
         elif outcome.answer_sets and "unsat" in name:
-            yield Fault(file, 1, "the instance has an answer set, though its name says `unsat`", "mend it, or rename it")
+            yield Fault(
+                file,
+                1,
+                "the instance has an answer set, though its name says `unsat`",
+                "mend it, or rename it",
+            )
         elif outcome.verdict is Verdict.TOO_MANY:
-            yield Fault(file, 1, "the instance has too many answer sets to enumerate", "make it smaller (2,000 at the most)")
+            yield Fault(
+                file,
+                1,
+                "the instance has too many answer sets to enumerate",
+                "make it smaller (2,000 at the most)",
+            )
         elif outcome.answer_sets is None:
             place, line = file, outcome.position[0] if outcome.position else None
             if line and line > (height := facts.count("\n") + 1):
                 place, line = problem.encoding_file, _encoding_line(problem, line - height)
             if (place, line) not in reported:
                 reported.add((place, line))
-                what = f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}"
-                yield Fault(place, line, what, "mend the statement at that position" if line else "make the instance smaller")
+                what = (
+                    f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}"
+                )
+                yield Fault(
+                    place,
+                    line,
+                    what,
+                    "mend the statement at that position" if line else "make the instance smaller",
+                )
 
 
 def _encoding_line(problem: Problem, program_line: int | None) -> int | None:
@@ -317,7 +413,11 @@ def _with_numbered_names(text: str, variables: set[str], names: dict[str, str]) 
         word = match[0]
         if word[0] == "#" or word in ("not", "_"):
             return word
-        return local.setdefault(word, f"V{len(local)}") if word in variables else names.setdefault(word, f"n{len(names)}")
+        return (
+            local.setdefault(word, f"V{len(local)}")
+            if word in variables
+            else names.setdefault(word, f"n{len(names)}")
+        )
 
     return _WORD.sub(rename, text)
 

@@ -64,7 +64,10 @@ def rows_of(arm: Arm, rows: Sequence[Row]) -> list[Row]:
     """The rows that an arm trains on."""
     if not arm.whole:
         return list(rows)
-    return [row | {"messages": prompts.at_once(row["messages"])} if row["meta"]["kind"] == "conversation" else row for row in rows]
+    return [
+        row | {"messages": prompts.at_once(row["messages"])} if row["meta"]["kind"] == "conversation" else row
+        for row in rows
+    ]
 
 
 def score_whole(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
@@ -74,17 +77,25 @@ def score_whole(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
     that is missing is an answer without code, and shifts those after it.
     """
     descriptions = [prompts.describe(grader.problem.description, grader.variant.given) for grader in graders]
-    asked = [prompts.at_once(prompts.conversation(description, grader.variant.steps))[:-1]
-             for description, grader in zip(descriptions, graders, strict=True)]
+    asked = [
+        prompts.at_once(prompts.conversation(description, grader.variant.steps))[:-1]
+        for description, grader in zip(descriptions, graders, strict=True)
+    ]
     items = []
     for grader, output in zip(graders, generator.answers(asked), strict=True):
         paragraphs = [text for text in prompts.code_of(output)[0].split("\n\n") if text.strip()]
         for index, step in enumerate(grader.steps):
-            items.append(grader.step_item("steps", index, step.instruction, paragraphs[index] if index < len(paragraphs) else ""))
+            items.append(
+                grader.step_item(
+                    "steps", index, step.instruction, paragraphs[index] if index < len(paragraphs) else ""
+                )
+            )
     return items
 
 
-def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, problems: Sequence[Problem]) -> dict:
+def run_arm(
+    name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, problems: Sequence[Problem]
+) -> dict:
     """Train and score one arm with one seed; the scores, with `tokens`, `validation_loss` and `train_seconds`.
 
     Everything lies in `out/<arm>-<seed>`, and nothing is made twice.
@@ -97,15 +108,21 @@ def run_arm(name: str, seed: int, out: Path, chosen: Profile, recipe: Recipe, pr
     model, adapter = base_model(chosen.model_type), choose(folder / "run", "last").path
     score = _evaluate_whole if arm.whole else evaluate_once
     result = score(folder / "scores.json", model, problems, PARTS, adapter, chosen.max_new_tokens)
-    figures = {part: result[part] for part in (*PARTS, "seen_families", "held_out_families") if part in result}
+    figures = {
+        part: result[part] for part in (*PARTS, "seen_families", "held_out_families") if part in result
+    }
     steps = [item for item in result["verdicts"] if item["part"] == "steps"]
     by_problem: dict[str, list[int]] = {}  # right steps and all steps
     for item in steps:
         right, n = by_problem.get(item["problem"], (0, 0))
         by_problem[item["problem"]] = [right + item["equivalent"], n + 1]
-    return figures | {"by_problem": by_problem, "without_code": sum(not has_code(item["code"]) for item in steps),
-                      "tokens": metrics["tokens"], "train_seconds": metrics["train_seconds"],
-                      "validation_loss": metrics["eval_losses"][-1][1] if metrics["eval_losses"] else None}
+    return figures | {
+        "by_problem": by_problem,
+        "without_code": sum(not has_code(item["code"]) for item in steps),
+        "tokens": metrics["tokens"],
+        "train_seconds": metrics["train_seconds"],
+        "validation_loss": metrics["eval_losses"][-1][1] if metrics["eval_losses"] else None,
+    }
 
 
 def _converted(rows: Path, chosen: Profile, changes: dict[str, Any]) -> Path:
@@ -115,14 +132,19 @@ def _converted(rows: Path, chosen: Profile, changes: dict[str, Any]) -> Path:
     return rows
 
 
-def _evaluate_whole(out: Path, model: Path, problems: Sequence[Problem], _parts: Sequence[str], adapter: Path, tokens: int) -> dict:
+def _evaluate_whole(
+    out: Path, model: Path, problems: Sequence[Problem], _parts: Sequence[str], adapter: Path, tokens: int
+) -> dict:
     """Like `evaluate_once`, for a model that was taught to write programs in one turn."""
 
     def score(_: str) -> dict:
         generator = load_generator(model, adapter, WHOLE * tokens)
         with Solver() as solver:
             graders = graders_of(problems, solver)
-            items = [*score_whole(generator, graders), *score_repairs(replace(generator, max_new_tokens=tokens), graders)]
+            items = [
+                *score_whole(generator, graders),
+                *score_repairs(replace(generator, max_new_tokens=tokens), graders),
+            ]
             return summary(items, held_out_families(problems))
 
     settings = {"whole": True, "max_new_tokens": WHOLE * tokens}
@@ -139,14 +161,20 @@ def difference(runs: Sequence[dict], others: Sequence[dict], draws: int = 2000) 
     """
 
     def rates(runs: Sequence[dict]) -> dict[str, tuple[float, int]]:
-        return {problem: (sum(run["by_problem"][problem][0] for run in runs) / len(runs), n)
-                for problem, (_, n) in runs[0]["by_problem"].items()}
+        return {
+            problem: (sum(run["by_problem"][problem][0] for run in runs) / len(runs), n)
+            for problem, (_, n) in runs[0]["by_problem"].items()
+        }
 
     ours, theirs = rates(runs), rates(others)
     names, rng = sorted(ours), Random(0)
 
     def gap(problems: Sequence[str]) -> float:
-        return 100 * sum(ours[name][0] - theirs[name][0] for name in problems) / sum(ours[name][1] for name in problems)
+        return (
+            100
+            * sum(ours[name][0] - theirs[name][0] for name in problems)
+            / sum(ours[name][1] for name in problems)
+        )
 
     gaps = sorted(gap(rng.choices(names, k=len(names))) for _ in range(draws))
     return gap(names), gaps[round(0.025 * draws)], gaps[round(0.975 * draws) - 1]
@@ -172,20 +200,36 @@ def table(results: dict[str, list[dict]]) -> Any:
     for name, runs in results.items():
         losses = [run["validation_loss"] for run in runs if run["validation_loss"] is not None]
         compared = name != "reference" and "reference" in results
-        rows.append({
-            "arm": name, "": ARMS[name].question, "seeds": len(runs), "tokens": sum(run["tokens"] for run in runs) // len(runs),
-            "validation loss": round(sum(losses) / len(losses), 3) if losses else None, "steps": runs[0]["steps"]["n"],
-            "without code": sum(run["without_code"] for run in runs) // len(runs),
-            **{TITLES[name]: rate(runs, "steps", name) for name in ("parse", "ground", "equivalent")},
-            "against the reference": "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference(runs, results["reference"])) if compared else "",
-            "repairs": runs[0]["repair"]["n"],
-            **{f"repairs: {TITLES[name]}": rate(runs, "repair", name) for name in ("fixed", "equivalent")},
-        })
+        rows.append(
+            {
+                "arm": name,
+                "": ARMS[name].question,
+                "seeds": len(runs),
+                "tokens": sum(run["tokens"] for run in runs) // len(runs),
+                "validation loss": round(sum(losses) / len(losses), 3) if losses else None,
+                "steps": runs[0]["steps"]["n"],
+                "without code": sum(run["without_code"] for run in runs) // len(runs),
+                **{TITLES[name]: rate(runs, "steps", name) for name in ("parse", "ground", "equivalent")},
+                "against the reference": "{:+.1f} ({:+.1f} to {:+.1f})".format(
+                    *difference(runs, results["reference"])
+                )
+                if compared
+                else "",
+                "repairs": runs[0]["repair"]["n"],
+                **{
+                    f"repairs: {TITLES[name]}": rate(runs, "repair", name) for name in ("fixed", "equivalent")
+                },
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def study(
-    out: Path, arms: Sequence[str] = tuple(ARMS), seeds: Sequence[int] = (0,), profile: str | None = None, max_steps: int | None = None,
+    out: Path,
+    arms: Sequence[str] = tuple(ARMS),
+    seeds: Sequence[int] = (0,),
+    profile: str | None = None,
+    max_steps: int | None = None,
     problems: int | None = None,
 ) -> Any:
     """Run every arm with every seed, a seed after the other, and return the table of all arms that `out/study.json` has.
@@ -195,14 +239,23 @@ def study(
     chosen = load_profile(profile)
     recipe = chosen.recipe.override(max_steps=max_steps)
     scored = problems_of_split(limit=problems)
-    settings = {"profile": chosen.name, "recipe": asdict(recipe), "problems": [problem.id for problem in scored],
-                "made_from": content_hash(str(SCORING_VERSION), *(problem.digest for problem in read_problems()))}
+    settings = {
+        "profile": chosen.name,
+        "recipe": asdict(recipe),
+        "problems": [problem.id for problem in scored],
+        "made_from": content_hash(str(SCORING_VERSION), *(problem.digest for problem in read_problems())),
+    }
     file = out / "study.json"
     kept = json.loads(read_text(file)) if file.exists() else settings | {"arms": {}}
     if {name: kept.get(name) for name in settings} != settings:
-        raise UserError("this folder holds a study of another profile, recipe, set of problems or scoring version", where=file,
-                        remedy="name another folder with --out")
-    write_json(file, kept)  # before the first arm: rows that an interrupted study left are taken for those of its settings
+        raise UserError(
+            "this folder holds a study of another profile, recipe, set of problems or scoring version",
+            where=file,
+            remedy="name another folder with --out",
+        )
+    write_json(
+        file, kept
+    )  # before the first arm: rows that an interrupted study left are taken for those of its settings
     for seed in seeds:
         for name in arms:
             print(f"{name}, seed {seed}", flush=True)

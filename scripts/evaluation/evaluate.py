@@ -41,7 +41,11 @@ from utils_ft import BENCHMARKS, UserError, content_hash, show_path, write_json
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
 NOT_WITH_RUN = ("out", "adapter", "split", "parts", "k", "samples", "temperature", "grammar", "seed")
-RECORDS = ("fuse.json", "trainer_state.json", "complete.json")  # which say how a folder came about, and change no answer
+RECORDS = (
+    "fuse.json",
+    "trainer_state.json",
+    "complete.json",
+)  # which say how a folder came about, and change no answer
 SCORING_VERSION = 1
 """The version of what decides a score. Scores, studies and own errors that are kept hold for one version.
 
@@ -63,25 +67,42 @@ def score_steps(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
     requests = [ask for _, _, ask in asked]
     with tqdm(total=len(requests), desc="steps", unit="step", disable=None) as bar:
         outputs = generator.answers([ask.messages for ask in requests], bar.update)
-    return [grader.step_item("steps", index, ask.instruction, output)
-            for (grader, index, ask), output in zip(asked, outputs, strict=True)]
+    return [
+        grader.step_item("steps", index, ask.instruction, output)
+        for (grader, index, ask), output in zip(asked, outputs, strict=True)
+    ]
 
 
 def score_loop(
-    generator: Generator, graders: Sequence[Grader], ks: Sequence[int], samples: int = 1, drafts: Sequence[str] | None = None,
+    generator: Generator,
+    graders: Sequence[Grader],
+    ks: Sequence[int],
+    samples: int = 1,
+    drafts: Sequence[str] | None = None,
 ) -> list[Item]:
     """The same steps with the solver in the loop, for each k. `drafts` are the plain model's answers where they are known."""
     asked = [(grader, index, ask) for grader in graders for index, ask in enumerate(grader.loop_requests())]
     requests = [ask for _, _, ask in asked]
     with tqdm(total=len(requests), desc="steps in the loop", unit="step", disable=None) as bar:
-        written = write_steps(generator, requests, max(ks), graders[0].solver, samples, drafts, on_done=bar.update)
+        written = write_steps(
+            generator, requests, max(ks), graders[0].solver, samples, drafts, on_done=bar.update
+        )
     return [
-        grader.step_item(f"loop {name_of(k, samples)}", index, ask.instruction, step.after(k).output, min(k + 1, len(step.attempts)))
-        for k in ks for (grader, index, ask), step in zip(asked, written, strict=True)
+        grader.step_item(
+            f"loop {name_of(k, samples)}",
+            index,
+            ask.instruction,
+            step.after(k).output,
+            min(k + 1, len(step.attempts)),
+        )
+        for k in ks
+        for (grader, index, ask), step in zip(asked, written, strict=True)
     ]
 
 
-def score_repairs(generator: Generator, graders: Sequence[Grader], seed: int = 0, limit: int = REPAIRS) -> list[Item]:
+def score_repairs(
+    generator: Generator, graders: Sequence[Grader], seed: int = 0, limit: int = REPAIRS
+) -> list[Item]:
     """Repair turns on corrupted gold steps, made as the training data is; `ground` says whether the error is gone."""
     requests, where = [], []
     for grader in graders:
@@ -89,19 +110,33 @@ def score_repairs(generator: Generator, graders: Sequence[Grader], seed: int = 0
         told = RenamedProblem(grader.problem, {}, grader.gold, grader.solver, Report(), ("original",))
         for row in repair_rows(told, limit, rng):
             messages, meta = row["messages"][:-1], row["meta"]
-            requests.append(StepRequest(messages, messages[-1]["content"], meta["context"], meta["corruption"] == "unsatisfiable"))
+            requests.append(
+                StepRequest(
+                    messages, messages[-1]["content"], meta["context"], meta["corruption"] == "unsatisfiable"
+                )
+            )
             where.append((grader, meta))
     with tqdm(total=len(requests), desc="repairs", unit="repair", disable=None) as bar:
         outputs = generator.answers([ask.messages for ask in requests], bar.update)
     attempts = check(requests, outputs, graders[0].solver)
     differ = [index for index, (_, meta) in enumerate(where) if meta["corruption"] == "answer sets differ"]
-    same = dict(zip(differ, _same_sets([(where[index][1], attempts[index].code) for index in differ], graders[0].solver), strict=True))
+    same = dict(
+        zip(
+            differ,
+            _same_sets([(where[index][1], attempts[index].code) for index in differ], graders[0].solver),
+            strict=True,
+        )
+    )
     items = []
     for index, ((grader, meta), ask, found) in enumerate(zip(where, requests, attempts, strict=True)):
         item = grader.step_item("repair", meta["step"], ask.instruction, found.output)
         changed = _is_changed(meta["broken"], found)
         fixed = changed and not found.message and same.get(index, True)
-        items.append(replace(item, ground=fixed, equivalent=item.equivalent and changed, constructs=(meta["corruption"],)))
+        items.append(
+            replace(
+                item, ground=fixed, equivalent=item.equivalent and changed, constructs=(meta["corruption"],)
+            )
+        )
     return items
 
 
@@ -113,9 +148,14 @@ def _is_changed(broken: str, found: Attempt) -> bool:
 
 def _same_sets(pairs: Sequence[tuple[dict, str]], solver: Solver) -> list[bool]:
     """Whether each code has, in the context of its repair, the answer sets of the fix."""
-    requests = [Request(meta["context"] + text, solve=True) for meta, code in pairs for text in (meta["fixed"], code)]
+    requests = [
+        Request(meta["context"] + text, solve=True) for meta, code in pairs for text in (meta["fixed"], code)
+    ]
     outcomes = list(solver.run(requests))
-    return [compare([right], [got]).relation is Relation.EQUAL for right, got in zip(outcomes[::2], outcomes[1::2], strict=True)]
+    return [
+        compare([right], [got]).relation is Relation.EQUAL
+        for right, got in zip(outcomes[::2], outcomes[1::2], strict=True)
+    ]
 
 
 def score_programs(generator: Generator, graders: Sequence[Grader], k: int, samples: int = 1) -> list[Item]:
@@ -123,22 +163,40 @@ def score_programs(generator: Generator, graders: Sequence[Grader], k: int, samp
 
     With the loop a refused step is left out, so that nearly every program parses: what counts is whether it is equivalent.
     """
-    tasks = [Task(grader.problem.description, tuple(step.instruction for step in grader.steps), grader.facts, grader.variant.given)
-             for grader in graders]
+    tasks = [
+        Task(
+            grader.problem.description,
+            tuple(step.instruction for step in grader.steps),
+            grader.facts,
+            grader.variant.given,
+        )
+        for grader in graders
+    ]
     name = f"programs {name_of(k, samples)}"
-    with tqdm(total=sum(len(task.instructions) for task in tasks), desc=name, unit="step", disable=None) as bar:
+    with tqdm(
+        total=sum(len(task.instructions) for task in tasks), desc=name, unit="step", disable=None
+    ) as bar:
         programs = write_programs(generator, tasks, k, graders[0].solver, lambda *_: bar.update(), samples)
     looped = k > 0 or samples > 1  # the plain model has no solver that could leave a step out
-    return [grader.program_item(name, program_text(task, steps, only_accepted=looped), sum(len(step.attempts) for step in steps))
-            for grader, task, steps in zip(graders, tasks, programs, strict=True)]
+    return [
+        grader.program_item(
+            name, program_text(task, steps, only_accepted=looped), sum(len(step.attempts) for step in steps)
+        )
+        for grader, task, steps in zip(graders, tasks, programs, strict=True)
+    ]
 
 
 # --- the whole --------------------------------------------------------------------------------------------------
 
 
 def evaluate(
-    generator: Generator, problems: Sequence[Problem], parts: Sequence[str] = PARTS, ks: Sequence[int] = (0, 3), seed: int = 0,
-    samples: int = 1, kept: Callable[[str, Callable[[], dict]], dict] = lambda _, score: score(),
+    generator: Generator,
+    problems: Sequence[Problem],
+    parts: Sequence[str] = PARTS,
+    ks: Sequence[int] = (0, 3),
+    seed: int = 0,
+    samples: int = 1,
+    kept: Callable[[str, Callable[[], dict]], dict] = lambda _, score: score(),
 ) -> dict:
     """Score a model on `problems`; the figures, every single item, and the seconds that each part took.
 
@@ -156,9 +214,20 @@ def evaluate(
         graders = graders_of(problems, solver)
         work: list[tuple[str, str, Callable[[], list[Item]]]] = [
             ("steps", "steps", lambda: score_steps(generator, graders)),
-            ("loop", "loop", lambda: score_loop(generator, graders, looped, samples, [item.output for item in items]) if looped else []),
+            (
+                "loop",
+                "loop",
+                lambda: (
+                    score_loop(generator, graders, looped, samples, [item.output for item in items])
+                    if looped
+                    else []
+                ),
+            ),
             ("repair", "repair", lambda: score_repairs(generator, graders, seed)),
-            *(("programs", f"programs-k{k}", partial(score_programs, generator, graders, k, samples)) for k in ks),
+            *(
+                ("programs", f"programs-k{k}", partial(score_programs, generator, graders, k, samples))
+                for k in ks
+            ),
         ]
         for part, name, score in work:
             if part in parts:
@@ -170,16 +239,31 @@ def evaluate(
 
 
 def evaluate_once(
-    out: Path, model: Path, problems: Sequence[Problem], parts: Sequence[str] = PARTS, adapter: Path | None = None,
-    max_new_tokens: int = MAX_NEW_TOKENS, ks: Sequence[int] = (0, 3), seed: int = 0,
-    samples: int = 1, temperature: float = 0.8, grammar: bool = False,
+    out: Path,
+    model: Path,
+    problems: Sequence[Problem],
+    parts: Sequence[str] = PARTS,
+    adapter: Path | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    ks: Sequence[int] = (0, 3),
+    seed: int = 0,
+    samples: int = 1,
+    temperature: float = 0.8,
+    grammar: bool = False,
 ) -> dict:
     """Like `evaluate`, kept in `out`: the same model, problems and settings are not scored a second time.
 
     Until all is scored, the parts that are lie in `out.parts`, so that an interrupted evaluation goes on after them.
     """
-    settings = {"parts": list(parts), "k": list(ks), "samples": samples, "temperature": temperature, "grammar": grammar,
-                "max_new_tokens": max_new_tokens, "seed": seed}
+    settings = {
+        "parts": list(parts),
+        "k": list(ks),
+        "samples": samples,
+        "temperature": temperature,
+        "grammar": grammar,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+    }
     scored = out.with_name(f"{out.name}.parts")
 
     def score(identity: str) -> dict:
@@ -190,7 +274,15 @@ def evaluate_once(
                 write_json(scored / f"{name}.json", found)
             return found
 
-        return evaluate(load_generator(model, adapter, max_new_tokens, grammar, temperature, seed), problems, parts, ks, seed, samples, kept)
+        return evaluate(
+            load_generator(model, adapter, max_new_tokens, grammar, temperature, seed),
+            problems,
+            parts,
+            ks,
+            seed,
+            samples,
+            kept,
+        )
 
     result = once(out, model, adapter, problems, settings, score)
     shutil.rmtree(scored, ignore_errors=True)
@@ -198,21 +290,38 @@ def evaluate_once(
 
 
 def once(
-    out: Path, model: Path, adapter: Path | None, problems: Sequence[Problem], settings: dict, score: Callable[[str], dict],
+    out: Path,
+    model: Path,
+    adapter: Path | None,
+    problems: Sequence[Problem],
+    settings: dict,
+    score: Callable[[str], dict],
 ) -> dict:
     """What `score` finds, kept in `out`, or what is kept there of the same weights, problems, settings and `SCORING_VERSION`.
 
     `score` is given the hash of all these, under which it can keep parts. `asked` in the result is the hash of all but the
     adapter: where it is the same, two adapters can be compared.
     """
-    asked = content_hash(weights_digest(model), json.dumps(settings), str(SCORING_VERSION), *(problem.digest for problem in problems),
-                   *sorted(held_out_families(problems)))
+    asked = content_hash(
+        weights_digest(model),
+        json.dumps(settings),
+        str(SCORING_VERSION),
+        *(problem.digest for problem in problems),
+        *sorted(held_out_families(problems)),
+    )
     identity = content_hash(asked, weights_digest(adapter) if adapter else "")
     if kept := kept_in(out, identity):
         print(f"already scored: {show_path(out)}", flush=True)
         return kept
-    result = {"identity": identity, "asked": asked, "model": show_path(model), "adapter": show_path(adapter) if adapter else None,
-              "settings": settings, "problems": [problem.id for problem in problems], **score(identity)}
+    result = {
+        "identity": identity,
+        "asked": asked,
+        "model": show_path(model),
+        "adapter": show_path(adapter) if adapter else None,
+        "settings": settings,
+        "problems": [problem.id for problem in problems],
+        **score(identity),
+    }
     write_json(out, result)
     return result
 
@@ -229,7 +338,9 @@ def kept_in(file: Path, identity: str) -> dict | None:
 def weights_digest(folder: Path) -> str:
     """A hash of weights, tokenizer and configuration in a folder."""
     state = hashlib.sha256()
-    for file in sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".jinja", ".model")):
+    for file in sorted(
+        file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".jinja", ".model")
+    ):
         if file.name not in RECORDS:
             state.update(file.name.encode())
             with file.open("rb") as data:
@@ -239,7 +350,10 @@ def weights_digest(folder: Path) -> str:
 
 
 def score_checkpoints(
-    run: Path, problems: Sequence[Problem], model: Path | None = None, max_new_tokens: int = MAX_NEW_TOKENS,
+    run: Path,
+    problems: Sequence[Problem],
+    model: Path | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> dict[int, dict]:
     """Score the steps of each checkpoint of a run, kept as `scores-<step>.json` in it; step → figures.
 
@@ -247,25 +361,40 @@ def score_checkpoints(
     """
     found = checkpoints.checkpoints(run)
     if not found:
-        raise UserError("there is no whole checkpoint", where=run, remedy="train first, or run the training again to resume it")
+        raise UserError(
+            "there is no whole checkpoint",
+            where=run,
+            remedy="train first, or run the training again to resume it",
+        )
     results = {}
     with tempfile.TemporaryDirectory() as scratch:
         for checkpoint in tqdm(found, desc="checkpoints", unit="checkpoint", disable=None):
             adapter = checkpoint.path
-            if adapter.is_file():  # MLX keeps a checkpoint in one file, which PyTorch reads after a conversion
+            if (
+                adapter.is_file()
+            ):  # MLX keeps a checkpoint in one file, which PyTorch reads after a conversion
                 adapter = to_peft(adapter, Path(scratch) / str(checkpoint.step), model)
-            base = model or base_model(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
+            base = model or base_model(
+                json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))[
+                    "base_model_name_or_path"
+                ]
+            )
             out = run / f"scores-{checkpoint.step}.json"
             results[checkpoint.step] = evaluate_once(out, base, problems, ("steps",), adapter, max_new_tokens)
     return results
 
 
-def problems_of_split(benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None) -> list[Problem]:
+def problems_of_split(
+    benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None
+) -> list[Problem]:
     """The problems of a split, or `all`; `limit` of them, spread evenly over the families. UserError where there is none."""
     problems = read_problems(benchmarks)
     splits = split_of(problems, benchmarks)
     chosen = [problem for problem in problems if split in ("all", splits[problem.id])]
     if not chosen:
-        raise UserError(f"no problem of this folder is in the split {split!r}", where=benchmarks,
-                        remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all')
+        raise UserError(
+            f"no problem of this folder is in the split {split!r}",
+            where=benchmarks,
+            remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all',
+        )
     return chosen if limit is None else evenly_spaced(chosen, limit)

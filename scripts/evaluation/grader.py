@@ -71,8 +71,13 @@ class Grader:
         description = prompts.describe(self.problem.description, self.variant.given)
         codes = [step.code for step in self.steps]
         for index, step in enumerate(self.steps):
-            messages = [*prompts.conversation(description, self.variant.steps[:index]), prompts.step(step.instruction)]
-            yield StepRequest(messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index]))
+            messages = [
+                *prompts.conversation(description, self.variant.steps[:index]),
+                prompts.step(step.instruction),
+            ]
+            yield StepRequest(
+                messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index])
+            )
 
     def loop_requests(self) -> list[StepRequest]:
         """The same with `solve` where a step must leave an answer set.
@@ -80,8 +85,14 @@ class Grader:
         Without facts nothing need follow; a context that has no answer set, or none that was found in time, cannot lose it.
         """
         requests = list(self.requests())
-        found = is_satisfiable([ask.context for ask in requests], self.solver) if self.facts.strip() else [None] * len(requests)
-        return [replace(ask, solve=satisfiable is True) for ask, satisfiable in zip(requests, found, strict=True)]
+        found = (
+            is_satisfiable([ask.context for ask in requests], self.solver)
+            if self.facts.strip()
+            else [None] * len(requests)
+        )
+        return [
+            replace(ask, solve=satisfiable is True) for ask, satisfiable in zip(requests, found, strict=True)
+        ]
 
     def step(self, index: int, code: str) -> tuple[Outcome, Comparison]:
         """What clingo says of `code` after the gold steps before `index`, and how the whole program with it compares."""
@@ -91,7 +102,9 @@ class Grader:
         outcome = self.solver.check(context_of(self.facts, self.variant.given, codes[:index]) + code)
         if not outcome.passes:
             return outcome, Comparison(Relation.DIFFERENT, outcome.verdict, outcome.message)
-        return outcome, self._compare(context_of("", self.variant.given, [*codes[:index], code, *codes[index + 1 :]]))
+        return outcome, self._compare(
+            context_of("", self.variant.given, [*codes[:index], code, *codes[index + 1 :]])
+        )
 
     def program(self, program: str) -> tuple[Outcome, Comparison]:
         """What clingo says of a whole program on one instance, and how it compares on all."""
@@ -109,16 +122,34 @@ class Grader:
 
     def program_item(self, part: str, text: str, attempts: int) -> Item:
         """The item for a whole program."""
-        item = self._item(part, self.problem.description, text, text, self.variant.program, *self.program(text))
+        item = self._item(
+            part, self.problem.description, text, text, self.variant.program, *self.program(text)
+        )
         return replace(item, attempts=attempts)
 
-    def _item(self, part: str, prompt: str, output: str, code: str, gold: str, outcome: Outcome, comparison: Comparison) -> Item:
+    def _item(
+        self,
+        part: str,
+        prompt: str,
+        output: str,
+        code: str,
+        gold: str,
+        outcome: Outcome,
+        comparison: Comparison,
+    ) -> Item:
         equal = comparison.relation is Relation.EQUAL
         return Item(
-            part=part, problem=self.problem.id, family=self.problem.family, prompt=prompt, output=output, code=code, gold=gold,
+            part=part,
+            problem=self.problem.id,
+            family=self.problem.family,
+            prompt=prompt,
+            output=output,
+            code=code,
+            gold=gold,
             verdict=verdict(outcome, comparison),
             evidence="" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
-            parse=outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED), ground=outcome.passes,
+            parse=outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED),
+            ground=outcome.passes,
             equivalent=equal,
         )
 
@@ -131,12 +162,16 @@ def graders_of(problems: Sequence[Problem], solver: Solver) -> list[Grader]:
         if not grader.steps:
             print(f"left out, no statement has an instruction: {where}", flush=True)
         elif not given_stands_first(grader.problem, grader.gold, solver):
-            print(f"left out, its code without instructions cannot stand before the rest: {where}", flush=True)
+            print(
+                f"left out, its code without instructions cannot stand before the rest: {where}", flush=True
+            )
         else:
             graders.append(grader)
     if not graders:
-        raise UserError("there is no step to ask for in these problems",
-                        remedy="write a comment above each rule that says what it does")
+        raise UserError(
+            "there is no step to ask for in these problems",
+            remedy="write a comment above each rule that says what it does",
+        )
     return graders
 
 

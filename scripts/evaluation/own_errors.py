@@ -31,7 +31,11 @@ TOGETHER = 16  # problems: some two hundred steps are written in about the time 
 
 
 def own_errors(
-    generator: Generator, problems: Sequence[Problem], solver: Solver, seed: int = 0, samples: int = 1,
+    generator: Generator,
+    problems: Sequence[Problem],
+    solver: Solver,
+    seed: int = 0,
+    samples: int = 1,
 ) -> list[tuple[list[Row], Report]]:
     """Of each problem a repair row for each answer that the loop would complain of, in the loop's words; and the report.
 
@@ -39,18 +43,31 @@ def own_errors(
     answers to a step the first is greedy. An answer that is only wrong gives no row: without gold nobody could say so.
     """
     reports = [Report() for _ in problems]
-    told = [renamed_problems(problem, 1, Random(content_hash("own errors", str(seed), problem.id)), solver, report)[-1:]
-            for problem, report in zip(problems, reports, strict=True)]
-    requests = [[ask for renamed_problem in found for ask in Grader(renamed_problem.problem, solver).loop_requests()] for found in told]
+    told = [
+        renamed_problems(
+            problem, 1, Random(content_hash("own errors", str(seed), problem.id)), solver, report
+        )[-1:]
+        for problem, report in zip(problems, reports, strict=True)
+    ]
+    requests = [
+        [ask for renamed_problem in found for ask in Grader(renamed_problem.problem, solver).loop_requests()]
+        for found in told
+    ]
     asked = [ask.messages for part in requests for ask in part]
     drawn = generator.samples(asked, samples - 1) if samples > 1 else [[]] * len(asked)
     answers = ([greedy, *more] for greedy, more in zip(generator.answers(asked), drawn, strict=True))
-    return [(list(_rows(found, part, list(islice(answers, len(part))), solver, report)), report)
-            for found, part, report in zip(told, requests, reports, strict=True)]
+    return [
+        (list(_rows(found, part, list(islice(answers, len(part))), solver, report)), report)
+        for found, part, report in zip(told, requests, reports, strict=True)
+    ]
 
 
 def _rows(
-    told: Sequence[RenamedProblem], requests: Sequence[StepRequest], answers: Sequence[Sequence[str]], solver: Solver, report: Report,
+    told: Sequence[RenamedProblem],
+    requests: Sequence[StepRequest],
+    answers: Sequence[Sequence[str]],
+    solver: Solver,
+    report: Report,
 ) -> Iterator[Row]:
     """The rows of one problem, of which `told` is the telling that was written, if there is one."""
     for renamed_problem in told:
@@ -59,29 +76,49 @@ def _rows(
             if right.message:
                 report.dropped["step: the solver has something against the gold code"] += 1
                 continue
-            attempts = {found.code: found for found in check([ask] * len(texts), texts, solver) if has_code(found.code)}
+            attempts = {
+                found.code: found
+                for found in check([ask] * len(texts), texts, solver)
+                if has_code(found.code)
+            }
             for found in attempts.values():
                 if not found.message:
                     report.dropped["answer: the solver has nothing against it"] += 1
                     continue
                 instance, _ = renamed_problem.problem.example
-                candidate = Candidate(OWN_ERROR, renamed_problem.original.naming, index, instance, ask.context, found.code, right.code)
+                candidate = Candidate(
+                    OWN_ERROR,
+                    renamed_problem.original.naming,
+                    index,
+                    instance,
+                    ask.context,
+                    found.code,
+                    right.code,
+                )
                 if row := repair_row(candidate, renamed_problem, OWN_ERROR, found.message):
                     row["meta"]["split"] = "train"
                     yield row
 
 
-
-
 def _kept(
-    folder: Path, made_by: str, generator: Generator, problems: Sequence[Problem], solver: Solver, seed: int, samples: int,
+    folder: Path,
+    made_by: str,
+    generator: Generator,
+    problems: Sequence[Problem],
+    solver: Solver,
+    seed: int,
+    samples: int,
 ) -> list[dict]:
     """Rows and dropped answers of each problem, from `folder` where the same model has written the same problem before."""
     files = [folder / f"{problem.family}.{problem.name}.json" for problem in problems]
     identities = [content_hash(made_by, problem.digest) for problem in problems]
     kept = [kept_in(file, identity) for file, identity in zip(files, identities, strict=True)]
     missing = [place for place, found in enumerate(kept) if not found]
-    made = own_errors(generator, [problems[place] for place in missing], solver, seed, samples) if missing else []
+    made = (
+        own_errors(generator, [problems[place] for place in missing], solver, seed, samples)
+        if missing
+        else []
+    )
     for place, (rows, report) in zip(missing, made, strict=True):
         kept[place] = {"identity": identities[place], "rows": rows, "dropped": dict(report.dropped)}
         write_json(files[place], kept[place])

@@ -15,7 +15,10 @@ def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     if not n:
         return 0.0, 1.0
     rate, squared = successes / n, z * z / n
-    centre, half = (rate + squared / 2) / (1 + squared), z * math.sqrt(rate * (1 - rate) / n + squared / (4 * n)) / (1 + squared)
+    centre, half = (
+        (rate + squared / 2) / (1 + squared),
+        z * math.sqrt(rate * (1 - rate) / n + squared / (4 * n)) / (1 + squared),
+    )
     return max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < n else 1.0
 
 
@@ -41,10 +44,19 @@ def summary(items: Sequence[Item], apart: Container[str] = ()) -> dict:
     seen = [item for item in items if item.family not in apart]
     halves = {"seen_families": seen, "held_out_families": [item for item in items if item.family in apart]}
     return _parts(parts) | {
-        "per_family": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: [item.family]).items())},
-        "per_construct": {name: rates(found) for name, found in sorted(_grouped(steps, lambda item: item.constructs).items())},
+        "per_family": {
+            name: rates(found) for name, found in sorted(_grouped(steps, lambda item: [item.family]).items())
+        },
+        "per_construct": {
+            name: rates(found)
+            for name, found in sorted(_grouped(steps, lambda item: item.constructs).items())
+        },
         "per_verdict": {part: dict(Counter(item.verdict for item in found)) for part, found in parts.items()},
-        **{name: _parts(_grouped(found, lambda item: [item.part])) for name, found in halves.items() if len(seen) < len(items)},
+        **{
+            name: _parts(_grouped(found, lambda item: [item.part]))
+            for name, found in halves.items()
+            if len(seen) < len(items)
+        },
         "verdicts": [asdict(item) | {"constructs": list(item.constructs)} for item in items],
     }
 
@@ -53,7 +65,11 @@ def _parts(parts: dict[str, list[Item]]) -> dict:
     """The rates of steps, loop, repair and programs."""
 
     def named(prefix: str, names: Sequence[str]) -> dict:
-        return {part.split()[1]: rates(found, names) for part, found in parts.items() if part.startswith(f"{prefix} ")}
+        return {
+            part.split()[1]: rates(found, names)
+            for part, found in parts.items()
+            if part.startswith(f"{prefix} ")
+        }
 
     return {
         "steps": rates(parts.get("steps", [])),

@@ -37,7 +37,9 @@ def to_mlx(source: Path, target: Path, base: Path | None = None) -> Path:
     for name, tensor in _read(source / PEFT_FILE).items():
         match = _PEFT_NAME.fullmatch(name)
         if not match:
-            raise UserError(f"the adapter holds {name}, which mlx-lm has no place for", where=source / PEFT_FILE)
+            raise UserError(
+                f"the adapter holds {name}, which mlx-lm has no place for", where=source / PEFT_FILE
+            )
         arrays[f"{match['module']}.lora_{match['half'].lower()}"] = tensor.T
     where = _places(arrays, _MLX_NAME, source)
     base = base or Path(config.get("base_model_name_or_path") or "")
@@ -46,8 +48,10 @@ def to_mlx(source: Path, target: Path, base: Path | None = None) -> Path:
         "fine_tune_type": "lora",
         "num_layers": _layers_of(base) - min(layer for layer, _ in where),
         "lora_parameters": {
-            "rank": rank, "scale": alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
-            "dropout": config.get("lora_dropout", 0.0), "keys": sorted({key for _, key in where}),
+            "rank": rank,
+            "scale": alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
+            "dropout": config.get("lora_dropout", 0.0),
+            "keys": sorted({key for _, key in where}),
         },
         "model": str(base),
     }
@@ -71,8 +75,12 @@ def to_peft(source: Path, target: Path, base: Path | None = None) -> Path:
     lora = config["lora_parameters"]
     rank, alpha = lora["rank"], lora["scale"] * lora["rank"]
     settings = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "inference_mode": True, "bias": "none",
-        "base_model_name_or_path": str(base or config.get("model") or ""), "r": rank,
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "inference_mode": True,
+        "bias": "none",
+        "base_model_name_or_path": str(base or config.get("model") or ""),
+        "r": rank,
         "lora_alpha": round(alpha) if math.isclose(round(alpha), alpha, rel_tol=1e-12) else alpha,
         "lora_dropout": lora.get("dropout", 0.0),
         "target_modules": sorted({key.rsplit(".", 1)[-1] for _, key in where}),
@@ -84,9 +92,20 @@ def to_peft(source: Path, target: Path, base: Path | None = None) -> Path:
 def _refuse_what_is_not_plain_lora(config: dict, source: Path) -> None:
     """UserError for PEFT's extensions of LoRA, which mlx-lm would leave out in silence."""
     if config.get("peft_type") != "LORA":
-        raise UserError(f"an adapter of type {config.get('peft_type')!r} is not converted", where=source, remedy="only LoRA is")
-    extras = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "lora_bias",
-              "trainable_token_indices")
+        raise UserError(
+            f"an adapter of type {config.get('peft_type')!r} is not converted",
+            where=source,
+            remedy="only LoRA is",
+        )
+    extras = (
+        "use_dora",
+        "modules_to_save",
+        "rank_pattern",
+        "alpha_pattern",
+        "fan_in_fan_out",
+        "lora_bias",
+        "trainable_token_indices",
+    )
     found = [name for name in extras if config.get(name)] + ["bias"] * (config.get("bias", "none") != "none")
     if found:
         what = f"the adapter uses {', '.join(found)}, which mlx-lm cannot express"

@@ -31,13 +31,21 @@ from scripts.training.mlx_model import add_adapter, load_adapter, load_base, req
 from scripts.training.recipe import load_profile
 from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, new_folder, show_path, write_json, write_text
 
-FLOAT32_BELOW = 1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
-LARGEST_DIVERGENCE = 0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
+FLOAT32_BELOW = (
+    1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
+)
+LARGEST_DIVERGENCE = (
+    0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
+)
 
 
 def fuse(
-    model_type: str, step: int | str = "best", data: Path | None = None, adapter: Path | None = None,
-    run: Path | None = None, target: Path | None = None,
+    model_type: str,
+    step: int | str = "best",
+    data: Path | None = None,
+    adapter: Path | None = None,
+    run: Path | None = None,
+    target: Path | None = None,
 ) -> Path:
     """Fuse the checkpoint at `step` (a number, `best` or `last`), or the folder `adapter`; the fused model's folder.
 
@@ -57,7 +65,9 @@ def fuse(
         print(f"already fused: {show_path(file)} is {show_path(target)}", flush=True)
         return target
 
-    tokenizer = chat.load_tokenizer(file.parent / "tokenizer" if (file.parent / "tokenizer").is_dir() else base)
+    tokenizer = chat.load_tokenizer(
+        file.parent / "tokenizer" if (file.parent / "tokenizer").is_dir() else base
+    )
     rows = proof_rows(tokenizer, data or load_profile().data)
     quantized = bool(config.get("quantized"))
     model = load_base(base, config.get("dtype") if quantized else None, quantized)
@@ -67,25 +77,37 @@ def fuse(
         _write_settings(base, draft, tokenizer)
         keep_modelfiles(target, draft)
         proved_in = "float32" if _is_small(draft) else stored
-        with_mlx, with_transformers = _logits_of_mlx(draft, rows, proved_in), _logits_of_transformers(draft, rows, proved_in)
+        with_mlx, with_transformers = (
+            _logits_of_mlx(draft, rows, proved_in),
+            _logits_of_transformers(draft, rows, proved_in),
+        )
         record = made_from | {
             "checkpoint": checkpoint.step if checkpoint else None,
-            "dtype": stored, "dequantized": quantized, "proved_in": proved_in,
-            "proof": proof(adapted, with_mlx), "proof_transformers": proof(adapted, with_transformers),
-            "mlx_against_transformers": proof(with_mlx, with_transformers), "adapter_effect": proof(plain, adapted),
+            "dtype": stored,
+            "dequantized": quantized,
+            "proved_in": proved_in,
+            "proof": proof(adapted, with_mlx),
+            "proof_transformers": proof(adapted, with_transformers),
+            "mlx_against_transformers": proof(with_mlx, with_transformers),
+            "adapter_effect": proof(plain, adapted),
         }
         if checkpoint:
             record["training"] = training_figures(run)
         worst = max(record[proof]["mean_kl_divergence"] for proof in ("proof", "proof_transformers"))
         if not worst <= LARGEST_DIVERGENCE:
-            raise UserError(f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
-                            where=file, remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine")
+            raise UserError(
+                f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
+                where=file,
+                remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine",
+            )
         write_json(draft / "fuse.json", record)
         write_text(draft / "README.md", card(target.name, record, tags=("mlx",)))
     return target
 
 
-def _merge(model: Any, config: dict, weights: dict, rows: list[Encoded], draft: Path) -> tuple[str, list, list]:
+def _merge(
+    model: Any, config: dict, weights: dict, rows: list[Encoded], draft: Path
+) -> tuple[str, list, list]:
     """Write base + adapter into `draft`; the dtype of the weights, and the logits of the base without and with it.
 
     The sum is made in float32 and rounded once. MLX computes it as it writes: one shard at a time is in memory.
@@ -95,7 +117,11 @@ def _merge(model: Any, config: dict, weights: dict, rows: list[Encoded], draft: 
     from mlx_lm.tuner.lora import LoRALinear
     from mlx_lm.utils import dequantize_model, get_total_parameters, save_model
 
-    dtype = next(value.dtype for _, value in tree_flatten(model.parameters()) if mx.issubdtype(value.dtype, mx.floating))
+    dtype = next(
+        value.dtype
+        for _, value in tree_flatten(model.parameters())
+        if mx.issubdtype(value.dtype, mx.floating)
+    )
     if get_total_parameters(model) < FLOAT32_BELOW:
         model.set_dtype(mx.float32)
     model.eval()
@@ -104,7 +130,11 @@ def _merge(model: Any, config: dict, weights: dict, rows: list[Encoded], draft: 
     model.eval()
     adapted = [_logits_of(model, row) for row in rows]
     model.set_dtype(mx.float32)
-    merged = [(name, layer.fuse(dequantize=True)) for name, layer in model.named_modules() if isinstance(layer, LoRALinear)]
+    merged = [
+        (name, layer.fuse(dequantize=True))
+        for name, layer in model.named_modules()
+        if isinstance(layer, LoRALinear)
+    ]
     model.update_modules(tree_unflatten(merged))
     dequantize_model(model)
     model.set_dtype(dtype)
@@ -116,7 +146,9 @@ def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
     """Configuration and tokenizer beside the weights: rotary settings where each library looks for them, and an end of
     generation at the end of the assistant's turn as well as where the base model stopped."""
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    config = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
+    config = {
+        key: value for key, value in config.items() if key not in ("quantization", "quantization_config")
+    }
     write_json(draft / "config.json", config | rope_settings(config))
     write_generation_settings(base, draft, tokenizer)
     tokenizer.save_pretrained(draft)

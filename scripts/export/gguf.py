@@ -24,7 +24,9 @@ from scripts.lm import chat
 from utils_ft import UserError, read_text
 
 ARCHITECTURES = ("llama", "qwen2")
-SUPPORTED = "supported are Llama (Llama 3, SmolLM2) and Qwen2 (Qwen2, Qwen2.5) models with a byte-level vocabulary"
+SUPPORTED = (
+    "supported are Llama (Llama 3, SmolLM2) and Qwen2 (Qwen2, Qwen2.5) models with a byte-level vocabulary"
+)
 
 
 class Dtype(StrEnum):
@@ -49,13 +51,18 @@ def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
     check_config(config, model)
     prompt = prompt_format(tokenizer)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch, contextlib.ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch,
+        contextlib.ExitStack() as stack,
+    ):
         draft = Path(scratch) / out.name
         generator = gguf.GGUFWriter(draft, config.model_type)
         stack.callback(generator.close)
         tensors = plan(model, config, dtype, stack)
         add_settings(generator, config, model.resolve().name, dtype)
-        add_vocabulary(generator, config, tokenizer, rows=tensors[0].shape[0], starts_with_bos=prompt.starts_with_bos)
+        add_vocabulary(
+            generator, config, tokenizer, rows=tensors[0].shape[0], starts_with_bos=prompt.starts_with_bos
+        )
         write_tensors(generator, tensors, model)
         generator.close()
         os.replace(draft, out)
@@ -72,10 +79,17 @@ def check_folder(model: Path) -> None:
         raise UserError("no config.json here, so this is no model", where=model, remedy=remedy)
     settings = json.loads(read_text(file))
     if settings.get("model_type") not in ARCHITECTURES:
-        raise UserError(f"models of the type {settings.get('model_type')!r} cannot be exported", where=file,
-                        remedy=f"{SUPPORTED}; llama.cpp has a converter of its own for others")
+        raise UserError(
+            f"models of the type {settings.get('model_type')!r} cannot be exported",
+            where=file,
+            remedy=f"{SUPPORTED}; llama.cpp has a converter of its own for others",
+        )
     if settings.get("quantization_config") or settings.get("quantization"):
-        raise UserError("the weights are quantised, and only 16- and 32-bit weights can be exported", where=file, remedy=remedy)
+        raise UserError(
+            "the weights are quantised, and only 16- and 32-bit weights can be exported",
+            where=file,
+            remedy=remedy,
+        )
 
 
 def check_config(config: Any, model: Path) -> None:
@@ -84,20 +98,32 @@ def check_config(config: Any, model: Path) -> None:
     kind = rope["rope_type"]
     kinds = {"default", "linear", "yarn"} | ({"llama3"} if config.model_type == "llama" else set())
     yarn = {"rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings"}
-    fixed = {"beta_fast": 32, "beta_slow": 1, "truncate": True}  # llama.cpp reads none of these for these architectures
-    more = {name for name, value in rope.items() if kind == "yarn" and name not in yarn and value not in (None, fixed.get(name))}
+    fixed = {
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "truncate": True,
+    }  # llama.cpp reads none of these for these architectures
+    more = {
+        name
+        for name, value in rope.items()
+        if kind == "yarn" and name not in yarn and value not in (None, fixed.get(name))
+    }
     wrong = {
         f"hidden_act {config.hidden_act!r}": config.hidden_act != "silu",
         "use_sliding_window": getattr(config, "use_sliding_window", False),
         f"rope_type {kind!r}": kind not in kinds,
         "partial_rotary_factor": rope.get("partial_rotary_factor") not in (None, 1),
-        "head_dim": config.model_type == "qwen2" and head_dim(config) * config.num_attention_heads != config.hidden_size,
+        "head_dim": config.model_type == "qwen2"
+        and head_dim(config) * config.num_attention_heads != config.hidden_size,
         f"{' and '.join(sorted(more))} of yarn": bool(more),
     }
     for what, is_wrong in wrong.items():
         if is_wrong:
-            raise UserError(f"llama.cpp does not know the setting {what} for {config.model_type} models",
-                            where=model / "config.json", remedy=SUPPORTED)
+            raise UserError(
+                f"llama.cpp does not know the setting {what} for {config.model_type} models",
+                where=model / "config.json",
+                remedy=SUPPORTED,
+            )
 
 
 def head_dim(config: Any) -> int:
@@ -147,11 +173,16 @@ def add_vocabulary(generator: Any, config: Any, tokenizer: Any, rows: int, start
     added, special = tokenizer.added_tokens_decoder, set(tokenizer.all_special_ids)
     for token, number in tokenizer.get_vocab().items():
         if number >= rows:
-            raise UserError(f"the tokenizer has a token {number}, {token!r}, and the model embeds only {rows}",
-                            where=tokenizer.name_or_path, remedy="resize the embeddings of the base model and train again")
+            raise UserError(
+                f"the tokenizer has a token {number}, {token!r}, and the model embeds only {rows}",
+                where=tokenizer.name_or_path,
+                remedy="resize the embeddings of the base model and train again",
+            )
         control = number in special or (number in added and added[number].special)
         tokens[number] = token
-        types[number] = TokenType.CONTROL if control else TokenType.USER_DEFINED if number in added else TokenType.NORMAL
+        types[number] = (
+            TokenType.CONTROL if control else TokenType.USER_DEFINED if number in added else TokenType.NORMAL
+        )
     end = chat.end_of_turn(tokenizer)
     begin = config.bos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     generator.add_vocab_size(rows)
@@ -159,9 +190,16 @@ def add_vocabulary(generator: Any, config: Any, tokenizer: Any, rows: int, start
     generator.add_tokenizer_pre(pre_tokenizer(cuts))
     generator.add_token_list(tokens)
     generator.add_token_types(types)
-    generator.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in settings["model"]["merges"]])
-    for add, number in ((generator.add_bos_token_id, begin), (generator.add_eos_token_id, end), (generator.add_eot_token_id, end),
-                        (generator.add_pad_token_id, tokenizer.pad_token_id), (generator.add_unk_token_id, tokenizer.unk_token_id)):
+    generator.add_token_merges(
+        [pair if isinstance(pair, str) else " ".join(pair) for pair in settings["model"]["merges"]]
+    )
+    for add, number in (
+        (generator.add_bos_token_id, begin),
+        (generator.add_eos_token_id, end),
+        (generator.add_eot_token_id, end),
+        (generator.add_pad_token_id, tokenizer.pad_token_id),
+        (generator.add_unk_token_id, tokenizer.unk_token_id),
+    ):
         if number is not None:
             add(number)
     generator.add_add_bos_token(starts_with_bos)  # as in training, where the chat template alone decides
@@ -196,8 +234,11 @@ def pre_tokenizer(cuts: tuple[str, ...]) -> str:
     names = {("words",): "gpt-2", ("digits", "words"): "smollm"}
     names |= {(EXPRESSIONS[name], "bytes"): name for name in ("llama-bpe", "qwen2")}
     if cuts not in names:
-        print(f"note: llama.cpp has no name for this model's pre-tokenizer ({' + '.join(cuts)}); with `default` some texts may "
-              "be cut into other tokens than in training", flush=True)
+        print(
+            f"note: llama.cpp has no name for this model's pre-tokenizer ({' + '.join(cuts)}); with `default` some texts may "
+            "be cut into other tokens than in training",
+            flush=True,
+        )
     return names.get(cuts, "default")
 
 
@@ -227,17 +268,26 @@ def plan(model: Path, config: Any, dtype: Dtype, stack: contextlib.ExitStack) ->
     from safetensors import safe_open
 
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[config.model_type.upper()], config.num_hidden_layers)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads} if config.model_type == "llama" else {}
+    heads = (
+        {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        if config.model_type == "llama"
+        else {}
+    )
     found = []
     for file in sorted(model.glob("model*.safetensors")):
         weights = stack.enter_context(safe_open(file, framework="pt"))
         for key in sorted(weights.keys()):
-            if key.endswith("rotary_emb.inv_freq") or (key == "lm_head.weight" and config.tie_word_embeddings):
+            if key.endswith("rotary_emb.inv_freq") or (
+                key == "lm_head.weight" and config.tie_word_embeddings
+            ):
                 continue  # llama.cpp computes the first and takes the embeddings for the second
             name = names.get_name(key, try_suffixes=(".weight", ".bias"))
             if name is None:
-                raise UserError(f"llama.cpp has no tensor like {key!r} in {config.model_type} models",
-                                where=file, remedy=SUPPORTED)
+                raise UserError(
+                    f"llama.cpp has no tensor like {key!r} in {config.model_type} models",
+                    where=file,
+                    remedy=SUPPORTED,
+                )
 
             def read(weights: Any = weights, key: str = key) -> Any:
                 array = weights.get_tensor(key).float().numpy()
@@ -247,11 +297,16 @@ def plan(model: Path, config: Any, dtype: Dtype, stack: contextlib.ExitStack) ->
             shape = tuple(weights.get_slice(key).get_shape())
             found.append(Tensor(name, shape, stored_as(shape, dtype), read))
     if "token_embd.weight" not in {tensor.name for tensor in found}:
-        raise UserError("no model*.safetensors with token embeddings here", where=model,
-                        remedy="save the model with save_pretrained")
+        raise UserError(
+            "no model*.safetensors with token embeddings here",
+            where=model,
+            remedy="save the model with save_pretrained",
+        )
     if config.rope_parameters["rope_type"] == "llama3":
         shape = (head_dim(config) // 2,)
-        found.append(Tensor("rope_freqs.weight", shape, stored_as(shape, dtype), lambda: rope_factors(config)))
+        found.append(
+            Tensor("rope_freqs.weight", shape, stored_as(shape, dtype), lambda: rope_factors(config))
+        )
     return sorted(found, key=lambda tensor: tensor.name != "token_embd.weight")
 
 
@@ -289,14 +344,27 @@ def write_tensors(generator: Any, tensors: list[Tensor], model: Path) -> None:
     from tqdm import tqdm
 
     for tensor in tensors:
-        generator.add_tensor_info(tensor.name, tensor.shape, numpy.dtype("float32"), tensor.nbytes, tensor.stored)
+        generator.add_tensor_info(
+            tensor.name, tensor.shape, numpy.dtype("float32"), tensor.nbytes, tensor.stored
+        )
     generator.write_header_to_file()
     generator.write_kv_data_to_file()
     generator.write_ti_data_to_file()
-    with tqdm(total=sum(tensor.nbytes for tensor in tensors), unit="B", unit_scale=True, desc="export", mininterval=1) as bar:
+    with tqdm(
+        total=sum(tensor.nbytes for tensor in tensors),
+        unit="B",
+        unit_scale=True,
+        desc="export",
+        mininterval=1,
+    ) as bar:
         for tensor in tensors:
             array = numpy.ascontiguousarray(tensor.read())
-            if tensor.stored == gguf.GGMLQuantizationType.F16 and numpy.abs(array).max() > numpy.finfo(numpy.float16).max:
-                raise UserError(f"{tensor.name} has values that float16 cannot hold", where=model, remedy="--dtype bf16")
+            if (
+                tensor.stored == gguf.GGMLQuantizationType.F16
+                and numpy.abs(array).max() > numpy.finfo(numpy.float16).max
+            ):
+                raise UserError(
+                    f"{tensor.name} has values that float16 cannot hold", where=model, remedy="--dtype bf16"
+                )
             generator.write_tensor_data(gguf.quants.quantize(array, tensor.stored))
             bar.update(tensor.nbytes)

@@ -29,10 +29,16 @@ class Turns:
 
     def render(self, messages: list[Message]) -> str:
         """The prompt after which the assistant's next turn begins."""
-        return "".join(self.turn(m["role"], m["content"]) for m in messages) + f"{self.opening}assistant{self.header}"
+        return (
+            "".join(self.turn(m["role"], m["content"]) for m in messages)
+            + f"{self.opening}assistant{self.header}"
+        )
 
 
-TURNS = (Turns("<|im_start|>", "\n", "<|im_end|>\n"), Turns("<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"))
+TURNS = (
+    Turns("<|im_start|>", "\n", "<|im_end|>\n"),
+    Turns("<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"),
+)
 """ChatML and Llama 3."""
 
 
@@ -53,14 +59,25 @@ class PromptFormat:
 def prompt_format(tokenizer: Any) -> PromptFormat:
     """The format of a tokenizer's chat template."""
     user = [{"role": "user", "content": "U"}]
-    talk = [{"role": "system", "content": "S"}, *user, {"role": "assistant", "content": "A"}, {"role": "user", "content": "V"}]
+    talk = [
+        {"role": "system", "content": "S"},
+        *user,
+        {"role": "assistant", "content": "A"},
+        {"role": "user", "content": "V"},
+    ]
     full, short = (chat.render(tokenizer, messages, generation_prompt=True) for messages in (talk, user))
     bos, end = tokenizer.bos_token or "", tokenizer.convert_ids_to_tokens(chat.end_of_turn(tokenizer))
     for turns in TURNS:
         for begin in ("", bos):
             # The token that begins a sequence may open every turn as well (SmolLM2): only the whole text tells the two apart.
-            if full == begin + turns.render(talk) and short.startswith(begin) and short.endswith(turns.render(user)):
-                return PromptFormat(turns, short.removeprefix(begin).removesuffix(turns.render(user)), bool(begin), end)
+            if (
+                full == begin + turns.render(talk)
+                and short.startswith(begin)
+                and short.endswith(turns.render(user))
+            ):
+                return PromptFormat(
+                    turns, short.removeprefix(begin).removesuffix(turns.render(user)), bool(begin), end
+                )
     return PromptFormat(None, "", bool(bos) and full.startswith(bos), end)
 
 
@@ -88,8 +105,10 @@ def write_modelfile(gguf: Path, prompt: PromptFormat) -> Path:
     """Write the Modelfile beside `gguf`; one that a person changed is kept as Modelfile.old, Modelfile.old2, …"""
     file, text = gguf.with_name("Modelfile"), modelfile(gguf.name, prompt)
     if prompt.turns is None:
-        print("note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that resembles it",
-              flush=True)
+        print(
+            "note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that resembles it",
+            flush=True,
+        )
     if file.exists() and read_text(file).splitlines()[1:] != text.splitlines()[1:]:
         names = chain(["Modelfile.old"], (f"Modelfile.old{number}" for number in count(2)))
         kept = next(kept for kept in map(file.with_name, names) if not kept.exists())

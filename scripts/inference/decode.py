@@ -30,19 +30,34 @@ _WORK: ContextVar[list[tuple[int, Callable]]] = ContextVar("work")
 
 
 def _attention(
-    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **kwargs: Any,
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    scaling: float | None = None,
+    **kwargs: Any,
 ) -> tuple[Any, None]:
     """The attention that takes the place of the model's own: strip by strip, each among the keys of its own tree."""
     import torch
 
     if kwargs.get("s_aux") is not None:
-        raise UserError("the model has attention sinks, which this generator does not know", remedy="use another base model")
-    options = {"scaling": scaling or query.shape[-1] ** -0.5, "softcap": kwargs.get("softcap"),
-               "window": kwargs.get("sliding_window"), "dtype": query.dtype}
+        raise UserError(
+            "the model has attention sinks, which this generator does not know",
+            remedy="use another base model",
+        )
+    options = {
+        "scaling": scaling or query.shape[-1] ** -0.5,
+        "softcap": kwargs.get("softcap"),
+        "window": kwargs.get("sliding_window"),
+        "dtype": query.dtype,
+    }
     out, row = [], 0
     for size, attend in _WORK.get():
         strip = slice(row, row + size)
-        out.append(attend(module.layer_idx, query[0, :, strip], key[0, :, strip], value[0, :, strip], options))
+        out.append(
+            attend(module.layer_idx, query[0, :, strip], key[0, :, strip], value[0, :, strip], options)
+        )
         row += size
     return torch.cat(out, 1).transpose(0, 1)[None], None
 
@@ -54,8 +69,10 @@ def _attending(model: Any) -> Iterator[None]:
 
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
-        raise UserError(f"{type(model).__name__} lets nobody replace its attention",
-                        remedy="use a Llama, Qwen, Mistral or Gemma model")
+        raise UserError(
+            f"{type(model).__name__} lets nobody replace its attention",
+            remedy="use a Llama, Qwen, Mistral or Gemma model",
+        )
     ALL_ATTENTION_FUNCTIONS.register("forest", _attention)
     own, config._attn_implementation = config._attn_implementation, "forest"
     try:
@@ -64,17 +81,25 @@ def _attending(model: Any) -> Iterator[None]:
         config._attn_implementation = own
 
 
-def _logits(model: Any, ids: list[int], positions: list[int], rows: list[int], work: list[tuple[int, Callable]]) -> Any:
+def _logits(
+    model: Any, ids: list[int], positions: list[int], rows: list[int], work: list[tuple[int, Callable]]
+) -> Any:
     """One pass: the logits of `rows`, (rows, vocabulary), float32."""
     import torch
 
     token = _WORK.set(work)
     try:
         with torch.inference_mode():
-            return model(
-                input_ids=torch.tensor([ids], device=model.device), position_ids=torch.tensor([positions], device=model.device),
-                use_cache=False, logits_to_keep=torch.tensor(rows, dtype=torch.long, device=model.device),
-            ).logits[0].float()
+            return (
+                model(
+                    input_ids=torch.tensor([ids], device=model.device),
+                    position_ids=torch.tensor([positions], device=model.device),
+                    use_cache=False,
+                    logits_to_keep=torch.tensor(rows, dtype=torch.long, device=model.device),
+                )
+                .logits[0]
+                .float()
+            )
     finally:
         _WORK.reset(token)
 
@@ -87,12 +112,21 @@ def plant(model: Any, trees: Sequence[Tree], prefixes: PrefixCache | None = None
     found = {}
     for begin in range(0, len(todo), CHUNK):
         chunk = todo[begin : begin + CHUNK]
-        strips = [(trees[index], [column for _, column in pairs]) for index, pairs in groupby(chunk, lambda pair: pair[0])]
-        work = [(len(columns), partial(tree.attend_stem, columns=columns, masks={})) for tree, columns in strips]
-        ids, positions = ([values(tree)[column] for tree, columns in strips for column in columns]
-                          for values in (lambda tree: tree.ids, lambda tree: tree.positions))
+        strips = [
+            (trees[index], [column for _, column in pairs])
+            for index, pairs in groupby(chunk, lambda pair: pair[0])
+        ]
+        work = [
+            (len(columns), partial(tree.attend_stem, columns=columns, masks={})) for tree, columns in strips
+        ]
+        ids, positions = (
+            [values(tree)[column] for tree, columns in strips for column in columns]
+            for values in (lambda tree: tree.ids, lambda tree: tree.positions)
+        )
         wanted = [row for row, (index, column) in enumerate(chunk) if column in trees[index].ends]
-        found |= zip([chunk[row] for row in wanted], _logits(model, ids, positions, wanted, work), strict=True)
+        found |= zip(
+            [chunk[row] for row in wanted], _logits(model, ids, positions, wanted, work), strict=True
+        )
     if prefixes is not None:
         for tree in trees:
             tree.remember(prefixes)
@@ -113,9 +147,15 @@ def grow(model: Any, trees: Sequence[Tree], tokens: Sequence[Sequence[int]]) -> 
 # --- many prompts -----------------------------------------------------------------------------------------------
 
 
-def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_tokens: int = 160,
-          pick: Pick | None = None, on_done: Callable[[int], None] | None = None,
-          prefixes: PrefixCache | None = None) -> list[list[int]]:
+def write(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    ends: set[int],
+    max_new_tokens: int = 160,
+    pick: Pick | None = None,
+    on_done: Callable[[int], None] | None = None,
+    prefixes: PrefixCache | None = None,
+) -> list[list[int]]:
     """What `model` writes after each prompt, greedily or by `pick`, up to an end token (not returned) or the limit.
 
     Trees are planted as branches finish, so that the passes stay full. `on_done` hears how many more prompts are finished.
@@ -129,7 +169,11 @@ def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_
     def advance(tree: Tree, group: list[int], logits: Any) -> list[int]:
         """Choose the next tokens, drop the branches that end; the tokens of those that live on."""
         numbers = [group[branch] for branch in tree.living]
-        chosen = [pick(number, row) for number, row in zip(numbers, logits, strict=True)] if pick else logits.argmax(-1).tolist()
+        chosen = (
+            [pick(number, row) for number, row in zip(numbers, logits, strict=True)]
+            if pick
+            else logits.argmax(-1).tolist()
+        )
         living, tokens = [], []
         for branch, number, token in zip(tree.living, numbers, chosen, strict=True):
             if token not in ends:
@@ -155,7 +199,9 @@ def write(model: Any, prompts: Sequence[Sequence[int]], ends: set[int], max_new_
             alive = [(pair, tokens) for pair, tokens in zip(growing, fresh, strict=True) if tokens]
             growing, fresh = [pair for pair, _ in alive], [tokens for _, tokens in alive]
             if growing:
-                parts = grow(model, [tree for tree, _ in growing], fresh).split([len(tokens) for tokens in fresh])
+                parts = grow(model, [tree for tree, _ in growing], fresh).split(
+                    [len(tokens) for tokens in fresh]
+                )
                 fresh = [advance(*pair, part) for pair, part in zip(growing, parts, strict=True)]
     return written
 
@@ -170,7 +216,9 @@ def packed(prompts: Sequence[Sequence[int]], budget: int = 512) -> Iterator[list
     used = 0
     for index in sorted(range(len(prompts)), key=lambda i: list(prompts[i])):
         new = len(prompts[index]) - (common(prompts[group[-1]], prompts[index]) if group else 0)
-        if group and used + new > budget and 2 * new > len(prompts[index]):  # sharing is cheaper than starting anew
+        if (
+            group and used + new > budget and 2 * new > len(prompts[index])
+        ):  # sharing is cheaper than starting anew
             yield group
             group, used, new = [], 0, len(prompts[index])
         group.append(index)

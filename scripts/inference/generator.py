@@ -34,7 +34,9 @@ class Generator:
     seed: int = 0
     prefixes: PrefixCache = field(default_factory=PrefixCache)
 
-    def answers(self, conversations: Sequence[list[Message]], on_done: Callable[[int], None] | None = None) -> list[str]:
+    def answers(
+        self, conversations: Sequence[list[Message]], on_done: Callable[[int], None] | None = None
+    ) -> list[str]:
         """What the model says next in each conversation, greedily."""
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
         return self._write(prompts, [_likeliest] * len(prompts) if self.grammar else None, on_done)
@@ -42,17 +44,25 @@ class Generator:
     def samples(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
         """`count` sampled answers to each conversation. They depend on the seed and on the conversation alone."""
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
-        draws = [_sampler(self.temperature, content_hash(str((self.seed, number, prompt))))
-                 for prompt in prompts for number in range(count)]
+        draws = [
+            _sampler(self.temperature, content_hash(str((self.seed, number, prompt))))
+            for prompt in prompts
+            for number in range(count)
+        ]
         texts = self._write([prompt for prompt in prompts for _ in range(count)], draws, None)
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
     def _write(
-        self, prompts: list[list[int]], draws: list[Callable[[Any], int]] | None, on_done: Callable[[int], None] | None,
+        self,
+        prompts: list[list[int]],
+        draws: list[Callable[[Any], int]] | None,
+        on_done: Callable[[int], None] | None,
     ) -> list[str]:
         """The answers as text, each token drawn by its prompt's own function; None is greedy."""
         pick = self._pick(draws) if draws else None
-        written = write(self.model, prompts, set(self.ends), self.max_new_tokens, pick, on_done, self.prefixes)
+        written = write(
+            self.model, prompts, set(self.ends), self.max_new_tokens, pick, on_done, self.prefixes
+        )
         return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
 
     def _pick(self, draws: list[Callable[[Any], int]]) -> Pick:
@@ -71,24 +81,38 @@ def _sampler(temperature: float, seed: str) -> Callable[[Any], int]:
     import torch
 
     stream = torch.Generator().manual_seed(int(seed[:15], 16))
-    return lambda logits: int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=stream))
+    return lambda logits: int(
+        torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=stream)
+    )
 
 
 def load_generator(
-    model: str | Path, adapter: str | Path | None = None, max_new_tokens: int = MAX_NEW_TOKENS, grammar: bool = False,
-    temperature: float = 0.8, seed: int = 0,
+    model: str | Path,
+    adapter: str | Path | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    grammar: bool = False,
+    temperature: float = 0.8,
+    seed: int = 0,
 ) -> Generator:
     """Load a model folder, and with `adapter` a LoRA checkpoint over it, for generation on this machine's device."""
     if temperature <= 0:
-        raise UserError(f"nothing can be sampled at a temperature of {temperature}",
-                        remedy="give one above 0; the first answer is greedy at any")
+        raise UserError(
+            f"nothing can be sampled at a temperature of {temperature}",
+            remedy="give one above 0; the first answer is greedy at any",
+        )
     for folder in filter(None, (model, adapter)):
         if not Path(folder).is_dir():
-            raise UserError("there is no such model folder", where=folder,
-                            remedy="train first, or name a folder with a config.json")
+            raise UserError(
+                "there is no such model folder",
+                where=folder,
+                remedy="train first, or name a folder with a config.json",
+            )
     if adapter and not (Path(adapter) / "adapter_config.json").is_file():
-        raise UserError("there is no adapter in this folder", where=adapter,
-                        remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-60")
+        raise UserError(
+            "there is no adapter in this folder",
+            where=adapter,
+            remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-60",
+        )
     from transformers import AutoModelForCausalLM
 
     from scripts.lm.device import compute_dtype, device, silence_peft_warning
@@ -99,13 +123,27 @@ def load_generator(
         tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=compute_dtype()).to(device()).eval()
     except (OSError, ValueError) as error:
-        raise UserError(f"the model cannot be loaded: {str(error).splitlines()[0]}", where=model,
-                        remedy="name a folder with config.json and safetensors weights") from None
+        raise UserError(
+            f"the model cannot be loaded: {str(error).splitlines()[0]}",
+            where=model,
+            remedy="name a folder with config.json and safetensors weights",
+        ) from None
     if adapter:
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
     # A base model ends a text with a token of its own, where a tuned one ends its turn.
     own = loaded.generation_config.eos_token_id
-    ends = frozenset({chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
-    return Generator(loaded, tokenizer, ends, max_new_tokens, Grammar(tokenizer, ends) if grammar else None, temperature, seed)
+    ends = frozenset(
+        {chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+        - {None}
+    )
+    return Generator(
+        loaded,
+        tokenizer,
+        ends,
+        max_new_tokens,
+        Grammar(tokenizer, ends) if grammar else None,
+        temperature,
+        seed,
+    )

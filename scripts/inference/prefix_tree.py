@@ -42,11 +42,15 @@ class Tree:
         self.last = [path[-1] for path in self.paths]
         self.ends = set(self.last)
         size = len(self.ids)
-        self.sees = torch.ones(size, size, dtype=torch.bool).tril_()  # whether the token of a row attends to that of a column
+        self.sees = torch.ones(
+            size, size, dtype=torch.bool
+        ).tril_()  # whether the token of a row attends to that of a column
         for (start, shared), end in zip(visible, [*(start for start, _ in visible[1:]), size], strict=True):
             self.sees[start:end, :start] = False
             self.sees[start:end, shared] = True
-        self.stem: dict[int, tuple[Any, Any]] = {}  # by layer: keys and values of the prompts, (heads, tokens, width)
+        self.stem: dict[
+            int, tuple[Any, Any]
+        ] = {}  # by layer: keys and values of the prompts, (heads, tokens, width)
         self.twigs: dict[int, tuple[Any, Any]] = {}  # and of what grew, (branches, heads, room, width)
 
     def recall(self, prefixes: PrefixCache | None) -> list[int]:
@@ -69,13 +73,20 @@ class Tree:
     def remember(self, prefixes: PrefixCache) -> None:
         """Give `prefixes` the keys and values of all prompts."""
         for prompt, path in zip(self.prompts, self.paths, strict=True):
-            prefixes.keep(prompt, lambda part, path=path: {
-                layer: (keys[:, path[part]], values[:, path[part]]) for layer, (keys, values) in self.stem.items()})
+            prefixes.keep(
+                prompt,
+                lambda part, path=path: {
+                    layer: (keys[:, path[part]], values[:, path[part]])
+                    for layer, (keys, values) in self.stem.items()
+                },
+            )
 
     def _stem(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
         return _kept(self.stem, layer, key, value, lambda new: (new.shape[0], len(self.ids), new.shape[2]))
 
-    def attend_stem(self, layer: int, query: Any, key: Any, value: Any, options: dict, columns: list[int], masks: dict) -> Any:
+    def attend_stem(
+        self, layer: int, query: Any, key: Any, value: Any, options: dict, columns: list[int], masks: dict
+    ) -> Any:
         """Attention of the prompt tokens in `columns`, whose keys and values are new; all (heads, tokens, width).
 
         Whatever stands before the last of them is there. `masks` is one dictionary for all layers of a pass: the mask is
@@ -92,12 +103,16 @@ class Tree:
         if window not in masks:
             mask = self._mask(columns, end, window, [self.positions[column] for column in columns])
             masks[window] = mask.repeat(query.shape[0] // heads, 1).to(query)
-        packed_query = query.reshape(heads, -1, query.shape[2])  # query heads that share a key head lie one after another
+        packed_query = query.reshape(
+            heads, -1, query.shape[2]
+        )  # query heads that share a key head lie one after another
         if options["softcap"]:
             out = _weights(packed_query @ keys.transpose(1, 2), masks[window], options) @ values
         else:
             mask = masks[window][None, None]
-            out = scaled_dot_product_attention(packed_query[None], keys[None], values[None], mask, scale=options["scaling"])[0]
+            out = scaled_dot_product_attention(
+                packed_query[None], keys[None], values[None], mask, scale=options["scaling"]
+            )[0]
         return torch.reshape(out, (query.shape[0], query.shape[1], values.shape[2]))
 
     def attend_twigs(self, layer: int, query: Any, key: Any, value: Any, options: dict, masks: dict) -> Any:
@@ -105,9 +120,14 @@ class Tree:
         import torch
 
         twigs, room = len(self.last), self.room
-        keys, values = _kept(self.twigs, layer, key, value, lambda new: (twigs, new.shape[0], room, new.shape[2]))
+        keys, values = _kept(
+            self.twigs, layer, key, value, lambda new: (twigs, new.shape[0], room, new.shape[2])
+        )
         living = torch.tensor(self.living) if len(self.living) < len(self.last) else slice(None)
-        keys[living, :, self.grown], values[living, :, self.grown] = key.transpose(0, 1), value.transpose(0, 1)
+        keys[living, :, self.grown], values[living, :, self.grown] = (
+            key.transpose(0, 1),
+            value.transpose(0, 1),
+        )
         stem_keys, stem_values = self.stem[layer]
         heads, length, window = key.shape[0], self.grown + 1, options["window"]
         out = []
@@ -123,9 +143,16 @@ class Tree:
             own = part.permute(2, 0, 1, 3)  # (branches, heads, group, width)
             own = own @ keys[rows, :, :length].transpose(2, 3)
             own = own.permute(1, 2, 0, 3).reshape(heads, -1, length)
-            weights = _weights(torch.cat((flat @ stem_keys[:, :size].transpose(1, 2), own), -1), masks[window, start], options)
+            weights = _weights(
+                torch.cat((flat @ stem_keys[:, :size].transpose(1, 2), own), -1),
+                masks[window, start],
+                options,
+            )
             found = weights[:, :, :size] @ stem_values[:, :size]
-            own = weights[:, :, size:].reshape(heads, -1, len(branches), length).permute(2, 0, 1, 3) @ values[rows, :, :length]
+            own = (
+                weights[:, :, size:].reshape(heads, -1, len(branches), length).permute(2, 0, 1, 3)
+                @ values[rows, :, :length]
+            )
             found = found.reshape(heads, -1, len(branches), found.shape[2]) + own.permute(1, 2, 0, 3)
             out.append(found.reshape(query.shape[0], len(branches), -1))
         return torch.cat(out, 1)
@@ -153,7 +180,9 @@ class Tree:
         return mask.repeat(group, 1).to(like.device) if mask.any() else None
 
 
-def _kept(store: dict, layer: int, key: Any, value: Any, shape: Callable[[Any], tuple[int, ...]]) -> tuple[Any, Any]:
+def _kept(
+    store: dict, layer: int, key: Any, value: Any, shape: Callable[[Any], tuple[int, ...]]
+) -> tuple[Any, Any]:
     """The keys and values that `store` has for a layer, made on first use."""
     if layer not in store:
         store[layer] = key.new_empty(shape(key)), value.new_empty(shape(value))

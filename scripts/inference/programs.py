@@ -30,8 +30,13 @@ class Task:
 
 
 def write_programs(
-    generator: Generator, tasks: Sequence[Task], k: int, solver: Solver, on_step: Callable[[int, StepResult], None] | None = None,
-    samples: int = 1, on_attempt: OnAttempt | None = None,
+    generator: Generator,
+    tasks: Sequence[Task],
+    k: int,
+    solver: Solver,
+    on_step: Callable[[int, StepResult], None] | None = None,
+    samples: int = 1,
+    on_attempt: OnAttempt | None = None,
 ) -> list[list[StepResult]]:
     """Write all `tasks` side by side, each on its own history, the best of `samples` for each step.
 
@@ -39,17 +44,27 @@ def write_programs(
     """
     programs: list[list[StepResult]] = [[] for _ in tasks]
     # Only a program that had an answer set can lose it: None, nobody knows, and False ask for nothing.
-    found = iter(is_satisfiable([context_of(task.facts, task.given, ()) for task in tasks if task.facts.strip()], solver))
+    found = iter(
+        is_satisfiable(
+            [context_of(task.facts, task.given, ()) for task in tasks if task.facts.strip()], solver
+        )
+    )
     satisfiable = [next(found) if task.facts.strip() else None for task in tasks]
     for number in range(max((len(task.instructions) for task in tasks), default=0)):
         active = [index for index, task in enumerate(tasks) if number < len(task.instructions)]
         requests = [
-            StepRequest(_conversation(tasks[index], programs[index], number, k > 0 or samples > 1), tasks[index].instructions[number],
-                _context(tasks[index], programs[index]), satisfiable[index] is True)
+            StepRequest(
+                _conversation(tasks[index], programs[index], number, k > 0 or samples > 1),
+                tasks[index].instructions[number],
+                _context(tasks[index], programs[index]),
+                satisfiable[index] is True,
+            )
             for index in active
         ]
         heard = (lambda place, step, active=active: on_attempt(active[place], step)) if on_attempt else None
-        for index, step in zip(active, write_steps(generator, requests, k, solver, samples, on_attempt=heard), strict=True):
+        for index, step in zip(
+            active, write_steps(generator, requests, k, solver, samples, on_attempt=heard), strict=True
+        ):
             programs[index].append(step)
             if step.ok and step.last.satisfiable is not None:
                 satisfiable[index] = step.last.satisfiable
@@ -58,7 +73,9 @@ def write_programs(
     return programs
 
 
-def _conversation(task: Task, steps: Sequence[StepResult], number: int, looped: bool) -> list[prompts.Message]:
+def _conversation(
+    task: Task, steps: Sequence[StepResult], number: int, looped: bool
+) -> list[prompts.Message]:
     """The turns so far and the next instruction; with the loop, which knows what failed, without the steps that did."""
     history = [(step.instruction, step.code) for step in steps if step.ok or not looped]
     description = prompts.describe(task.description, task.given)

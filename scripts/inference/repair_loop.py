@@ -93,28 +93,50 @@ def has_code(code: str) -> bool:
 def is_satisfiable(programs: Sequence[str], solver: Solver) -> list[bool | None]:
     """Whether each program has an answer set; None where it is not found out in time."""
     requests = [Request(program, solve=True, first=True, cpu_seconds=SOLVE_SECONDS) for program in programs]
-    return [outcome.verdict is not Verdict.UNSATISFIABLE if outcome.passes else None for outcome in solver.run(requests)]
+    return [
+        outcome.verdict is not Verdict.UNSATISFIABLE if outcome.passes else None
+        for outcome in solver.run(requests)
+    ]
 
 
 def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solver) -> list[Attempt]:
     """What the solver says of each output in the context of its step."""
     cleaned = [prompts.code_of(output) for output in outputs]
-    outcomes = list(solver.run(Request(ask.context + code) for ask, (code, _) in zip(requests, cleaned, strict=True)))
-    complaints = [solver_message(outcome, ask.context) if has_code(code) else NO_CODE
-                  for ask, (code, _), outcome in zip(requests, cleaned, outcomes, strict=True)]
+    outcomes = list(
+        solver.run(Request(ask.context + code) for ask, (code, _) in zip(requests, cleaned, strict=True))
+    )
+    complaints = [
+        solver_message(outcome, ask.context) if has_code(code) else NO_CODE
+        for ask, (code, _), outcome in zip(requests, cleaned, outcomes, strict=True)
+    ]
     solved = [index for index, ask in enumerate(requests) if ask.solve and not complaints[index]]
     satisfiable: dict[int, bool | None] = dict(
-        zip(solved, is_satisfiable([requests[index].context + cleaned[index][0] for index in solved], solver), strict=True))
+        zip(
+            solved,
+            is_satisfiable([requests[index].context + cleaned[index][0] for index in solved], solver),
+            strict=True,
+        )
+    )
     for index, found in satisfiable.items():
         if found is False:
             complaints[index] = solver_message(Outcome(Verdict.UNSATISFIABLE))
-    return [Attempt(output, *clean, outcome, words, satisfiable.get(index))
-            for index, (output, clean, outcome, words) in enumerate(zip(outputs, cleaned, outcomes, complaints, strict=True))]
+    return [
+        Attempt(output, *clean, outcome, words, satisfiable.get(index))
+        for index, (output, clean, outcome, words) in enumerate(
+            zip(outputs, cleaned, outcomes, complaints, strict=True)
+        )
+    ]
 
 
 def write_steps(
-    generator: Generator, requests: Sequence[StepRequest], k: int, solver: Solver, samples: int = 1, drafts: Sequence[str] | None = None,
-    on_attempt: OnAttempt | None = None, on_done: Callable[[int], None] | None = None,
+    generator: Generator,
+    requests: Sequence[StepRequest],
+    k: int,
+    solver: Solver,
+    samples: int = 1,
+    drafts: Sequence[str] | None = None,
+    on_attempt: OnAttempt | None = None,
+    on_done: Callable[[int], None] | None = None,
 ) -> list[StepResult]:
     """Write all steps, with up to `k` repairs each where the solver complains.
 
@@ -124,18 +146,31 @@ def write_steps(
     failing = list(range(len(requests)))
     for attempt in range(k + 1):
         before = [written[index].attempts[-1] if attempt else None for index in failing]
-        asked = [prompts.repair(requests[index].instruction, last.code, last.message) if last else requests[index].messages
-                 for index, last in zip(failing, before, strict=True)]
+        asked = [
+            prompts.repair(requests[index].instruction, last.code, last.message)
+            if last
+            else requests[index].messages
+            for index, last in zip(failing, before, strict=True)
+        ]
         outputs = drafts if drafts and not attempt else generator.answers(asked, None if attempt else on_done)
         attempts = check([requests[index] for index in failing], outputs, solver)
         unchanged = _unchanged(attempts, before)
         again = [place for place, same in enumerate(unchanged) if samples > 1 or same]
-        best = _best(generator, [requests[failing[place]] for place in again], [asked[place] for place in again],
-                     [attempts[place] for place in again], [unchanged[place] for place in again], samples - 1 or OTHERS, solver)
+        best = _best(
+            generator,
+            [requests[failing[place]] for place in again],
+            [asked[place] for place in again],
+            [attempts[place] for place in again],
+            [unchanged[place] for place in again],
+            samples - 1 or OTHERS,
+            solver,
+        )
         for place, found in zip(again, best, strict=True):
             attempts[place] = found
         still = []
-        for index, found, stuck in zip(failing, attempts, _unchanged(attempts, before), strict=True):  # stuck: the sample is no better
+        for index, found, stuck in zip(
+            failing, attempts, _unchanged(attempts, before), strict=True
+        ):  # stuck: the sample is no better
             written[index].attempts.append(found)
             if on_attempt:
                 on_attempt(index, written[index])
@@ -149,12 +184,19 @@ def write_steps(
 
 def _unchanged(attempts: Sequence[Attempt], before: Sequence[Attempt | None]) -> list[bool]:
     """Which tries have the code of the one they should repair."""
-    return [last is not None and found.code == last.code for found, last in zip(attempts, before, strict=True)]
+    return [
+        last is not None and found.code == last.code for found, last in zip(attempts, before, strict=True)
+    ]
 
 
 def _best(
-    generator: Generator, requests: Sequence[StepRequest], asked: Sequence[list[prompts.Message]], attempts: Sequence[Attempt], unchanged: Sequence[bool],
-    count: int, solver: Solver,
+    generator: Generator,
+    requests: Sequence[StepRequest],
+    asked: Sequence[list[prompts.Message]],
+    attempts: Sequence[Attempt],
+    unchanged: Sequence[bool],
+    count: int,
+    solver: Solver,
 ) -> list[Attempt]:
     """In place of each try the best of it and `count` samples more: what the solver gets furthest with, by a vote.
 
@@ -173,17 +215,34 @@ def _best(
             top = [each for each in top if each.code != greedy.code] or [greedy]
         groups.append(top)
     meanings = _meanings(requests, groups, solver)
-    return [_most_agreed(group, [meanings.get((ask.context, found.code), found.code) for found in group])
-            for ask, group in zip(requests, groups, strict=True)]
+    return [
+        _most_agreed(group, [meanings.get((ask.context, found.code), found.code) for found in group])
+        for ask, group in zip(requests, groups, strict=True)
+    ]
 
 
-def _meanings(requests: Sequence[StepRequest], groups: Sequence[Sequence[Attempt]], solver: Solver) -> dict[tuple[str, str], Hashable]:
+def _meanings(
+    requests: Sequence[StepRequest], groups: Sequence[Sequence[Attempt]], solver: Solver
+) -> dict[tuple[str, str], Hashable]:
     """The answer sets of the program so far with each code that passes, by context and code; where they are all found."""
-    wanted = list(dict.fromkeys((ask.context, found.code) for ask, group in zip(requests, groups, strict=True) if len(group) > 1
-                                for found in group if found.outcome.passes))
-    requests = (Request(context + code, solve=True, answer_sets=VOTE_SETS, cpu_seconds=SOLVE_SECONDS) for context, code in wanted)
-    return {pair: outcome.answer_sets for pair, outcome in zip(wanted, solver.run(requests), strict=True)
-            if outcome.answer_sets is not None}
+    wanted = list(
+        dict.fromkeys(
+            (ask.context, found.code)
+            for ask, group in zip(requests, groups, strict=True)
+            if len(group) > 1
+            for found in group
+            if found.outcome.passes
+        )
+    )
+    requests = (
+        Request(context + code, solve=True, answer_sets=VOTE_SETS, cpu_seconds=SOLVE_SECONDS)
+        for context, code in wanted
+    )
+    return {
+        pair: outcome.answer_sets
+        for pair, outcome in zip(wanted, solver.run(requests), strict=True)
+        if outcome.answer_sets is not None
+    }
 
 
 def _most_agreed(group: Sequence[Attempt], meanings: Sequence[Hashable]) -> Attempt:

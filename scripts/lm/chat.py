@@ -49,7 +49,12 @@ TEMPLATES = {
 }
 """The template of each family of models, for a base model that comes without one."""
 
-_MARKS = {"<|start_header_id|>": "llama3", "<|im_start|>": "chatml", "<start_of_turn>": "gemma", "[INST]": "mistral"}
+_MARKS = {
+    "<|start_header_id|>": "llama3",
+    "<|im_start|>": "chatml",
+    "<start_of_turn>": "gemma",
+    "[INST]": "mistral",
+}
 _KINDS = {"mistral": "mistral", "mixtral": "mistral"}  # whose first models write their marks in plain text
 
 _REMEDY = "give a template whose turns only ever grow at the end: --chat-template FILE.jinja"
@@ -78,15 +83,21 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     if not tokenizer.is_fast:
-        raise UserError("the model has no fast tokenizer, and the positions of tokens are needed", where=model,
-                        remedy="add a tokenizer.json to the model's folder")
+        raise UserError(
+            "the model has no fast tokenizer, and the positions of tokens are needed",
+            where=model,
+            remedy="add a tokenizer.json to the model's folder",
+        )
     if chat_template:
         tokenizer.chat_template = read_text(chat_template, remedy=_REMEDY)
     elif not tokenizer.chat_template:
         family = _family(tokenizer, model)
         if family is None:
-            raise UserError("the model has no chat template, and its special tokens belong to no known family",
-                            where=model, remedy=_REMEDY)
+            raise UserError(
+                "the model has no chat template, and its special tokens belong to no known family",
+                where=model,
+                remedy=_REMEDY,
+            )
         tokenizer.chat_template = TEMPLATES[family]
     elif isinstance(tokenizer.chat_template, dict):  # several, each for its purpose
         tokenizer.chat_template = tokenizer.get_chat_template()
@@ -112,12 +123,21 @@ def _family(tokenizer: Any, model: str | Path) -> str | None:
 def _unused_token(tokenizer: Any, end: int) -> str:
     """A token that may pad: never the end of a turn, which the model must learn to write."""
     vocabulary = tokenizer.get_vocab()
-    wanted = ("<|finetune_right_pad_id|>", "<pad>", "<|endoftext|>", "<|reserved_special_token_0|>", "<unk>", "<|unk|>")
+    wanted = (
+        "<|finetune_right_pad_id|>",
+        "<pad>",
+        "<|endoftext|>",
+        "<|reserved_special_token_0|>",
+        "<unk>",
+        "<|unk|>",
+    )
     for name in (*wanted, *tokenizer.all_special_tokens):
         if name in vocabulary and vocabulary[name] != end:
             return name
-    raise UserError("the tokenizer has no special token but the end of a turn, so nothing may pad",
-                    remedy="add a token `<pad>` to the tokenizer")
+    raise UserError(
+        "the tokenizer has no special token but the end of a turn, so nothing may pad",
+        remedy="add a token `<pad>` to the tokenizer",
+    )
 
 
 def render(tokenizer: Any, messages: Sequence[Message], generation_prompt: bool = False) -> str:
@@ -125,7 +145,11 @@ def render(tokenizer: Any, messages: Sequence[Message], generation_prompt: bool 
     from jinja2 import TemplateError
 
     turns = list(messages)
-    if len(turns) > 1 and turns[0]["role"] == "system" and not _takes_system(tokenizer, tokenizer.chat_template):
+    if (
+        len(turns) > 1
+        and turns[0]["role"] == "system"
+        and not _takes_system(tokenizer, tokenizer.chat_template)
+    ):
         turns = [{"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}, *turns[2:]]
     try:
         return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation_prompt)
@@ -141,7 +165,9 @@ def _takes_system(tokenizer: Any, template: str) -> bool:
     turns = [{"role": role, "content": f"{role} text"} for role in ("system", "user", "assistant")]
     try:
         opening, whole = (
-            tokenizer.apply_chat_template(part, chat_template=template, tokenize=False) for part in (turns[:2], turns))
+            tokenizer.apply_chat_template(part, chat_template=template, tokenize=False)
+            for part in (turns[:2], turns)
+        )
     except TemplateError:
         return False
     return "system text" in opening and whole.startswith(opening)
@@ -165,10 +191,12 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) 
             continue
         prefix = render(tokenizer, messages[:index], generation_prompt=True)
         if not text.startswith(prefix):
-            raise UserError("the chat template rewrites earlier turns when a later one is added", remedy=_REMEDY)
+            raise UserError(
+                "the chat template rewrites earlier turns when a later one is added", remedy=_REMEDY
+            )
         content = message["content"].strip()  # many templates trim it
         start = text.find(content, len(prefix))
-        if start < 0 or text[len(prefix):start].strip():
+        if start < 0 or text[len(prefix) : start].strip():
             raise UserError("the chat template changes what the assistant says", remedy=_REMEDY)
         while position < len(ids) and offsets[position][1] <= len(prefix):
             position += 1
@@ -179,7 +207,9 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) 
             supervised[position] = True
             position += 1
         if position == len(ids):
-            raise UserError("the chat template puts no special token behind the assistant's answer", remedy=_REMEDY)
+            raise UserError(
+                "the chat template puts no special token behind the assistant's answer", remedy=_REMEDY
+            )
         supervised[position] = True
         position += 1
         turns += 1
@@ -190,7 +220,9 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """The tokens after which the assistant's next turn begins."""
-    return tokenizer(render(tokenizer, messages, generation_prompt=True), add_special_tokens=False)["input_ids"]
+    return tokenizer(render(tokenizer, messages, generation_prompt=True), add_special_tokens=False)[
+        "input_ids"
+    ]
 
 
 def end_of_turn(tokenizer: Any) -> int:

@@ -34,8 +34,12 @@ def compute_dtype(name: str | None = None) -> Any:
 
     if (name or device()) != "cpu":
         return torch.bfloat16
-    rounds = [[_seconds_to_multiply("cpu", dtype) for dtype in (torch.bfloat16, torch.float32)] for _ in range(5)]
-    short, full = map(min, zip(*rounds, strict=True))  # the best of each: whatever else runs only ever adds to it
+    rounds = [
+        [_seconds_to_multiply("cpu", dtype) for dtype in (torch.bfloat16, torch.float32)] for _ in range(5)
+    ]
+    short, full = map(
+        min, zip(*rounds, strict=True)
+    )  # the best of each: whatever else runs only ever adds to it
     return torch.bfloat16 if short <= full else torch.float32
 
 
@@ -75,7 +79,9 @@ def free_memory() -> int:
 def _container_memory() -> float:
     """Bytes that the limit of a Linux container (cgroup 2) still allows; infinite where there is none."""
     with contextlib.suppress(OSError, ValueError):
-        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current")
+        )
         return max(0, limit - used)
     return float("inf")
 
@@ -130,8 +136,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch says that memory ran out: on a CPU and on Apple's GPU it is a plain RuntimeError."""
     import torch
 
-    said = re.search(r"not enough memory|can't allocate memory|out of memory|ALLOC_FAILED", str(error), re.IGNORECASE)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(said and isinstance(error, RuntimeError))
+    said = re.search(
+        r"not enough memory|can't allocate memory|out of memory|ALLOC_FAILED", str(error), re.IGNORECASE
+    )
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(
+        said and isinstance(error, RuntimeError)
+    )
 
 
 # --- what the libraries say -------------------------------------------------------------------------------------
@@ -139,7 +149,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def silence_peft_warning() -> None:
     """Silence a warning of every run that only PEFT can heed: it asks models for an attribute that transformers renamed."""
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
+    )
 
 
 @contextlib.contextmanager

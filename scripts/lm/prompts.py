@@ -73,7 +73,9 @@ def repair(instruction: str, broken: str, error: str) -> list[Message]:
     return [{"role": "system", "content": REPAIR_PERSONA}, {"role": "user", "content": text}]
 
 
-_FENCE = re.compile(r"```(?:[^\n`]*\n)?(.*?)(?:```|\Z)", re.DOTALL)  # a language only where a line ends behind it
+_FENCE = re.compile(
+    r"```(?:[^\n`]*\n)?(.*?)(?:```|\Z)", re.DOTALL
+)  # a language only where a line ends behind it
 
 
 def code_of(output: str) -> tuple[str, bool]:

@@ -17,13 +17,22 @@ from scripts.training.dataset import evenly_spaced
 
 _PATTERN = re.compile(
     r'(?P<comment>%\*.*?\*%|%[^\n]*)|(?P<string>"(?:\\.|[^"\\])*")|(?P<directive>#\w+)|(?P<keyword>\bnot\b|:-|:~)'
-    r"|(?P<variable>\b_*[A-Z]\w*)|(?P<number>\b\d+\b)", re.DOTALL,
+    r"|(?P<variable>\b_*[A-Z]\w*)|(?P<number>\b\d+\b)",
+    re.DOTALL,
 )
-_INK = {"comment": "#6b7280", "string": "#15803d", "directive": "#9333ea", "keyword": "#dc2626", "variable": "#1d4ed8",
-        "number": "#b45309"}
+_INK = {
+    "comment": "#6b7280",
+    "string": "#15803d",
+    "directive": "#9333ea",
+    "keyword": "#dc2626",
+    "variable": "#1d4ed8",
+    "number": "#b45309",
+}
 BOX = "background:#ffffff;color:#111827;border:1px solid #d1d5db;border-radius:6px;padding:8px 10px;margin:4px 0;text-align:left;"
-CODE = ("margin:0;padding:0;border:0;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;font-family:monospace;"
-        "font-size:12px;line-height:1.45;color:#111827;background:transparent;")
+CODE = (
+    "margin:0;padding:0;border:0;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;font-family:monospace;"
+    "font-size:12px;line-height:1.45;color:#111827;background:transparent;"
+)
 SMALL = "color:#6b7280;font-size:11px;"
 ERROR = f"{CODE}color:#b91c1c;"
 _TABLE = 'style="width:100%;table-layout:fixed;border-collapse:separate;border-spacing:4px 0"'
@@ -74,8 +83,11 @@ def changes(before: str, after: str) -> list[tuple[int, int]]:
     words = re.compile(r"\w+|[^\w\s]")
     old, new = words.findall(before), list(words.finditer(after))
     matcher = SequenceMatcher(None, old, [match[0] for match in new], autojunk=False)
-    return [(new[start].start(), new[end - 1].end())
-            for tag, _, _, start, end in matcher.get_opcodes() if tag in ("replace", "insert")]
+    return [
+        (new[start].start(), new[end - 1].end())
+        for tag, _, _, start, end in matcher.get_opcodes()
+        if tag in ("replace", "insert")
+    ]
 
 
 def _html(text: str) -> Any:
@@ -120,17 +132,26 @@ def side_by_side(texts: Mapping[str, str], code: bool = True, marked: bool = Fal
     for title, text in texts.items():
         marks = changes(first, text) if marked else ()
         body = highlight(text, marks) if code else "".join(_mark(text, 0, _places(marks)))
-        cells.append(f'<td style="vertical-align:top;{BOX}"><b>{html.escape(title)}</b><pre style="{CODE}">{body}</pre></td>')
+        cells.append(
+            f'<td style="vertical-align:top;{BOX}"><b>{html.escape(title)}</b><pre style="{CODE}">{body}</pre></td>'
+        )
     return _html(f'<table {_TABLE}><tr style="background:transparent">{"".join(cells)}</tr></table>')
 
 
 def repair(row: Mapping[str, Any]) -> Any:
     """A repair row from above to below: the instruction with the code that failed, clingo's words, the fix; the changes marked."""
-    instruction, broken, message, fixed = (row["meta"][name] for name in ("instruction", "broken", "error", "fixed"))
-    parts = (("#dc2626", instruction, _code(broken, changes(fixed, broken))), ("#9ca3af", "clingo says", _text(message, ERROR)),
-             ("#0d9488", "fixed", _code(fixed, changes(broken, fixed))))
-    boxes = [f'<div style="{BOX}border-left:4px solid {ink}"><span style="{SMALL}">{html.escape(title)}</span>{body}</div>'
-             for ink, title, body in parts]
+    instruction, broken, message, fixed = (
+        row["meta"][name] for name in ("instruction", "broken", "error", "fixed")
+    )
+    parts = (
+        ("#dc2626", instruction, _code(broken, changes(fixed, broken))),
+        ("#9ca3af", "clingo says", _text(message, ERROR)),
+        ("#0d9488", "fixed", _code(fixed, changes(broken, fixed))),
+    )
+    boxes = [
+        f'<div style="{BOX}border-left:4px solid {ink}"><span style="{SMALL}">{html.escape(title)}</span>{body}</div>'
+        for ink, title, body in parts
+    ]
     return _html("".join(boxes))
 
 
@@ -143,8 +164,10 @@ def steps(problem: Any) -> Any:
         for step in problem.encoding.steps
     )
     left = 'style="text-align:left"'
-    return _html('<table style="width:100%;table-layout:fixed"><colgroup><col style="width:3em"><col style="width:42%"><col>'
-                 f"</colgroup><tr><th>line</th><th {left}>instruction</th><th {left}>code</th></tr>{rows}</table>")
+    return _html(
+        '<table style="width:100%;table-layout:fixed"><colgroup><col style="width:3em"><col style="width:42%"><col>'
+        f"</colgroup><tr><th>line</th><th {left}>instruction</th><th {left}>code</th></tr>{rows}</table>"
+    )
 
 
 def answer_sets(outcome: Any, limit: int = 3) -> Any:
@@ -178,16 +201,22 @@ def _rows(result: dict) -> list[dict]:
     halves = {"seen families": "seen_families", "held-out families": "held_out_families"}
     apart = {title: _parts(result[name]) for title, name in halves.items() if name in result}
     return [
-        {"part": part, "n": rates["n"]} | {title: _percent(rates, name) for name, title in TITLES.items()}
+        {"part": part, "n": rates["n"]}
+        | {title: _percent(rates, name) for name, title in TITLES.items()}
         | {title: _percent(found.get(part, {}), "equivalent") for title, found in apart.items()}
-        for part, rates in _parts(result).items() if rates["n"]
+        for part, rates in _parts(result).items()
+        if rates["n"]
     ]
 
 
 def _parts(result: dict) -> dict[str, dict]:
     """The rates of an evaluation by the name of the part, those of the loop behind the steps."""
-    return {"steps": result["steps"], **{f"steps, loop {k}": rates for k, rates in result.get("loop", {}).items()},
-            "repair": result["repair"], **{f"programs {k}": rates for k, rates in result["programs"].items()}}
+    return {
+        "steps": result["steps"],
+        **{f"steps, loop {k}": rates for k, rates in result.get("loop", {}).items()},
+        "repair": result["repair"],
+        **{f"programs {k}": rates for k, rates in result["programs"].items()},
+    }
 
 
 def _percent(rates: dict, name: str) -> str:
@@ -202,12 +231,20 @@ def checkpoints(table: Any, scored: Mapping[int, dict]) -> Any:
 
     `scored` is step → figures, as `evaluate.score_checkpoints` returns them.
     """
-    shown = table.drop(columns=["step equivalence", "low", "high"], errors="ignore")  # in one column with its interval instead
+    shown = table.drop(
+        columns=["step equivalence", "low", "high"], errors="ignore"
+    )  # in one column with its interval instead
     for name in ("parse", "ground", "equivalent"):
         values = [_percent(scored[step]["steps"], name) if step in scored else "" for step in table["step"]]
         shown.insert(shown.shape[1] - 1, TITLES[name], values)
-    return shown.style.hide(axis="index").format(precision=3, na_rep="–").set_caption(_reason(table, scored)).set_table_styles(
-        [{"selector": "caption", "props": "caption-side: bottom; text-align: left; padding-top: 6px"}])
+    return (
+        shown.style.hide(axis="index")
+        .format(precision=3, na_rep="–")
+        .set_caption(_reason(table, scored))
+        .set_table_styles(
+            [{"selector": "caption", "props": "caption-side: bottom; text-align: left; padding-top: 6px"}]
+        )
+    )
 
 
 def _reason(table: Any, scored: Mapping[int, dict]) -> str:
@@ -221,15 +258,24 @@ def _reason(table: Any, scored: Mapping[int, dict]) -> str:
         return f"Step {step} is recommended: the last of those that write the same share of {n} validation steps right."
     reason = f"Step {step} is recommended: it writes the most of {n} validation steps right."
     low = rates[step]["equivalent_ci"][0]
-    near = [str(number) for number, found in rates.items() if number != step and found["equivalent_ci"][1] >= low]
-    return f"{reason} Within the intervals of {n} steps it cannot be told from {', '.join(near)}." if near else reason
+    near = [
+        str(number) for number, found in rates.items() if number != step and found["equivalent_ci"][1] >= low
+    ]
+    return (
+        f"{reason} Within the intervals of {n} steps it cannot be told from {', '.join(near)}."
+        if near
+        else reason
+    )
 
 
 def failures(result: dict, part: str = "steps", count: int = 6) -> Any:
     """Answers that the solver did not find equal, spread over the problems: the instruction, the gold code, the answer, why."""
     found = [item for item in result["verdicts"] if item["part"] == part and item["verdict"] != "equal"]
     chosen = evenly_spaced(found, count)
-    return _html(f"<small>not equal: {len(found)}, of which {len(chosen)} are shown</small>" + "".join(map(_failure, chosen)))
+    return _html(
+        f"<small>not equal: {len(found)}, of which {len(chosen)} are shown</small>"
+        + "".join(map(_failure, chosen))
+    )
 
 
 def _failure(item: dict) -> str:
@@ -239,11 +285,13 @@ def _failure(item: dict) -> str:
         f'{html.escape(item["prompt"])}</span><table {_TABLE}><tr style="background:transparent">'
         f'{cell}<span style="{SMALL}">gold</span>{_code(item["gold"])}</td>'
         f'{cell}<span style="{SMALL}">the model</span>{_code(item["code"])}</td></tr></table>'
-        f'{_text(item["verdict"] + ": " + item["evidence"], ERROR)}</div>'
+        f"{_text(item['verdict'] + ': ' + item['evidence'], ERROR)}</div>"
     )
 
 
 def least_refused(result: dict, problems: Sequence[Any]) -> Any:
     """The problem, of a scored result, with the fewest steps that clingo does not take, but one at least where there is one."""
-    refused = [item["problem"] for item in result["verdicts"] if item["part"] == "steps" and not item["ground"]]
+    refused = [
+        item["problem"] for item in result["verdicts"] if item["part"] == "steps" and not item["ground"]
+    ]
     return min(problems, key=lambda problem: refused.count(problem.id) or len(refused) + 1)

@@ -52,6 +52,8 @@ def progress(log: list[dict], max_steps: int) -> str:
     if last["tokens_per_second"]:
         told.append(f"{last['tokens_per_second']:.0f} tokens/s")
     if last["step"] > first["step"] and last["seconds"] and first["seconds"]:
-        left = (last["seconds"] - first["seconds"]) / (last["step"] - first["step"]) * (max_steps - last["step"])
+        left = (
+            (last["seconds"] - first["seconds"]) / (last["step"] - first["step"]) * (max_steps - last["step"])
+        )
         told.append(f"{left / 60:.0f} min to go" if left >= 60 else "less than a minute to go")
     return ", ".join(told)

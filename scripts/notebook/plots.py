@@ -11,14 +11,44 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-BLUE, GREY, TEAL, AMBER, PURPLE, RED, INK = "#2563eb", "#8a8f98", "#0d9488", "#d97706", "#9333ea", "#dc2626", "#111827"
-COLOURS = {"base": GREY, "fine-tuned": BLUE, "with the loop": TEAL, "train": BLUE, "valid": AMBER, "test": PURPLE,
-           "conversation": "#475569", "repair": "#be185d"}
+BLUE, GREY, TEAL, AMBER, PURPLE, RED, INK = (
+    "#2563eb",
+    "#8a8f98",
+    "#0d9488",
+    "#d97706",
+    "#9333ea",
+    "#dc2626",
+    "#111827",
+)
+COLOURS = {
+    "base": GREY,
+    "fine-tuned": BLUE,
+    "with the loop": TEAL,
+    "train": BLUE,
+    "valid": AMBER,
+    "test": PURPLE,
+    "conversation": "#475569",
+    "repair": "#be185d",
+}
 STYLE = {
-    "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 100,
-    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": "#9ca3af",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e7eb", "axes.axisbelow": True,
-    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "legend.frameon": False,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 100,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.edgecolor": "#9ca3af",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "axes.axisbelow": True,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
 }
 TIGHT = {"columnspacing": 1.2, "handlelength": 1.4}  # a legend in one line
 TITLES = {"parse": "parses", "ground": "grounds", "fixed": "error gone", "equivalent": "same answer sets"}
@@ -55,10 +85,14 @@ def _legend_above(axes: Any, columns: int) -> None:
 # --- the way and the data ---------------------------------------------------------------------------------------
 
 STATIONS = (
-    ("problems", "text, encoding,\ninstances", 0, 0.5), ("data_augmentation", "descriptions in\nthree tones", 1, 0.5),
-    ("data_converter", "renaming, retelling,\nnoise, repair: proved", 2, 0.5), ("ft_pytorch_qlora", "LoRA with TRL", 3, 1.0),
-    ("ft_mlx_lora", "LoRA with MLX", 3, 0.0), ("choose and fuse", "a checkpoint\nby its scores", 4, 0.5),
-    ("evaluate", "all answer sets", 5, 1.0), ("generate", "solver in the loop", 5, 0.0),
+    ("problems", "text, encoding,\ninstances", 0, 0.5),
+    ("data_augmentation", "descriptions in\nthree tones", 1, 0.5),
+    ("data_converter", "renaming, retelling,\nnoise, repair: proved", 2, 0.5),
+    ("ft_pytorch_qlora", "LoRA with TRL", 3, 1.0),
+    ("ft_mlx_lora", "LoRA with MLX", 3, 0.0),
+    ("choose and fuse", "a checkpoint\nby its scores", 4, 0.5),
+    ("evaluate", "all answer sets", 5, 1.0),
+    ("generate", "solver in the loop", 5, 0.0),
 )
 """Name, what happens there, and the place (column, height) of each box of the pipeline; the notebooks are those with `_`."""
 
@@ -73,15 +107,35 @@ def pipeline(here: str = "") -> Any:
     for name, text, x, y in STATIONS:
         notebook = "_" in name
         face, ink = (BLUE, "white") if name == here else ("#eff6ff" if notebook else "#f3f4f6", INK)
-        axes.add_patch(FancyBboxPatch(
-            (x - half, y - tall), 2 * half, 2 * tall, boxstyle="round,pad=0.02,rounding_size=0.06", mutation_aspect=0.6,
-            facecolor=face, edgecolor=BLUE if notebook else "#9ca3af", linewidth=0.8))
+        axes.add_patch(
+            FancyBboxPatch(
+                (x - half, y - tall),
+                2 * half,
+                2 * tall,
+                boxstyle="round,pad=0.02,rounding_size=0.06",
+                mutation_aspect=0.6,
+                facecolor=face,
+                edgecolor=BLUE if notebook else "#9ca3af",
+                linewidth=0.8,
+            )
+        )
         axes.text(x, y + 0.17, name, ha="center", va="center", fontsize=7, color=ink, weight="bold")
         axes.text(x, y - 0.08, text, ha="center", va="center", fontsize=6.2, color=ink, linespacing=1.3)
         for _, _, left, height in STATIONS:
             if left == x - 1:
-                axes.annotate("", (x - half - 0.03, y), (left + half + 0.03, height), arrowprops={
-                    "arrowstyle": "-|>", "color": "#6b7280", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8})
+                axes.annotate(
+                    "",
+                    (x - half - 0.03, y),
+                    (left + half + 0.03, height),
+                    arrowprops={
+                        "arrowstyle": "-|>",
+                        "color": "#6b7280",
+                        "linewidth": 0.9,
+                        "shrinkA": 0,
+                        "shrinkB": 0,
+                        "mutation_scale": 8,
+                    },
+                )
     axes.set(xlim=(-0.45, 5.45), ylim=(-0.35, 1.35))
     axes.axis("off")
     return figure
@@ -153,14 +207,28 @@ def token_lengths(lengths: Mapping[str, Sequence[int]], limit: int) -> Any:
 def loss_curve(log: Sequence[dict], title: str = "") -> Any:
     """Train and validation loss over the steps of a run, from the rows of its log; nine steps around each averaged."""
     figure, axes = _figure()
-    train, valid = ([(row["step"], row[name]) for row in log if row[name] is not None] for name in ("loss", "eval_loss"))
+    train, valid = (
+        [(row["step"], row[name]) for row in log if row[name] is not None] for name in ("loss", "eval_loss")
+    )
     if train:
         steps, losses = zip(*train, strict=True)
         few = len(losses) < 20
-        axes.plot(steps, losses, color=COLOURS["train"], alpha=1 if few else 0.35, linewidth=1.5 if few else 1, label="train")
+        axes.plot(
+            steps,
+            losses,
+            color=COLOURS["train"],
+            alpha=1 if few else 0.35,
+            linewidth=1.5 if few else 1,
+            label="train",
+        )
         if not few:
             around = [losses[max(0, i - 4) : i + 5] for i in range(len(losses))]
-            axes.plot(steps, [sum(near) / len(near) for near in around], color=COLOURS["train"], label="train, mean of 9 steps")
+            axes.plot(
+                steps,
+                [sum(near) / len(near) for near in around],
+                color=COLOURS["train"],
+                label="train, mean of 9 steps",
+            )
     if valid:
         axes.plot(*zip(*valid, strict=True), color=COLOURS["valid"], marker="o", label="validation")
     axes.set(xlabel="optimiser step", ylabel="loss (nats a supervised token)", title=title)
@@ -179,7 +247,10 @@ def checkpoint_scores(table: Any, scored: Mapping[int, dict] | None = None) -> A
     else from the columns `low` and `high` of the table.
     """
     if scored:
-        bounds = [scored[step]["steps"]["equivalent_ci"] if step in scored else (None, None) for step in table["step"]]
+        bounds = [
+            scored[step]["steps"]["equivalent_ci"] if step in scored else (None, None)
+            for step in table["step"]
+        ]
         table = table.assign(low=[low for low, _ in bounds], high=[high for _, high in bounds])
     known = table[table["step equivalence"].notna()]
     figure, axes = _figure(2.8, 2 if len(known) else 1)
@@ -195,10 +266,24 @@ def checkpoint_scores(table: Any, scored: Mapping[int, dict] | None = None) -> A
         values = 100 * known["step equivalence"].astype(float)
         errors = None
         if {"low", "high"} <= set(known.columns):
-            errors = [(values - 100 * known["low"].astype(float)).clip(0), (100 * known["high"].astype(float) - values).clip(0)]
-        axes[1].errorbar(known["step"], values, yerr=errors, marker="o", color=COLOURS["fine-tuned"], capsize=2, elinewidth=1)
-        axes[1].set(xlabel="checkpoint (optimiser step)", ylabel="% with the gold answer sets",
-                    title="Steps of validation problems")
+            errors = [
+                (values - 100 * known["low"].astype(float)).clip(0),
+                (100 * known["high"].astype(float) - values).clip(0),
+            ]
+        axes[1].errorbar(
+            known["step"],
+            values,
+            yerr=errors,
+            marker="o",
+            color=COLOURS["fine-tuned"],
+            capsize=2,
+            elinewidth=1,
+        )
+        axes[1].set(
+            xlabel="checkpoint (optimiser step)",
+            ylabel="% with the gold answer sets",
+            title="Steps of validation problems",
+        )
         axes[1].set_ylim(0, min(102, max(10, 1.1 * axes[1].get_ylim()[1])))
     return figure
 
@@ -208,8 +293,10 @@ def checkpoint_scores(table: Any, scored: Mapping[int, dict] | None = None) -> A
 
 def _errors(rates: dict, names: Sequence[str]) -> list[list[float]]:
     """How far the interval of each rate reaches below and above it, in per cent."""
-    return [[max(0.0, 100 * (rates[name] - rates[f"{name}_ci"][0])) for name in names],
-            [max(0.0, 100 * (rates[f"{name}_ci"][1] - rates[name])) for name in names]]
+    return [
+        [max(0.0, 100 * (rates[name] - rates[f"{name}_ci"][0])) for name in names],
+        [max(0.0, 100 * (rates[f"{name}_ci"][1] - rates[name])) for name in names],
+    ]
 
 
 @_styled
@@ -226,11 +313,24 @@ def before_after(results: dict[str, dict]) -> Any:
     width = 0.8 / len(rates)
     for number, (label, steps) in enumerate(rates.items()):
         positions = [index + (number - (len(rates) - 1) / 2) * width for index in range(len(names))]
-        bars = axes.bar(positions, [100 * steps[name] for name in names], width * 0.92, yerr=_errors(steps, names),
-                        color=COLOURS.get(label, INK), label=label, error_kw={"alpha": 0.5})
+        bars = axes.bar(
+            positions,
+            [100 * steps[name] for name in names],
+            width * 0.92,
+            yerr=_errors(steps, names),
+            color=COLOURS.get(label, INK),
+            label=label,
+            error_kw={"alpha": 0.5},
+        )
         axes.bar_label(bars, fmt="%.0f", padding=2)
-    axes.set(xticks=range(len(names)), xticklabels=[TITLES[name] for name in names], ylabel="% of steps", ylim=(0, 112),
-             yticks=range(0, 101, 20), title=f"{next(iter(rates.values()))['n']} steps of test problems")
+    axes.set(
+        xticks=range(len(names)),
+        xticklabels=[TITLES[name] for name in names],
+        ylabel="% of steps",
+        ylim=(0, 112),
+        yticks=range(0, 101, 20),
+        title=f"{next(iter(rates.values()))['n']} steps of test problems",
+    )
     axes.grid(axis="x", visible=False)
     _legend_above(axes, len(rates))
     return figure
@@ -247,17 +347,42 @@ def by_family(results: dict[str, dict], apart: Collection[str] = ()) -> Any:
         rates = [result["per_family"][family] for family in families]
         errors = list(zip(*(_errors(rate, ["equivalent"]) for rate in rates), strict=True))
         errors = [[reach for [reach] in side] for side in errors]
-        axes.errorbar([100 * rate["equivalent"] for rate in rates], [index + offset for index in range(len(families))],
-                      xerr=errors, fmt="o", color=COLOURS.get(label, INK), label=label, capsize=2, elinewidth=1)
-    names = [f"{name}{' (never seen)' if name in apart else ''}, n = {per_family[name]['n']}" for name in families]
-    axes.set(yticks=range(len(families)), yticklabels=names, ylim=(len(families) - 0.5, -0.5), xlim=(-2, 102),
-             xlabel="% of steps with the gold answer sets", title="By family")
+        axes.errorbar(
+            [100 * rate["equivalent"] for rate in rates],
+            [index + offset for index in range(len(families))],
+            xerr=errors,
+            fmt="o",
+            color=COLOURS.get(label, INK),
+            label=label,
+            capsize=2,
+            elinewidth=1,
+        )
+    names = [
+        f"{name}{' (never seen)' if name in apart else ''}, n = {per_family[name]['n']}" for name in families
+    ]
+    axes.set(
+        yticks=range(len(families)),
+        yticklabels=names,
+        ylim=(len(families) - 0.5, -0.5),
+        xlim=(-2, 102),
+        xlabel="% of steps with the gold answer sets",
+        title="By family",
+    )
     _legend_above(axes, len(results))
     return figure
 
 
-VERDICTS = {"equal": TEAL, "wrong": "#93c5fd", "unsatisfiable": "#3b82f6", "undecided": "#c4b5fd", "unsafe": "#fcd34d",
-            "syntax": "#f87171", "timeout": "#9ca3af", "memory": "#6b7280", "refused": INK}
+VERDICTS = {
+    "equal": TEAL,
+    "wrong": "#93c5fd",
+    "unsatisfiable": "#3b82f6",
+    "undecided": "#c4b5fd",
+    "unsafe": "#fcd34d",
+    "syntax": "#f87171",
+    "timeout": "#9ca3af",
+    "memory": "#6b7280",
+    "refused": INK,
+}
 
 
 @_styled
@@ -270,10 +395,19 @@ def verdicts(results: dict[str, dict]) -> Any:
         left, total = 0.0, sum(count.values()) or 1
         for name in seen:
             share = 100 * count.get(name, 0) / total
-            axes.barh(row, share, left=left, color=VERDICTS[name], label=name if row == 0 else None, height=0.7)
+            axes.barh(
+                row, share, left=left, color=VERDICTS[name], label=name if row == 0 else None, height=0.7
+            )
             if share >= 5:
-                axes.text(left + share / 2, row, f"{share:.0f}", ha="center", va="center", fontsize=8,
-                          color="white" if name in ("equal", "unsatisfiable", "memory", "refused") else INK)
+                axes.text(
+                    left + share / 2,
+                    row,
+                    f"{share:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if name in ("equal", "unsatisfiable", "memory", "refused") else INK,
+                )
             left += share
     axes.set(yticks=range(len(results)), yticklabels=list(results), xlabel="% of steps", xlim=(0, 100))
     axes.grid(visible=False)

@@ -45,8 +45,12 @@ class CellFailed(Exception):
 
 def notebooks_of(profile: str) -> tuple[str, ...]:
     """The notebooks that a profile runs on this machine, in order."""
-    chosen = DEFAULT.get(profile, (*NOTEBOOKS[:2], "ft_mlx_lora" if sys.platform == "darwin" else "ft_pytorch_qlora"))
-    return tuple(name for name in chosen if name != "ft_mlx_lora" or sys.platform != "win32")  # there is no MLX on Windows
+    chosen = DEFAULT.get(
+        profile, (*NOTEBOOKS[:2], "ft_mlx_lora" if sys.platform == "darwin" else "ft_pytorch_qlora")
+    )
+    return tuple(
+        name for name in chosen if name != "ft_mlx_lora" or sys.platform != "win32"
+    )  # there is no MLX on Windows
 
 
 def in_order(only: Sequence[str]) -> tuple[str, ...]:
@@ -59,7 +63,10 @@ def in_order(only: Sequence[str]) -> tuple[str, ...]:
 
 
 def run_notebooks(
-    profile: str, only: Sequence[str] = (), parameters: dict[str, Any] | None = None, resume: bool = False,
+    profile: str,
+    only: Sequence[str] = (),
+    parameters: dict[str, Any] | None = None,
+    resume: bool = False,
 ) -> Path:
     """Execute the notebooks of a profile and return the run folder.
 
@@ -84,13 +91,26 @@ def run_notebooks(
         print(f"\n{name}", flush=True)
         run["done"].pop(name, None)
         start = time.time()
-        given = [word for key, value in (parameters or {}).items() for word in ("-p", f"{key}={json.dumps(value)}")]
-        again = ["python", "-m", "scripts.run_notebooks", "--profile", profile, *(f"--only={other}" for other in only), *given]
+        given = [
+            word for key, value in (parameters or {}).items() for word in ("-p", f"{key}={json.dumps(value)}")
+        ]
+        again = [
+            "python",
+            "-m",
+            "scripts.run_notebooks",
+            "--profile",
+            profile,
+            *(f"--only={other}" for other in only),
+            *given,
+        ]
         try:
             _execute(name, chosen[name], folder, shlex.join([*again, "--resume"]))
             run["done"][name] = {
-                "finished": time.strftime("%Y-%m-%d %H:%M:%S"), "seconds": round(time.time() - start, 1),
-                "revision": _revision(), "parameters": chosen[name], "problems": problems,
+                "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+                "seconds": round(time.time() - start, 1),
+                "revision": _revision(),
+                "parameters": chosen[name],
+                "problems": problems,
             }
         except BaseException:
             run["failed"] = name
@@ -104,7 +124,9 @@ def run_notebooks(
 def _problems_digest(folder: Path) -> str:
     """A hash of all files of a folder of problems."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return content_hash(*(part for file in files for part in (str(file.relative_to(folder)), file.read_bytes())))
+    return content_hash(
+        *(part for file in files for part in (str(file.relative_to(folder)), file.read_bytes()))
+    )
 
 
 def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) -> None:
@@ -115,8 +137,14 @@ def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) ->
     draft, notebooks = folder / f"{name}.ipynb", ROOT / "notebooks"
     try:
         papermill.execute_notebook(
-            str(notebooks / draft.name), str(draft), parameters=parameters, cwd=str(notebooks), kernel_name="python3",
-            progress_bar=True, log_output=False, extra_arguments=["--log-level=40"],
+            str(notebooks / draft.name),
+            str(draft),
+            parameters=parameters,
+            cwd=str(notebooks),
+            kernel_name="python3",
+            progress_bar=True,
+            log_output=False,
+            extra_arguments=["--log-level=40"],
         )
     except papermill.PapermillExecutionError as error:
         told = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
@@ -124,7 +152,9 @@ def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) ->
             raise UserError(told, where=draft, remedy=f"mend it, then: {again}") from None
         raise CellFailed(f"{show_path(draft)}: {told}\n  mend it, then: {again}") from None
     except DeadKernelError:
-        raise CellFailed(f"{show_path(draft)}: the kernel died, as it does where memory runs out\n  to go on: {again}") from None
+        raise CellFailed(
+            f"{show_path(draft)}: the kernel died, as it does where memory runs out\n  to go on: {again}"
+        ) from None
 
 
 PATHS = ("BENCHMARKS", "MODEL", "MODEL_TYPE")
@@ -137,10 +167,14 @@ def _parameters(names: Sequence[str], profile: str, parameters: dict[str, Any]) 
     """
     import papermill
 
-    known = {name: set(papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))) for name in names}
+    known = {
+        name: set(papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))) for name in names
+    }
     everywhere = set().union(*known.values()) - {"PROFILE"}
     if unknown := sorted(set(parameters) - everywhere):
-        remedy = "give it as --profile" if unknown[0] == "PROFILE" else f"one of {', '.join(sorted(everywhere))}"
+        remedy = (
+            "give it as --profile" if unknown[0] == "PROFILE" else f"one of {', '.join(sorted(everywhere))}"
+        )
         raise UserError(f"no notebook of this run has a parameter {unknown[0]}", remedy=remedy)
     for name in PATHS:
         value = parameters.get(name)
@@ -153,7 +187,11 @@ def _parameters(names: Sequence[str], profile: str, parameters: dict[str, Any]) 
 def _run_folder(profile: str, names: Sequence[str], resume: bool) -> Path:
     """A new run folder, or with `resume` that of the last run of this profile where it did not come to its end."""
     earlier = sorted(path.parent for path in RUNS.glob(f"{profile}-*/run.json"))
-    if resume and earlier and set(names) - set(json.loads((earlier[-1] / "run.json").read_text(encoding="utf-8"))["done"]):
+    if (
+        resume
+        and earlier
+        and set(names) - set(json.loads((earlier[-1] / "run.json").read_text(encoding="utf-8"))["done"])
+    ):
         return earlier[-1]
     while True:
         folder = RUNS / f"{profile}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -166,7 +204,9 @@ def _run_folder(profile: str, names: Sequence[str], resume: bool) -> Path:
 def _revision() -> str:
     """The commit of the checkout, with `-dirty` where it was changed; `unknown` without git."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT
+        )
     except OSError:
         return "unknown"
     return done.stdout.strip() or "unknown"
@@ -211,7 +251,9 @@ def results(model_type: str, engine: str = "pytorch") -> dict[str, dict]:
     """The test scores that the training notebook left: label → figures."""
     run = ADAPTERS / f"{model_spec(model_type).type}_{engine}"
     files = {"base": run / "test-base.json", "fine-tuned": run / "test-fused.json"}
-    return {label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.exists()}
+    return {
+        label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.exists()
+    }
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Cells in which a person watches the solver in the loop: each step as it comes, refused, repaired, let through.
 
-    studio.write(load_generator(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
-    studio.watch(load_generator(model), judge.loop_requests())                  the steps of a problem, as they are scored
+studio.write(load_generator(model), DESCRIPTION, INSTRUCTIONS, facts=FACTS)    a program, on its own history
+studio.watch(load_generator(model), judge.loop_requests())                  the steps of a problem, as they are scored
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _INK = {"clingo has no objection": "#0d9488", "failed": "#dc2626", "writing": "#
 
 
 def write(
-    generator: Generator, description: str, instructions: str | Sequence[str], facts: str = "", k: int = 3, samples: int = 1,
+    generator: Generator,
+    description: str,
+    instructions: str | Sequence[str],
+    facts: str = "",
+    k: int = 3,
+    samples: int = 1,
 ) -> str:
     """Write a program and draw each try into the cell as it comes; the program, steps that failed as comments.
 
@@ -82,19 +87,27 @@ def page(instructions: Sequence[str], steps: Sequence[StepResult], done: int) ->
     """The steps so far as HTML: those `done`, the one in hand, and how many there are to come."""
     boxes = [_step(number, step, number <= done) for number, step in enumerate(steps, 1)]
     passed = sum(step.ok for step in steps[:done])
-    boxes.append(f"<small>{passed} without objection, {done - passed} failed, {len(instructions) - done} to come</small>")
+    boxes.append(
+        f"<small>{passed} without objection, {done - passed} failed, {len(instructions) - done} to come</small>"
+    )
     return "".join(boxes)
 
 
 def _step(number: int, step: StepResult, done: bool) -> str:
     state = ("clingo has no objection" if step.ok else "failed") if done else "writing"
-    attempts = "".join(_try(found, place == len(step.attempts) and step.ok) for place, found in enumerate(step.attempts, 1))
-    return (f'<div style="{BOX}border-left:4px solid {_INK[state]}"><span style="{SMALL}">'
-            f"{number}. {html.escape(step.instruction)} — {state}</span>{attempts}</div>")
+    attempts = "".join(
+        _try(found, place == len(step.attempts) and step.ok) for place, found in enumerate(step.attempts, 1)
+    )
+    return (
+        f'<div style="{BOX}border-left:4px solid {_INK[state]}"><span style="{SMALL}">'
+        f"{number}. {html.escape(step.instruction)} — {state}</span>{attempts}</div>"
+    )
 
 
 def _try(found: Attempt, stands: bool) -> str:
     if stands:
         return f'<pre style="{CODE}margin-top:5px;">{highlight(found.code)}</pre>'
-    return (f'<pre style="{CODE}{_REFUSED}">{html.escape(found.code)}</pre>'
-            f'<pre style="{ERROR}">{html.escape(found.message)}</pre>')
+    return (
+        f'<pre style="{CODE}{_REFUSED}">{html.escape(found.code)}</pre>'
+        f'<pre style="{ERROR}">{html.escape(found.message)}</pre>'
+    )

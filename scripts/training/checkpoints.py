@@ -48,7 +48,9 @@ def is_whole(path: Path) -> bool:
         sizes = json.loads((path / WHOLE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in sizes.items())
+    return all(
+        (path / name).is_file() and (path / name).stat().st_size == size for name, size in sizes.items()
+    )
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
@@ -60,7 +62,10 @@ def checkpoints(run: Path) -> list[Checkpoint]:
             found[int(name[1] or name[2])] = path
     losses = {row["step"]: row["eval_loss"] for row in read_log(run) if row["eval_loss"] is not None}
     scores = _scores(run)
-    return [Checkpoint(step, path, losses.get(step), *scores.get(step, (None, None))) for step, path in sorted(found.items())]
+    return [
+        Checkpoint(step, path, losses.get(step), *scores.get(step, (None, None)))
+        for step, path in sorted(found.items())
+    ]
 
 
 def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
@@ -75,7 +80,10 @@ def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
         newest = newest or result
         if result.get("asked") == newest.get("asked"):
             interval = result["steps"].get("equivalent_ci")
-            found[int(file.stem.removeprefix("scores-"))] = result["steps"]["equivalent"], tuple(interval) if interval else None
+            found[int(file.stem.removeprefix("scores-"))] = (
+                result["steps"]["equivalent"],
+                tuple(interval) if interval else None,
+            )
     return found
 
 
@@ -87,26 +95,40 @@ def incomplete(run: Path) -> list[Path]:
 def best(found: list[Checkpoint]) -> Checkpoint:
     """The checkpoint to recommend: highest score on validation problems, else lowest validation loss, else the last."""
     scored = [checkpoint for checkpoint in found if checkpoint.score is not None]
-    return max(scored, key=lambda checkpoint: (checkpoint.score, checkpoint.step)) if scored else _best_by_loss(found)
+    return (
+        max(scored, key=lambda checkpoint: (checkpoint.score, checkpoint.step))
+        if scored
+        else _best_by_loss(found)
+    )
 
 
 def _best_by_loss(found: list[Checkpoint]) -> Checkpoint:
     measured = [checkpoint for checkpoint in found if checkpoint.eval_loss is not None]
-    return min(measured, key=lambda checkpoint: (checkpoint.eval_loss, -checkpoint.step)) if measured else found[-1]
+    return (
+        min(measured, key=lambda checkpoint: (checkpoint.eval_loss, -checkpoint.step))
+        if measured
+        else found[-1]
+    )
 
 
 def choose(run: Path, which: int | str = "best") -> Checkpoint:
     """The checkpoint at a step, or `best`, or `last`. UserError names the steps there are."""
     found = checkpoints(run)
     if not found:
-        raise UserError("there is no whole checkpoint", where=run, remedy="train first, or run the training again to resume it")
+        raise UserError(
+            "there is no whole checkpoint",
+            where=run,
+            remedy="train first, or run the training again to resume it",
+        )
     if which in ("best", "last"):
         return best(found) if which == "best" else found[-1]
     for checkpoint in found:
         if str(checkpoint.step) == str(which):
             return checkpoint
     steps = ", ".join(str(checkpoint.step) for checkpoint in found)
-    raise UserError(f"there is no checkpoint at step {which}", where=run, remedy=f"choose best, last, or one of {steps}")
+    raise UserError(
+        f"there is no checkpoint at step {which}", where=run, remedy=f"choose best, last, or one of {steps}"
+    )
 
 
 def rotate(run: Path, keep: int) -> None:
@@ -137,8 +159,11 @@ def stop_if_diverging(losses: list[float], run: Path, recipe: Recipe) -> None:
     """UserError where the last loss, one for each step, is no number, or far above the first after the first steps."""
     if not losses or (math.isfinite(losses[-1]) and (len(losses) <= 10 or losses[-1] <= 4 * losses[0] + 4)):
         return
-    raise UserError(f"the loss is {losses[-1]} at step {len(losses)}: training diverges", where=run,
-                    remedy=f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again")
+    raise UserError(
+        f"the loss is {losses[-1]} at step {len(losses)}: training diverges",
+        where=run,
+        remedy=f"lower the learning rate (it is {recipe.learning_rate}) or alpha ({recipe.alpha}) and start again",
+    )
 
 
 def read_log(run: Path) -> list[dict]:
@@ -149,7 +174,10 @@ def read_log(run: Path) -> list[dict]:
     with file.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     try:
-        return [{name: (int if name == "step" else float)(row[name]) if row[name] else None for name in COLUMNS} for row in rows]
+        return [
+            {name: (int if name == "step" else float)(row[name]) if row[name] else None for name in COLUMNS}
+            for row in rows
+        ]
     except (KeyError, ValueError):
         remedy = f"move {show_path(run)} aside and train again"
         raise UserError("the training log is damaged", where=file, remedy=remedy) from None
@@ -202,9 +230,15 @@ def table(run: Path):  # noqa: ANN201 - a pandas DataFrame
     unknown = (math.nan, math.nan)
     return pd.DataFrame(
         [
-            {"step": c.step, "train loss": log.get(c.step), "validation loss": c.eval_loss, "step equivalence": c.score,
-             "low": (c.interval or unknown)[0], "high": (c.interval or unknown)[1],
-             "recommended": "←" if c.step == recommended else ""}
+            {
+                "step": c.step,
+                "train loss": log.get(c.step),
+                "validation loss": c.eval_loss,
+                "step equivalence": c.score,
+                "low": (c.interval or unknown)[0],
+                "high": (c.interval or unknown)[1],
+                "recommended": "←" if c.step == recommended else "",
+            }
             for c in found
         ]
     )

@@ -39,7 +39,9 @@ def load_rows(data_dir: str | Path, split: str) -> list[Row]:
 def _problem(messages: list) -> str | None:
     """What is wrong with a row's messages, or None."""
     for message in messages:
-        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
+        if not isinstance(message, dict) or not all(
+            isinstance(message.get(key), str) for key in ("role", "content")
+        ):
             return "a message is no {role, content} of two texts"
     if not messages or messages[-1]["role"] != "assistant":
         return "the conversation does not end with the assistant"
@@ -54,10 +56,16 @@ def validation_rows(data_dir: str | Path) -> list[Row]:
     """
     rows = load_rows(data_dir, "valid")
     if not rows:
-        raise UserError("there is no validation row", where=Path(data_dir) / "valid.jsonl",
-                        remedy='name a validation problem in split.json beside the families, {"valid": ["family/problem"]}, '
-                               "and convert again")
-    repairs, others = ([row for row in rows if (row.get("meta", {}).get("kind") == "repair") is wanted] for wanted in (True, False))
+        raise UserError(
+            "there is no validation row",
+            where=Path(data_dir) / "valid.jsonl",
+            remedy='name a validation problem in split.json beside the families, {"valid": ["family/problem"]}, '
+            "and convert again",
+        )
+    repairs, others = (
+        [row for row in rows if (row.get("meta", {}).get("kind") == "repair") is wanted]
+        for wanted in (True, False)
+    )
     half = max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs))
     chosen = evenly_spaced(others, half)
     return chosen + evenly_spaced(repairs, EVAL_ROWS - len(chosen))
@@ -73,7 +81,9 @@ def data_digest(rows: Sequence[Row]) -> str:
     return content_hash(*(json.dumps(row["messages"], ensure_ascii=False, sort_keys=True) for row in rows))
 
 
-def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir: str | Path | None = None) -> list[Encoded]:
+def encode_rows(
+    tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir: str | Path | None = None
+) -> list[Encoded]:
     """`rows` as tokens and targets, in their order, without those that have no target left within `max_tokens`.
 
     `counts` says how many were left out. With `cache_dir` the result is kept there, under a hash of the rows, the
@@ -82,14 +92,26 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir:
     path = None
     if cache_dir is not None:
         vocabulary, template = tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template)
-        path = Path(cache_dir) / f"{content_hash(data_digest(rows), vocabulary, template, str(max_tokens), str(chat.ENCODING_VERSION))}.json"
+        path = (
+            Path(cache_dir)
+            / f"{content_hash(data_digest(rows), vocabulary, template, str(max_tokens), str(chat.ENCODING_VERSION))}.json"
+        )
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
             return [Encoded(ids, [mark == "1" for mark in marks], cut) for ids, marks, cut in kept]
     bar = tqdm(rows, desc="tokens", unit="row", leave=False, disable=None)
-    encoded = [row for row in (chat.encode(tokenizer, row["messages"], max_tokens) for row in bar) if any(row.supervised)]
+    encoded = [
+        row
+        for row in (chat.encode(tokenizer, row["messages"], max_tokens) for row in bar)
+        if any(row.supervised)
+    ]
     if path is not None:
-        write_text(path, json.dumps([[row.input_ids, "".join("01"[on] for on in row.supervised), row.cut] for row in encoded]))
+        write_text(
+            path,
+            json.dumps(
+                [[row.input_ids, "".join("01"[on] for on in row.supervised), row.cut] for row in encoded]
+            ),
+        )
     return encoded
 
 
@@ -119,7 +141,9 @@ def batches(n_rows: int, rows_per_step: int, max_steps: int, seed: int) -> list[
     A step may reach over the end of an epoch, so each row is seen equally often. A shorter run is the start of a longer.
     """
     if n_rows < 1:
-        raise UserError("there are no rows to train on", remedy="convert more problems, or allow more tokens a row")
+        raise UserError(
+            "there are no rows to train on", remedy="convert more problems, or allow more tokens a row"
+        )
 
     def stream():
         for epoch in count():

@@ -71,7 +71,9 @@ class _Group:
             up = [layer.lora_B["default"].weight for layer in self.layers]
             dropout = self.dropout if self.layers[0].training else 0.0
             with torch.autocast(x.device.type, enabled=False):
-                outputs = _Projections.apply(x.to(_dtype(self.layers[0])), self.layers, self.scale, dropout, *down, *up)
+                outputs = _Projections.apply(
+                    x.to(_dtype(self.layers[0])), self.layers, self.scale, dropout, *down, *up
+                )
             self.input, self.outputs = x, dict(enumerate(outputs))
         output = self.outputs.pop(index)
         if not self.outputs:
@@ -93,7 +95,9 @@ class _Projections(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: list[Any], scale: float, dropout: float, *adapters: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x: Tensor, layers: list[Any], scale: float, dropout: float, *adapters: Tensor
+    ) -> tuple[Tensor, ...]:
         flat = x.reshape(-1, x.shape[-1])
         half = len(adapters) // 2
         down, up = torch.cat(adapters[:half]).to(x.dtype), [matrix.to(x.dtype) for matrix in adapters[half:]]
@@ -114,7 +118,9 @@ class _Projections(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple:
         dropped, keep, inner, down, *up = ctx.saved_tensors
         gradients = [gradient.reshape(-1, gradient.shape[-1]) for gradient in gradients]
-        of_inner = torch.cat([gradient @ matrix for gradient, matrix in zip(gradients, up, strict=True)], -1).mul_(ctx.scale)
+        of_inner = torch.cat(
+            [gradient @ matrix for gradient, matrix in zip(gradients, up, strict=True)], -1
+        ).mul_(ctx.scale)
         of_down = (of_inner.T @ dropped).to(ctx.held)
         of_up = [
             (gradient.T @ part).mul_(ctx.scale).to(ctx.held)

@@ -85,8 +85,11 @@ def restore(run: Path, model: Any, optimizer: Any) -> int:
     for found in reversed(checkpoints(run)):
         moments = _optimizer_file(run, found.step)
         if not moments.exists():
-            raise UserError("the state of the optimiser is missing", where=moments,
-                            remedy="bring the file back, or begin again with --no-resume (the run is moved aside)")
+            raise UserError(
+                "the state of the optimiser is missing",
+                where=moments,
+                remedy="bring the file back, or begin again with --no-resume (the run is moved aside)",
+            )
         try:
             weights, state = load_arrays(found.path), load_arrays(moments)
         except UserError:
@@ -104,9 +107,16 @@ def restore(run: Path, model: Any, optimizer: Any) -> int:
 
 
 def train(
-    model_type: str, recipe: Recipe, data: Path, resume: bool = True, on_log: OnLog | None = None,
-    chat_template: Path | None = None, dtype: str | None = None, quantize: bool | None = None,
-    gradient_checkpointing: bool | None = None, run: Path | None = None,
+    model_type: str,
+    recipe: Recipe,
+    data: Path,
+    resume: bool = True,
+    on_log: OnLog | None = None,
+    chat_template: Path | None = None,
+    dtype: str | None = None,
+    quantize: bool | None = None,
+    gradient_checkpointing: bool | None = None,
+    run: Path | None = None,
 ) -> dict:
     """Train LoRA adapters on `data/train.jsonl` and return the metrics, also written to `metrics.json`.
 
@@ -131,8 +141,12 @@ def train(
     checkpointing = on_metal() if gradient_checkpointing is None else gradient_checkpointing
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
-        "recipe": asdict(recipe), "base": fingerprint(folder),
-        "data_sha256": data_digest(rows), "valid_sha256": data_digest(valid_rows), "dtype": dtype, "quantized": quantize,
+        "recipe": asdict(recipe),
+        "base": fingerprint(folder),
+        "data_sha256": data_digest(rows),
+        "valid_sha256": data_digest(valid_rows),
+        "dtype": dtype,
+        "quantized": quantize,
         "chat_template_sha256": content_hash(tokenizer.chat_template),
     }
     if (finished := prepare_run(run, identity, resume)) is not None:
@@ -160,15 +174,23 @@ def train(
     bar = tqdm(total=recipe.max_steps, initial=first, desc="training", unit="step")
     with bar, seeded_layers(model, checkpointing) as seed:
         for step in range(first + 1, recipe.max_steps + 1):
-            loss = optimiser_step(model, optimizer, [encoded[i] for i in order[step - 1]], recipe, step - 1, noise, seed)
+            loss = optimiser_step(
+                model, optimizer, [encoded[i] for i in order[step - 1]], recipe, step - 1, noise, seed
+            )
             stop_if_diverging([row["loss"] for row in log] + [loss], run, recipe)
             save = step % recipe.save_every == 0 or step == recipe.max_steps
             eval_loss = evaluate(model, valid, recipe.batch_size) if save else None
             spent = time.perf_counter() - start
-            log.append({
-                "step": step, "loss": loss, "eval_loss": eval_loss, "learning_rate": learning_rate(recipe, step - 1),
-                "tokens_per_second": round(sum(tokens_of[first:step]) / spent, 1), "seconds": round(before + spent, 2),
-            })
+            log.append(
+                {
+                    "step": step,
+                    "loss": loss,
+                    "eval_loss": eval_loss,
+                    "learning_rate": learning_rate(recipe, step - 1),
+                    "tokens_per_second": round(sum(tokens_of[first:step]) / spent, 1),
+                    "seconds": round(before + spent, 2),
+                }
+            )
             if save:
                 write_log(run, log)
                 save_checkpoint(run, step, model, optimizer, recipe.keep_checkpoints)
@@ -178,9 +200,15 @@ def train(
             bar.update()
 
     metrics = identity | {
-        "model_type": model_type, "device": mx.default_device().type.name, "gradient_checkpointing": checkpointing,
-        "neftune": noise > 0, "rows": len(encoded), "rows_dropped": len(rows) - len(encoded),
-        "turns_cut": sum(row.cut for row in encoded), "steps": recipe.max_steps, "tokens": sum(tokens_of),
+        "model_type": model_type,
+        "device": mx.default_device().type.name,
+        "gradient_checkpointing": checkpointing,
+        "neftune": noise > 0,
+        "rows": len(encoded),
+        "rows_dropped": len(rows) - len(encoded),
+        "turns_cut": sum(row.cut for row in encoded),
+        "steps": recipe.max_steps,
+        "tokens": sum(tokens_of),
         "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
         "train_seconds": log[-1]["seconds"],
         "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],

@@ -51,7 +51,9 @@ def load_base(folder: Path, dtype: str | None = None, quantize: bool = False) ->
     try:
         model, config = load_model(folder, lazy=True, model_config=rope_settings(config))
     except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"mlx-lm cannot load the model: {error}", where=folder, remedy="use the PyTorch engine for it") from None
+        raise UserError(
+            f"mlx-lm cannot load the model: {error}", where=folder, remedy="use the PyTorch engine for it"
+        ) from None
     if dtype:
         model.set_dtype(getattr(mx, dtype))
     if quantize and "quantization" not in config:
@@ -68,7 +70,11 @@ def _quantize_projections(model: Any, folder: Path) -> None:
     """Pack the projections into 4 bits, in groups of 64 weights where the model's sizes allow it, else of 32."""
     import mlx.nn as nn
 
-    chosen = {path: module for path, module in model.named_modules() if _is_projection(path) and isinstance(module, nn.Linear)}
+    chosen = {
+        path: module
+        for path, module in model.named_modules()
+        if _is_projection(path) and isinstance(module, nn.Linear)
+    }
     widths = {module.weight.shape[-1] for module in chosen.values()}
     group = next((size for size in (64, 32) if all(width % size == 0 for width in widths)), None)
     if group is None:
@@ -82,10 +88,18 @@ def _quantize_projections(model: Any, folder: Path) -> None:
 
 def adapter_config(model: Any, recipe: Recipe, base: str, dtype: str, quantized: bool) -> dict:
     """mlx-lm's `adapter_config.json` for `recipe`: its own keys, and what the adapter was trained over."""
-    found = {path: module for layer in model.layers for path, module in layer.named_modules() if _is_projection(path)}
+    found = {
+        path: module
+        for layer in model.layers
+        for path, module in layer.named_modules()
+        if _is_projection(path)
+    }
     if experts := sorted(path for path, module in found.items() if "Switch" in type(module).__name__):
-        raise UserError(f"a mixture of experts ({experts[0]}) can be trained here but not fused", where=base,
-                        remedy="use the PyTorch engine")
+        raise UserError(
+            f"a mixture of experts ({experts[0]}) can be trained here but not fused",
+            where=base,
+            remedy="use the PyTorch engine",
+        )
     keys = sorted(found)
     if not keys:
         remedy = f"they are {', '.join(PROJECTIONS)}"
@@ -93,7 +107,12 @@ def adapter_config(model: Any, recipe: Recipe, base: str, dtype: str, quantized:
     return {
         "fine_tune_type": "lora",
         "num_layers": min(recipe.top_layers, len(model.layers)),
-        "lora_parameters": {"rank": recipe.rank, "scale": recipe.scale, "dropout": recipe.dropout, "keys": keys},
+        "lora_parameters": {
+            "rank": recipe.rank,
+            "scale": recipe.scale,
+            "dropout": recipe.dropout,
+            "keys": keys,
+        },
         "model": base,
         "dtype": dtype,
         "quantized": quantized,
@@ -113,14 +132,18 @@ def add_adapter(model: Any, config: dict, weights: dict | None = None, seed: int
     shapes = {name: value.shape for name, value in tree_flatten(model.trainable_parameters())}
     for name, value in weights.items():
         if shapes.get(name) != value.shape:
-            raise UserError(f"the adapter does not fit the model: {name} {tuple(value.shape)}, the model has {shapes.get(name)}",
-                            remedy="name the base model that the adapter was trained on")
+            raise UserError(
+                f"the adapter does not fit the model: {name} {tuple(value.shape)}, the model has {shapes.get(name)}",
+                remedy="name the base model that the adapter was trained on",
+            )
     model.load_weights(list(weights.items()), strict=False)
 
 
 def load_adapter(file: Path) -> tuple[dict, dict]:
     """An adapter's configuration and its weights, from its file and the `adapter_config.json` beside it."""
-    settings = read_text(file.parent / "adapter_config.json", remedy="an adapter's folder holds its weights and this file")
+    settings = read_text(
+        file.parent / "adapter_config.json", remedy="an adapter's folder holds its weights and this file"
+    )
     config = json.loads(settings)
     if "lora_parameters" not in config:
         remedy = "convert it first: python -m scripts.adapter_formats"

@@ -36,11 +36,20 @@ def micro_batches(rows: Sequence[Encoded], size: int) -> list[MicroBatch]:
         group = rows[start : start + size]
         width = max(len(row.input_ids) for row in group)
         padded = [row.input_ids + [0] * (width - len(row.input_ids)) for row in group]
-        asked = [(number, index) for number, row in enumerate(group) for index, on in enumerate(row.supervised) if on]
-        made.append(MicroBatch(
-            mx.array(padded, mx.int32), mx.array([number * width + index - 1 for number, index in asked]),
-            mx.array([group[number].input_ids[index] for number, index in asked]), sum(len(row.input_ids) for row in group),
-        ))
+        asked = [
+            (number, index)
+            for number, row in enumerate(group)
+            for index, on in enumerate(row.supervised)
+            if on
+        ]
+        made.append(
+            MicroBatch(
+                mx.array(padded, mx.int32),
+                mx.array([number * width + index - 1 for number, index in asked]),
+                mx.array([group[number].input_ids[index] for number, index in asked]),
+                sum(len(row.input_ids) for row in group),
+            )
+        )
     return made
 
 
@@ -64,7 +73,9 @@ def takes_noise(model: Any) -> bool:
     """Whether the architecture lets NEFTune add its noise: it takes embeddings in place of tokens."""
     from mlx_lm.utils import does_model_support_input_embeddings
 
-    return does_model_support_input_embeddings(model) and hasattr(getattr(model, "model", None), "embed_tokens")
+    return does_model_support_input_embeddings(model) and hasattr(
+        getattr(model, "model", None), "embed_tokens"
+    )
 
 
 def _number(*parts: int) -> int:
@@ -120,11 +131,19 @@ def adamw(recipe: Recipe) -> Any:
     """AdamW as PyTorch has it: with the bias correction that MLX leaves out by default."""
     import mlx.optimizers as optim
 
-    return optim.AdamW(0.0, betas=[0.9, 0.999], eps=1e-8, weight_decay=recipe.weight_decay, bias_correction=True)
+    return optim.AdamW(
+        0.0, betas=[0.9, 0.999], eps=1e-8, weight_decay=recipe.weight_decay, bias_correction=True
+    )
 
 
 def optimiser_step(
-    model: Any, optimizer: Any, rows: Sequence[Encoded], recipe: Recipe, done: int, noise: float, seed: list[int]
+    model: Any,
+    optimizer: Any,
+    rows: Sequence[Encoded],
+    recipe: Recipe,
+    done: int,
+    noise: float,
+    seed: list[int],
 ) -> float:
     """Take the step after `done` steps on `rows`; its loss: the mean over all supervised tokens of the step, before it.
 

@@ -45,7 +45,9 @@ class Shape:
 
     architecture: str
     parameters: int
-    matrices: int  # parameters in the linear layers, which NF4 packs; the embeddings and the head stay as they are
+    matrices: (
+        int  # parameters in the linear layers, which NF4 packs; the embeddings and the head stay as they are
+    )
     above: int  # of `matrices`, in the adapted layers
     trainable: int  # parameters of the adapters
     layers: int
@@ -77,13 +79,24 @@ def shape(config: Any, recipe: Recipe) -> Shape:
             if name.rsplit(".", 1)[-1] in PROJECTIONS:
                 trainable += recipe.rank * (module.in_features + module.out_features)
     if not trainable:
-        raise UserError("the model has none of the projections that LoRA adapts", where=config.name_or_path or None,
-                        remedy=f"they are {', '.join(PROJECTIONS)}")
+        raise UserError(
+            "the model has none of the projections that LoRA adapts",
+            where=config.name_or_path or None,
+            remedy=f"they are {', '.join(PROJECTIONS)}",
+        )
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return Shape(
-        type(model).__name__, sum(parameter.numel() for parameter in model.parameters()), matrices, above, trainable,
-        config.num_hidden_layers, config.num_hidden_layers - lowest, config.hidden_size, head * config.num_attention_heads,
-        head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads), config.intermediate_size,
+        type(model).__name__,
+        sum(parameter.numel() for parameter in model.parameters()),
+        matrices,
+        above,
+        trainable,
+        config.num_hidden_layers,
+        config.num_hidden_layers - lowest,
+        config.hidden_size,
+        head * config.num_attention_heads,
+        head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
+        config.intermediate_size,
         config.vocab_size,
     )
 
@@ -100,11 +113,16 @@ def memory(
     """
     packed = recipe.qlora and where == "cuda"
     a_layer = tokens * (
-        width * (6 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 4 * shape.intermediate)  # what its products read
+        width
+        * (
+            6 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 4 * shape.intermediate
+        )  # what its products read
         + 8 * shape.hidden  # the two norms compute in float32
         + bool(recipe.dropout) * (2 * shape.hidden + shape.queries + shape.intermediate)  # masks
     )
-    kept = width * tokens * shape.hidden * shape.layers + a_layer if checkpointing else shape.adapted * a_layer
+    kept = (
+        width * tokens * shape.hidden * shape.layers + a_layer if checkpointing else shape.adapted * a_layer
+    )
     scored = min(targets, 1024) if where == "cuda" else targets  # at a time
     return {
         "base": shape.matrices * (NF4 if packed else width) + (shape.parameters - shape.matrices) * width,
@@ -118,7 +136,9 @@ def memory(
 def needs_checkpointing(model: Any, recipe: Recipe, rows: Sequence[Encoded]) -> bool:
     """Whether the activations of the longest row would fill the device's free memory, once the base model is loaded."""
     longest, targets = (number * recipe.batch_size for number in _longest(rows))
-    needed = memory(shape(model.config, recipe), recipe, longest, targets, compute_dtype().itemsize, False, device())
+    needed = memory(
+        shape(model.config, recipe), recipe, longest, targets, compute_dtype().itemsize, False, device()
+    )
     return sum(needed[part] for part in ("adapters", "activations", "logits")) > 0.8 * free_memory()
 
 
@@ -143,10 +163,14 @@ def advice(recipe: Recipe) -> str:
 
 def flops(shape: Shape, tokens: int, targets: int, length: float, checkpointing: bool) -> float:
     """Floating-point operations of training on `tokens` tokens, `targets` of them supervised, in rows of `length` tokens."""
-    forward = 2 * shape.matrices + 2 * shape.layers * shape.queries * length  # attention looks back half a row
+    forward = (
+        2 * shape.matrices + 2 * shape.layers * shape.queries * length
+    )  # attention looks back half a row
     upper = 2 * shape.above + 2 * shape.adapted * shape.queries * length
     backward = upper + 3 * shape.adapted * shape.queries * length + 6 * shape.trainable
-    return tokens * (forward + backward + checkpointing * upper) + targets * 4 * shape.hidden * shape.vocabulary
+    return (
+        tokens * (forward + backward + checkpointing * upper) + targets * 4 * shape.hidden * shape.vocabulary
+    )
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------
@@ -171,23 +195,48 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
     longest, longest_targets = _longest(encoded)
     dtype, where = compute_dtype(), device()
     needs = [
-        memory(sizes, recipe, longest * recipe.batch_size, longest_targets * recipe.batch_size, dtype.itemsize, again, where)
+        memory(
+            sizes,
+            recipe,
+            longest * recipe.batch_size,
+            longest_targets * recipe.batch_size,
+            dtype.itemsize,
+            again,
+            where,
+        )
         for again in (False, True)
     ]
     checkpointing = sum(needs[0].values()) > 0.8 * free_memory()
     needed = needs[checkpointing]
     work = flops(sizes, tokens, targets, tokens / (recipe.max_steps * recipe.rows_per_step), checkpointing)
     found = {
-        "model": asdict(sizes), "device": where, "dtype": str(dtype).removeprefix("torch."), "recipe": asdict(recipe),
-        "rows": len(encoded), "tokens": tokens, "supervised_tokens": targets, "longest_row": longest, "tokens_counted": counted,
-        "gradient_checkpointing": checkpointing, "free_bytes": free_memory(),
-        "expected": {"bytes": needed, "total_bytes": sum(needed.values()), "hours": work / flops_per_second() / USABLE / 3600},
+        "model": asdict(sizes),
+        "device": where,
+        "dtype": str(dtype).removeprefix("torch."),
+        "recipe": asdict(recipe),
+        "rows": len(encoded),
+        "tokens": tokens,
+        "supervised_tokens": targets,
+        "longest_row": longest,
+        "tokens_counted": counted,
+        "gradient_checkpointing": checkpointing,
+        "free_bytes": free_memory(),
+        "expected": {
+            "bytes": needed,
+            "total_bytes": sum(needed.values()),
+            "hours": work / flops_per_second() / USABLE / 3600,
+        },
         "measured": None,
     }
     if counted and any(folder.glob("*.safetensors")):
         seconds, peak, taken = _one_step(folder, recipe, encoded, order, chat_template)
         hours = seconds * tokens / taken / 3600
-        found["measured"] = {"total_bytes": peak, "step_seconds": seconds, "step_tokens": taken, "hours": hours}
+        found["measured"] = {
+            "total_bytes": peak,
+            "step_seconds": seconds,
+            "step_tokens": taken,
+            "hours": hours,
+        }
     return found
 
 
@@ -199,7 +248,9 @@ def _guess(rows: list[dict], recipe: Recipe) -> list[Encoded]:
     """Rows as long as their texts suggest, with as many targets as the assistant's texts suggest, all at the end."""
     guessed = []
     for row in rows:
-        said = [(message["role"], int(len(message["content"]) / CHARACTERS) + 5) for message in row["messages"]]
+        said = [
+            (message["role"], int(len(message["content"]) / CHARACTERS) + 5) for message in row["messages"]
+        ]
         length = min(sum(number for _, number in said), recipe.max_tokens)
         targets = min(sum(number for role, number in said if role == "assistant"), length)
         guessed.append(Encoded([0] * length, [False] * (length - targets) + [True] * targets))
@@ -229,8 +280,14 @@ def _one_step(
     model, clock = sft_trainer.unpack(sft_trainer.load_base(folder, recipe.qlora)), Clock()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = sft_trainer.make_trainer(
-            model, chat.load_tokenizer(folder, chat_template), recipe, rows, [heaviest], Path(scratch),
-            checkpointing=needs_checkpointing(model, recipe, rows), callbacks=[clock],
+            model,
+            chat.load_tokenizer(folder, chat_template),
+            recipe,
+            rows,
+            [heaviest],
+            Path(scratch),
+            checkpointing=needs_checkpointing(model, recipe, rows),
+            callbacks=[clock],
         )
         del model
         trainer.args.save_strategy = "no"
@@ -248,19 +305,21 @@ def describe(found: dict) -> str:
     lines = {
         "model": f"{model['architecture']}, {model['layers']} layers, {model['parameters']:,} parameters",
         "trained": f"{model['trainable']:,} parameters ({model['trainable'] / model['parameters']:.2%}): LoRA of rank "
-                   f"{recipe['rank']} on layers {model['layers'] - model['adapted']} to {model['layers'] - 1}",
+        f"{recipe['rank']} on layers {model['layers'] - model['adapted']} to {model['layers'] - 1}",
         "device": f"{found['device']}, {found['dtype']}, {found['free_bytes'] / 1e9:.1f} GB free",
         "data": f"{found['rows']:,} rows, the longest of {found['longest_row']:,} tokens"
-                + ("" if found["tokens_counted"] else " (guessed: there is no tokenizer)"),
+        + ("" if found["tokens_counted"] else " (guessed: there is no tokenizer)"),
         "tokens": f"{found['tokens']:,} in {recipe['max_steps']} steps of {recipe['batch_size'] * recipe['gradient_accumulation_steps']} rows, "
-                  f"{found['supervised_tokens'] / found['tokens']:.0%} supervised",
+        f"{found['supervised_tokens'] / found['tokens']:.0%} supervised",
         "memory": f"{expected['total_bytes'] / 1e9:.2f} GB expected ({parts})"
-                  + (", with gradient checkpointing" if found["gradient_checkpointing"] else ""),
+        + (", with gradient checkpointing" if found["gradient_checkpointing"] else ""),
         "time": f"{expected['hours']:.2f} hours expected",
     }
     if measured:
         lines["memory"] += f"; {measured['total_bytes'] / 1e9:.2f} GB measured in one step"
-        lines["time"] += f"; {measured['hours']:.2f} measured ({measured['step_tokens'] / measured['step_seconds']:.0f} tokens/s)"
+        lines["time"] += (
+            f"; {measured['hours']:.2f} measured ({measured['step_tokens'] / measured['step_seconds']:.0f} tokens/s)"
+        )
     if expected["total_bytes"] > found["free_bytes"]:
         lines["memory"] += " - MORE THAN IS FREE"
     return "\n".join(f"{name:8} {line}" for name, line in lines.items())

@@ -66,8 +66,10 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
                 self.rows.append(dict.fromkeys(COLUMNS))
             row = self.rows[-1]
             row |= {
-                "step": state.global_step, "seconds": round(self.before + spent, 2),
-                "loss": logs.get("loss", row["loss"]), "eval_loss": logs.get("eval_loss", row["eval_loss"]),
+                "step": state.global_step,
+                "seconds": round(self.before + spent, 2),
+                "loss": logs.get("loss", row["loss"]),
+                "eval_loss": logs.get("eval_loss", row["eval_loss"]),
                 "learning_rate": logs.get("learning_rate", row["learning_rate"]),
                 "tokens_per_second": round(sum(tokens_of[self.first_step : state.global_step]) / spent, 1),
             }
@@ -87,8 +89,14 @@ def watcher(run: Path, recipe: Recipe, tokens_of: list[int], on_log: OnLog | Non
 
 
 def train(
-    model_type: str, recipe: Recipe, data: Path, resume: bool = True, on_log: OnLog | None = None,
-    chat_template: Path | None = None, report_to: str = "none", run: Path | None = None,
+    model_type: str,
+    recipe: Recipe,
+    data: Path,
+    resume: bool = True,
+    on_log: OnLog | None = None,
+    chat_template: Path | None = None,
+    report_to: str = "none",
+    run: Path | None = None,
 ) -> dict:
     """Train LoRA adapters on `data/train.jsonl` and return the metrics, also written to `metrics.json`.
 
@@ -108,8 +116,10 @@ def train(
     run = run or ADAPTERS / f"{name}_pytorch"
     tokenizer = chat.load_tokenizer(folder, chat_template)
     identity = {
-        "recipe": asdict(recipe), "base": fingerprint(folder),
-        "data_sha256": data_digest(rows), "valid_sha256": data_digest(valid_rows),
+        "recipe": asdict(recipe),
+        "base": fingerprint(folder),
+        "data_sha256": data_digest(rows),
+        "valid_sha256": data_digest(valid_rows),
         "chat_template_sha256": content_hash(tokenizer.chat_template),
     }
     if processes.is_main_process:
@@ -133,9 +143,20 @@ def train(
     if last is not None and processes.is_main_process:
         print(f"resuming {show_path(run)} from step {last}", flush=True)
     with explain_out_of_memory(advice(recipe), run):
-        model = sft_trainer.unpack(sft_trainer.load_base(folder, recipe.qlora))  # before anybody asks how much memory is left
+        model = sft_trainer.unpack(
+            sft_trainer.load_base(folder, recipe.qlora)
+        )  # before anybody asks how much memory is left
         trainer = sft_trainer.make_trainer(
-            model, tokenizer, recipe, encoded, order, run, valid, report_to, needs_checkpointing(model, recipe, encoded), [watch]
+            model,
+            tokenizer,
+            recipe,
+            encoded,
+            order,
+            run,
+            valid,
+            report_to,
+            needs_checkpointing(model, recipe, encoded),
+            [watch],
         )
         del model  # the trainer may hold it in another form
         if on_log:  # who watches draws a curve; the trainer's own table would stand beside it
@@ -144,15 +165,22 @@ def train(
         trainer.train(resume_from_checkpoint=None if last is None else str(run / f"checkpoint-{last}"))
     log = watch.rows
     metrics = identity | {
-        "model_type": model_type, "device": device(), "dtype": str(compute_dtype()).removeprefix("torch."),
-        "rows": len(encoded), "rows_dropped": len(rows) - len(encoded), "turns_cut": sum(row.cut for row in encoded),
+        "model_type": model_type,
+        "device": device(),
+        "dtype": str(compute_dtype()).removeprefix("torch."),
+        "rows": len(encoded),
+        "rows_dropped": len(rows) - len(encoded),
+        "turns_cut": sum(row.cut for row in encoded),
         "steps": recipe.max_steps,
-        "tokens": sum(tokens_of), "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
+        "tokens": sum(tokens_of),
+        "supervised_tokens": sum(sum(encoded[i].supervised) for step in order for i in step),
         "train_seconds": log[-1]["seconds"] if log else 0.0,
         "losses": [[row["step"], row["loss"]] for row in log if row["loss"] is not None],
         "eval_losses": [[row["step"], row["eval_loss"]] for row in log if row["eval_loss"] is not None],
         "trainable_parameters": trainer.model.num_parameters(only_trainable=True),
-        "peak_memory_gb": round(peak_memory() / 1e9, 3), "processes": processes.num_processes, "versions": _versions(),
+        "peak_memory_gb": round(peak_memory() / 1e9, 3),
+        "processes": processes.num_processes,
+        "versions": _versions(),
     }
     metrics["epochs"] = round(recipe.max_steps * recipe.rows_per_step / len(encoded), 2)
     metrics["tokens_per_second"] = round(metrics["tokens"] / max(metrics["train_seconds"], 1e-9), 1)

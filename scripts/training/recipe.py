@@ -56,11 +56,15 @@ class Recipe:
         """A copy with `changes`; None keeps a value. UserError for a name that is no hyperparameter, or for no training at all."""
         known = {f.name for f in fields(self)}
         if unknown := sorted(set(changes) - known):
-            raise UserError(f"{unknown[0]!r} is no hyperparameter", remedy=f"one of: {', '.join(sorted(known))}")
+            raise UserError(
+                f"{unknown[0]!r} is no hyperparameter", remedy=f"one of: {', '.join(sorted(known))}"
+            )
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
         if min(changed.max_steps, changed.top_layers) < 1:
-            raise UserError("a recipe has at least one iteration and one layer with an adapter",
-                            remedy="give --max-steps and --top-layers above 0")
+            raise UserError(
+                "a recipe has at least one iteration and one layer with an adapter",
+                remedy="give --max-steps and --top-layers above 0",
+            )
         return changed
 
 
@@ -85,12 +89,26 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "smoke", "smoke",
-            Recipe(max_steps=4, save_every=2, top_layers=2, learning_rate=1e-3, max_tokens=2048, rank=4, alpha=40),
-            data=DATA / "smoke", conversations=1, repairs=1, vocabularies=0, problems=12, test_problems=1, max_new_tokens=12,
+            "smoke",
+            "smoke",
+            Recipe(
+                max_steps=4, save_every=2, top_layers=2, learning_rate=1e-3, max_tokens=2048, rank=4, alpha=40
+            ),
+            data=DATA / "smoke",
+            conversations=1,
+            repairs=1,
+            vocabularies=0,
+            problems=12,
+            test_problems=1,
+            max_new_tokens=12,
         ),
         # Adapters on all 30 layers of SmolLM2: in the same time its loss falls lower than with the top 16 (docs/results.md).
-        Profile("demo", "smollm", Recipe(max_steps=60, save_every=30, learning_rate=1e-3, top_layers=30), test_problems=10),
+        Profile(
+            "demo",
+            "smollm",
+            Recipe(max_steps=60, save_every=30, learning_rate=1e-3, top_layers=30),
+            test_problems=10,
+        ),
         Profile("full", "llama", Recipe(), provider="auto"),
     )
 }
@@ -99,7 +117,9 @@ PROFILES = {
 def load_profile(name: str | None = None, model_type: str | None = None) -> Profile:
     """The profile `name`, or the one that `FT_PROFILE` names, or the one made for `model_type`, `full` if none is; or `demo`."""
     made_for = {profile.model_type: profile.name for profile in PROFILES.values()}
-    name = name or os.environ.get("FT_PROFILE") or (made_for.get(model_type, "full") if model_type else "demo")
+    name = (
+        name or os.environ.get("FT_PROFILE") or (made_for.get(model_type, "full") if model_type else "demo")
+    )
     if name not in PROFILES:
         raise UserError(f"unknown profile {name!r}", remedy=f"one of: {', '.join(PROFILES)}")
     return PROFILES[name]

@@ -48,14 +48,20 @@ def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
     """NF4 with double quantisation (Dettmers et al., 2023). FSDP shards by dtype, so there the bits are kept in `dtype`."""
     storage = {"bnb_4bit_quant_storage": dtype} if sharded() else {}
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype, **storage
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        **storage,
     )
 
 
 def load_base(folder: Path, qlora: bool, dtype: torch.dtype | None = None) -> Any:
     """The base model for training on this machine's device, its linear layers in NF4 with double quantisation if `qlora`."""
     dtype = dtype or compute_dtype()
-    quantization = {"quantization_config": nf4(dtype)} if qlora and device() != "mps" else {}  # no kernels for Apple's GPU
+    quantization = (
+        {"quantization_config": nf4(dtype)} if qlora and device() != "mps" else {}
+    )  # no kernels for Apple's GPU
     where = {"": torch.cuda.current_device()} if device() == "cuda" and not sharded() else None
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map=where, **quantization)
     model.config.use_cache = False
@@ -70,7 +76,9 @@ def unpack(model: Any) -> Any:
     if device() != "cpu" or not getattr(model, "is_loaded_in_4bit", False):
         return model
     dtype = model.config.dtype
-    unpacked = 2 * dtype.itemsize * sum(p.numel() for p in model.parameters() if hasattr(p, "quant_state"))  # 4 bits: 2 a byte
+    unpacked = (
+        2 * dtype.itemsize * sum(p.numel() for p in model.parameters() if hasattr(p, "quant_state"))
+    )  # 4 bits: 2 a byte
     if unpacked > 0.5 * free_memory():
         return model
     model = model.dequantize(dtype=dtype)
@@ -81,8 +89,12 @@ def unpack(model: Any) -> Any:
 def lora_config(layers: int, recipe: Recipe) -> LoraConfig:
     """PEFT's configuration: the seven projections of the top layers. (`all-linear` refuses a choice of layers.)"""
     return LoraConfig(
-        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, task_type="CAUSAL_LM",
-        target_modules=list(PROJECTIONS), layers_to_transform=list(range(max(0, layers - recipe.top_layers), layers)),
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        task_type="CAUSAL_LM",
+        target_modules=list(PROJECTIONS),
+        layers_to_transform=list(range(max(0, layers - recipe.top_layers), layers)),
     )
 
 
@@ -95,7 +107,9 @@ def supervised_loss(model: Any) -> None:
     """
     original, head = model.forward, model.get_output_embeddings()
 
-    def forward(self: Any, *args: Any, supervised_only: bool = False, labels: Any = None, **kwargs: Any) -> Any:
+    def forward(
+        self: Any, *args: Any, supervised_only: bool = False, labels: Any = None, **kwargs: Any
+    ) -> Any:
         if not supervised_only:
             return original(*args, **kwargs) if labels is None else original(*args, labels=labels, **kwargs)
         targets = labels[:, 1:]
@@ -152,7 +166,9 @@ class _ShortBackward(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         hooks = model.get_input_embeddings()._forward_hooks
-        for key in [key for key, hook in hooks.items() if getattr(hook, "__name__", "") == "make_inputs_require_grads"]:
+        for key in [
+            key for key, hook in hooks.items() if getattr(hook, "__name__", "") == "make_inputs_require_grads"
+        ]:
             del hooks[key]
 
 
@@ -165,7 +181,9 @@ class FastSFTTrainer(SFTTrainer):
         valid = arguments.get("eval_dataset")
         targets = sum(label != -100 for row in valid["labels"] for label in row[1:]) if valid else 0
         self.supervised_share = len(valid) / targets if targets else 0.0
-        self.own_loss = "supervised" in changes and not self.aux_loss_enabled  # mixtures of experts have a loss of their own
+        self.own_loss = (
+            "supervised" in changes and not self.aux_loss_enabled
+        )  # mixtures of experts have a loss of their own
         # TRL's own head scores the chosen positions only, in tiles, where there is Triton.
         self.head = "fused_lm_head" if self.accelerator.device.type in ("cuda", "xpu") else "supervised_only"
         if self.own_loss and self.head == "supervised_only":
@@ -190,14 +208,18 @@ class FastSFTTrainer(SFTTrainer):
                 loss = loss + super().training_step(model, part, num_items_in_batch)
         return loss
 
-    def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         if not self.own_loss or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # Padding is on the right, where causal attention never looks: without a mask the fast kernels serve.
         inputs = {name: inputs[name] for name in ("input_ids", "labels")}
         output = model(**inputs, **{self.head: True})
         loss = output if self.head == "supervised_only" else -output.log_probs.sum()
-        if not model.training:  # the mean over rows, which transformers takes, is then that over supervised tokens
+        if (
+            not model.training
+        ):  # the mean over rows, which transformers takes, is then that over supervised tokens
             return loss * self.supervised_share / len(inputs["labels"])
         if num_items_in_batch is None:
             return loss / (inputs["labels"][:, 1:] != -100).sum()
@@ -205,9 +227,17 @@ class FastSFTTrainer(SFTTrainer):
 
 
 def make_trainer(
-    model: Any, tokenizer: Any, recipe: Recipe, rows: Sequence[Encoded], order: Sequence[Sequence[int]], run: Path,
-    valid: Sequence[Encoded] = (), report_to: str = "none", checkpointing: bool = False,
-    callbacks: Sequence[Any] = (), changes: Sequence[str] = tuple(CHANGES),
+    model: Any,
+    tokenizer: Any,
+    recipe: Recipe,
+    rows: Sequence[Encoded],
+    order: Sequence[Sequence[int]],
+    run: Path,
+    valid: Sequence[Encoded] = (),
+    report_to: str = "none",
+    checkpointing: bool = False,
+    callbacks: Sequence[Any] = (),
+    changes: Sequence[str] = tuple(CHANGES),
 ) -> FastSFTTrainer:
     """A trainer that takes one optimiser step on each list of row indices in `order`, with adapters on a loaded `model`.
 
@@ -221,42 +251,72 @@ def make_trainer(
     world = int(os.environ.get("WORLD_SIZE", 1))
     at_once = recipe.rows_per_step if "batches" in changes else recipe.batch_size * world
     if recipe.rows_per_step % world or at_once % world:
-        raise UserError(f"{recipe.rows_per_step} rows an optimiser step cannot be shared by {world} processes",
-                        remedy="launch as many processes as divide batch_size × accumulation")
+        raise UserError(
+            f"{recipe.rows_per_step} rows an optimiser step cannot be shared by {world} processes",
+            remedy="launch as many processes as divide batch_size × accumulation",
+        )
     if "unpacked" in changes:
         model = unpack(model)
     dtype, names = compute_dtype(), report_to.split(",")
     silence_peft_warning()
     try:
         config = SFTConfig(
-            output_dir=str(run), max_steps=len(order), per_device_train_batch_size=at_once // world,
-            gradient_accumulation_steps=recipe.rows_per_step // at_once, per_device_eval_batch_size=1,
-            learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=recipe.warmup_steps,
-            weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm,
-            neftune_noise_alpha=recipe.neftune_alpha or None, max_length=recipe.max_tokens, seed=recipe.seed,
-            bf16=dtype == torch.bfloat16 and device() != "cpu", use_cpu=device() == "cpu",
-            activation_checkpointing=checkpointing or "keep" not in changes, ddp_find_unused_parameters=False,
-            train_sampling_strategy="sequential", dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False, dataloader_pin_memory=device() == "cuda",
-            logging_steps=1, logging_nan_inf_filter=False,  # which hides that a run diverges
-            eval_strategy="steps" if valid else "no", eval_steps=recipe.save_every, disable_tqdm=False,
-            save_strategy="steps", save_steps=recipe.save_every, save_total_limit=None, report_to=names,
+            output_dir=str(run),
+            max_steps=len(order),
+            per_device_train_batch_size=at_once // world,
+            gradient_accumulation_steps=recipe.rows_per_step // at_once,
+            per_device_eval_batch_size=1,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=recipe.warmup_steps,
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=recipe.max_grad_norm,
+            neftune_noise_alpha=recipe.neftune_alpha or None,
+            max_length=recipe.max_tokens,
+            seed=recipe.seed,
+            bf16=dtype == torch.bfloat16 and device() != "cpu",
+            use_cpu=device() == "cpu",
+            activation_checkpointing=checkpointing or "keep" not in changes,
+            ddp_find_unused_parameters=False,
+            train_sampling_strategy="sequential",
+            dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
+            dataloader_pin_memory=device() == "cuda",
+            logging_steps=1,
+            logging_nan_inf_filter=False,  # which hides that a run diverges
+            eval_strategy="steps" if valid else "no",
+            eval_steps=recipe.save_every,
+            disable_tqdm=False,
+            save_strategy="steps",
+            save_steps=recipe.save_every,
+            save_total_limit=None,
+            report_to=names,
         )
         return FastSFTTrainer(
-            changes=changes, tokens_at_once=recipe.batch_size * max(len(row.input_ids) for row in rows), model=model,
-            args=config, processing_class=tokenizer, peft_config=lora_config(model.config.num_hidden_layers, recipe),
+            changes=changes,
+            tokens_at_once=recipe.batch_size * max(len(row.input_ids) for row in rows),
+            model=model,
+            args=config,
+            processing_class=tokenizer,
+            peft_config=lora_config(model.config.num_hidden_layers, recipe),
             train_dataset=_dataset([rows[index] for step in order for index in step]),
             eval_dataset=_dataset(valid) if valid else None,
-            data_collator=lambda batch: collate(batch, tokenizer.pad_token_id), callbacks=list(callbacks),
+            data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
+            callbacks=list(callbacks),
         )
     except (RuntimeError, ImportError, ValueError) as error:
         if "nn.DataParallel" in str(error):
-            raise UserError("several GPUs are visible to one process", remedy="accelerate launch --config_file "
-                            "accelerate_configs/ddp_gpu.yaml -m scripts.train_pytorch …, or CUDA_VISIBLE_DEVICES=0") from None
+            raise UserError(
+                "several GPUs are visible to one process",
+                remedy="accelerate launch --config_file "
+                "accelerate_configs/ddp_gpu.yaml -m scripts.train_pytorch …, or CUDA_VISIBLE_DEVICES=0",
+            ) from None
         if not any(name != "none" and name in str(error).lower() for name in names):
             raise
-        raise UserError(f"figures cannot be reported to {report_to}: {error}",
-                        remedy=f"pip install {' '.join(names)}; or name tensorboard, wandb, mlflow or none") from None
+        raise UserError(
+            f"figures cannot be reported to {report_to}: {error}",
+            remedy=f"pip install {' '.join(names)}; or name tensorboard, wandb, mlflow or none",
+        ) from None
 
 
 def _dataset(rows: Sequence[Encoded]) -> Dataset:

@@ -78,7 +78,11 @@ class Task:
 
     def joined(self, texts: Sequence[str]) -> str:
         """`texts` as they are sent: a description alone, instructions as a numbered list."""
-        return texts[0] if self.kind == "description" else "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
+        return (
+            texts[0]
+            if self.kind == "description"
+            else "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
+        )
 
     def prompt(self, text: str) -> str:
         form = _DESCRIPTION if self.kind == "description" else _INSTRUCTIONS
@@ -113,9 +117,19 @@ def tasks_of(problem: Problem, styles: Sequence[str], instructions: bool) -> lis
 
 
 def paraphrase(
-    problems: Sequence[Problem], provider: str = "auto", *, styles: Sequence[str] = STYLES, out: Path = PARAPHRASES,
-    model: str | None = None, instructions: bool = False, tries: int = 3, max_calls: int | None = None,
-    max_tokens: int | None = None, workers: int = 4, per_minute: float = 60, dry_run: bool = False,
+    problems: Sequence[Problem],
+    provider: str = "auto",
+    *,
+    styles: Sequence[str] = STYLES,
+    out: Path = PARAPHRASES,
+    model: str | None = None,
+    instructions: bool = False,
+    tries: int = 3,
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    workers: int = 4,
+    per_minute: float = 60,
+    dry_run: bool = False,
 ) -> Report:
     """Paraphrase `problems` and write what is faithful below `out`; the report.
 
@@ -125,27 +139,54 @@ def paraphrase(
     if unknown := sorted(set(styles) - set(STYLES)):
         raise UserError(f"unknown style {unknown[0]!r}", remedy=f"one of: {', '.join(STYLES)}")
     if min(tries, workers, per_minute) <= 0:
-        raise UserError("tries, workers and per-minute must be above 0", remedy="leave the option out for its default")
+        raise UserError(
+            "tries, workers and per-minute must be above 0", remedy="leave the option out for its default"
+        )
     tasks = [task for problem in problems for task in tasks_of(problem, styles, instructions)]
     chosen = choose(provider, model)
     if not chosen.ask:
-        return Report(chosen.name, chosen.model, chosen.chosen, "", 0, 0, tuple(_shipped(task) for task in tasks))
-    calls = RateLimitedClient(chosen, out / ".answers", max_calls=max_calls, max_tokens=max_tokens, per_minute=per_minute, dry_run=dry_run)
+        return Report(
+            chosen.name, chosen.model, chosen.chosen, "", 0, 0, tuple(_shipped(task) for task in tasks)
+        )
+    calls = RateLimitedClient(
+        chosen,
+        out / ".answers",
+        max_calls=max_calls,
+        max_tokens=max_tokens,
+        per_minute=per_minute,
+        dry_run=dry_run,
+    )
     if not dry_run:
         out.mkdir(parents=True, exist_ok=True)
     try:
         with nullcontext() if dry_run else FileLock(out / ".lock", timeout=0):
             rows = _run(tasks, calls, out, tries, workers if chosen.parallel else 1)
     except Timeout:
-        raise UserError("another run is writing here", where=out, remedy="wait for it to end, or give another --out") from None
+        raise UserError(
+            "another run is writing here", where=out, remedy="wait for it to end, or give another --out"
+        ) from None
     report = Report(
-        chosen.name, chosen.model, chosen.chosen, calls.reason, calls.spent["calls"], calls.spent["tokens"], tuple(rows),
+        chosen.name,
+        chosen.model,
+        chosen.chosen,
+        calls.reason,
+        calls.spent["calls"],
+        calls.spent["tokens"],
+        tuple(rows),
     )
     if not dry_run:
-        write_json(out / "report.json", {
-            "provider": report.provider, "model": report.model, "stopped": report.stopped, "calls": report.calls,
-            "tokens": report.tokens, "summary": report.summary(), "losses": report.losses(),
-        })
+        write_json(
+            out / "report.json",
+            {
+                "provider": report.provider,
+                "model": report.model,
+                "stopped": report.stopped,
+                "calls": report.calls,
+                "tokens": report.tokens,
+                "summary": report.summary(),
+                "losses": report.losses(),
+            },
+        )
     return report
 
 
@@ -153,7 +194,10 @@ def _run(tasks: Sequence[Task], calls: RateLimitedClient, out: Path, tries: int,
     """The rows of all tasks, in their order. An interrupt or a UserError lets the calls in flight come home first."""
     rows: dict[int, Row] = {}
     title = f"paraphrasing with {calls.provider.model}"
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(tasks), desc=title, unit="text", disable=calls.dry_run) as bar:
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(tasks), desc=title, unit="text", disable=calls.dry_run) as bar,
+    ):
         futures = {pool.submit(_one, task, calls, out, tries): number for number, task in enumerate(tasks)}
         try:
             for future in as_completed(futures):
@@ -175,7 +219,11 @@ def _one(task: Task, calls: RateLimitedClient, out: Path, tries: int) -> Row:
     again, why, tokens = "", "", 0
 
     def row(status: str, why: str) -> Row:
-        texts = {} if status in ("open", "failed") else {task.parts[index]: text for index, text in sorted(done.items())}
+        texts = (
+            {}
+            if status in ("open", "failed")
+            else {task.parts[index]: text for index, text in sorted(done.items())}
+        )
         retried = sum(sent) - bool(sent and sent[0])
         lost = 0 if status == "open" else len(task.parts) - len(texts)
         return Row(*_where(task), status, texts, lost, retried, tokens, why)
@@ -193,7 +241,9 @@ def _one(task: Task, calls: RateLimitedClient, out: Path, tries: int) -> Row:
         tokens += answer.tokens if requests else 0
         said = task.split(answer.text, wanted)
         faults = {index: ["its line is missing"] for index in wanted}
-        faults |= {index: complaints(task.parts[index], text, task.names[index]) for index, text in said.items()}
+        faults |= {
+            index: complaints(task.parts[index], text, task.names[index]) for index, text in said.items()
+        }
         if not answer.stopped:
             done |= {index: said[index] for index in wanted if not faults[index]}
         wanted = [index for index in wanted if index not in done]
@@ -206,7 +256,11 @@ def _one(task: Task, calls: RateLimitedClient, out: Path, tries: int) -> Row:
         why = f"the answer is {answer.stopped}" if answer.stopped else "; ".join(found)
         if answer.blocked:
             break
-        again = _AGAIN.format(last=task.joined([said.get(index, "") for index in wanted]), faults=why) if answer.text else ""
+        again = (
+            _AGAIN.format(last=task.joined([said.get(index, "") for index in wanted]), faults=why)
+            if answer.text
+            else ""
+        )
     if done:
         _write(task, done, calls, out)
     return row("dropped" if not done else "made" if any(sent) else "cached", why if wanted else "")
@@ -221,13 +275,19 @@ def _write(task: Task, done: dict[int, str], calls: RateLimitedClient, out: Path
     if task.kind == "description":
         write_paraphrase(task.problem, task.style, done[0], *origin, out)
     else:
-        write_instructions(task.problem, task.style, {task.parts[index]: done[index] for index in sorted(done)}, *origin, out)
+        write_instructions(
+            task.problem, task.style, {task.parts[index]: done[index] for index in sorted(done)}, *origin, out
+        )
 
 
 def _shipped(task: Task) -> Row:
     """The row of a hand-written paraphrase, which has to pass the gate as any other."""
     text = task.problem.paraphrases.get(task.style) if task.kind == "description" else None
-    found = complaints(task.parts[0], text, task.names[0]) if text else [f"no hand-written {task.kind} in this style"]
+    found = (
+        complaints(task.parts[0], text, task.names[0])
+        if text
+        else [f"no hand-written {task.kind} in this style"]
+    )
     if found or not text:
         return Row(*_where(task), "dropped", lost=len(task.parts), why=", ".join(found))
     return Row(*_where(task), "shipped", {task.parts[0]: text})

@@ -16,17 +16,36 @@ from clingo.ast import ASTType
 from scripts.asp.encoding import Encoding, Statement, predicates, walk
 
 LENGTHS = (0.4, 2.5)  # allowed length of a paraphrase, as a share of the original
-SLACK = 80  # characters more or less that are always allowed: an instruction of six words may well become twelve
+SLACK = (
+    80  # characters more or less that are always allowed: an instruction of six words may well become twelve
+)
 
 _VALUE = {
-    word: number for number, words in {
-        "0": "zero", "1": "one single once first sole", "2": "two twice second both pair pairs double half halved doubled",
-        "3": "three thrice third triple", "4": "four fourth", "5": "five fifth", "6": "six sixth", "7": "seven seventh",
-        "8": "eight eighth", "9": "nine ninth", "10": "ten tenth", "11": "eleven eleventh", "12": "twelve twelfth dozen",
-    }.items() for word in words.split()
+    word: number
+    for number, words in {
+        "0": "zero",
+        "1": "one single once first sole",
+        "2": "two twice second both pair pairs double half halved doubled",
+        "3": "three thrice third triple",
+        "4": "four fourth",
+        "5": "five fifth",
+        "6": "six sixth",
+        "7": "seven seventh",
+        "8": "eight eighth",
+        "9": "nine ninth",
+        "10": "ten tenth",
+        "11": "eleven eleventh",
+        "12": "twelve twelfth dozen",
+    }.items()
+    for word in words.split()
 }
-_FREE = {"0", "1"}  # `no`, `exactly one`, `a single`: English says these two in too many ways for them to count as invented
-_MATHS = re.compile(r"[a-z]|min|max|abs|mod|log|sum|card|floor|ceil")  # functions that academic prose uses: f(X), min(a, b)
+_FREE = {
+    "0",
+    "1",
+}  # `no`, `exactly one`, `a single`: English says these two in too many ways for them to count as invented
+_MATHS = re.compile(
+    r"[a-z]|min|max|abs|mod|log|sum|card|floor|ceil"
+)  # functions that academic prose uses: f(X), min(a, b)
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,9 @@ class Content:
 
     def __str__(self) -> str:
         strings = {f'"{string}"' for string in self.strings}
-        return ", ".join(sorted(self.predicates) + sorted(self.names) + sorted(self.numbers) + sorted(strings))
+        return ", ".join(
+            sorted(self.predicates) + sorted(self.names) + sorted(self.numbers) + sorted(strings)
+        )
 
 
 # --- what a text says -------------------------------------------------------------------------------------------
@@ -69,8 +90,16 @@ def content(text: str, names: frozenset[str] = frozenset()) -> Content:
     """
     found = list(_atoms(text))
     code = re.findall(r"`([^`\n]+)`", text) + [text[begin:end] for _, _, (begin, end) in found]
-    bare = {word for piece in code for word in re.findall(r"(?<![\w'])[a-z_]\w*(?!\w|\()", re.sub(r'"[^"]*"', "", piece))}
-    bare |= {word for word in re.findall(r"(?<![\w'])[A-Za-z_]\w*", text) if word in names or (word[0].islower() and "_" in word)}
+    bare = {
+        word
+        for piece in code
+        for word in re.findall(r"(?<![\w'])[a-z_]\w*(?!\w|\()", re.sub(r'"[^"]*"', "", piece))
+    }
+    bare |= {
+        word
+        for word in re.findall(r"(?<![\w'])[A-Za-z_]\w*", text)
+        if word in names or (word[0].islower() and "_" in word)
+    }
     return Content(
         frozenset(f"{name}/{arity}" for name, arity, _ in found),
         frozenset(_numbers(text)),
@@ -94,7 +123,7 @@ def _atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
                 depth += (character in "([{") - (character in ")]}")
                 commas += character == "," and depth == 1
             index += 1
-        arguments = text[match.end():index - 1].strip()
+        arguments = text[match.end() : index - 1].strip()
         prose = arguments in ("s", "es") or re.search(r"[a-z]\s+\w", re.sub(r'"[^"]*"', "", arguments))
         if not depth and (not prose or any(begin < match.start() < end for begin, end in code)):
             yield match[0][:-1], commas + bool(arguments), (match.start(), index)
@@ -102,9 +131,13 @@ def _atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
 
 def _numbers(text: str) -> Iterator[str]:
     """The numbers in digits, with a minus where it is a sign; digits inside a name (`n1`, `V0`) are none."""
-    text = re.sub(r"(?m)^\s*(?:\*\*)?\d+[.)](?=\s)", " ", text)  # the numbers of a list count its items, and nothing else
+    text = re.sub(
+        r"(?m)^\s*(?:\*\*)?\d+[.)](?=\s)", " ", text
+    )  # the numbers of a list count its items, and nothing else
     for match in re.finditer(r"(?<![A-Za-z_\d])\d+(?:\.\d+)?|(?<=\d[x×])\d+", text):
-        signed = re.search(r"(?:^|[\s(`,=<>\[{])[-−]$|(?:^|[^\w)`\s] ?)minus $|\bnegative $", text[: match.start()])
+        signed = re.search(
+            r"(?:^|[\s(`,=<>\[{])[-−]$|(?:^|[^\w)`\s] ?)minus $|\bnegative $", text[: match.start()]
+        )
         yield f"-{match[0]}" if signed else match[0]
 
 
@@ -116,7 +149,11 @@ def _spelled(text: str) -> set[str]:
 def _without_sums(text: str) -> str:
     """`text` without the counts that only sum up what it names anyway: `the three statuses`, `three sorts of`."""
     number = "|".join(_VALUE)
-    return re.sub(rf"\b(?:the|of|these|those) (?:{number})\b|\b(?:{number}) (?:sort|kind|type|way|group)s?\b", " ", text.lower())
+    return re.sub(
+        rf"\b(?:the|of|these|those) (?:{number})\b|\b(?:{number}) (?:sort|kind|type|way|group)s?\b",
+        " ",
+        text.lower(),
+    )
 
 
 def example_unfaithful_text(text: str) -> str:
@@ -134,8 +171,14 @@ def complaints(original: str, paraphrase: str, names: frozenset[str] = frozenset
     """
     old, new = content(original, names), content(paraphrase, names)
     found = [f"the predicate {p} is missing" for p in sorted(old.predicates - new.predicates)]
-    found += [f"the predicate {p} is invented" for p in sorted(new.predicates - old.predicates) if not _maths(p, paraphrase)]
-    spelled = {n for n in _spelled(_without_sums(original)) if int(n) > 2}  # `one` and `both` are grammar, not numbers
+    found += [
+        f"the predicate {p} is invented"
+        for p in sorted(new.predicates - old.predicates)
+        if not _maths(p, paraphrase)
+    ]
+    spelled = {
+        n for n in _spelled(_without_sums(original)) if int(n) > 2
+    }  # `one` and `both` are grammar, not numbers
     known = {n.lstrip("-") for n in old.numbers} | _spelled(original) | _FREE
     # A number in digits stays in digits: `one` and `two` stand in every text, and would hide that 1 or 2 is lost.
     lost = (old.numbers - new.numbers) | (spelled - old.numbers - new.numbers - _spelled(paraphrase))
@@ -161,7 +204,8 @@ def _has_word(text: str, word: str) -> bool:
 
 _CODE = re.compile(r":-|:~|```|#[a-z]+\b|\{\{|&&|^\s*-?[a-z_]\w*\([^)]*\)\.\s*$", re.MULTILINE)
 _CHATTER = re.compile(
-    r"\A\W*(?:sure\b|certainly\b|of course\b|here(?: is|'s|’s| are)\b.*(?:rewrit|paraphras|version|text))", re.IGNORECASE,
+    r"\A\W*(?:sure\b|certainly\b|of course\b|here(?: is|'s|’s| are)\b.*(?:rewrit|paraphras|version|text))",
+    re.IGNORECASE,
 )
 
 
@@ -174,7 +218,9 @@ def _form(original: str, paraphrase: str) -> Iterator[str]:
         yield "it is much shorter than the original"
     if length > high * len(original) + SLACK:
         yield "it is much longer than the original"
-    if leaked := sorted({match[0].strip() for match in _CODE.finditer(paraphrase) if match[0].strip() not in original}):
+    if leaked := sorted(
+        {match[0].strip() for match in _CODE.finditer(paraphrase) if match[0].strip() not in original}
+    ):
         yield f"it contains ASP code ({', '.join(leaked)})"
     if _CHATTER.search(paraphrase) and not _CHATTER.search(original):
         yield "it opens with a remark instead of the text"

@@ -57,8 +57,27 @@ class Report:
         groups: dict[tuple[str, str], Counter] = {}
         for row in self.rows:
             count = groups.setdefault((row.kind, row.style), Counter())
-            count.update({row.status: 1, "retried": row.retried, "texts": len(row.texts), "lost": row.lost, "tokens": row.tokens})
-        columns = ("made", "cached", "shipped", "dropped", "failed", "open", "retried", "texts", "lost", "tokens")
+            count.update(
+                {
+                    row.status: 1,
+                    "retried": row.retried,
+                    "texts": len(row.texts),
+                    "lost": row.lost,
+                    "tokens": row.tokens,
+                }
+            )
+        columns = (
+            "made",
+            "cached",
+            "shipped",
+            "dropped",
+            "failed",
+            "open",
+            "retried",
+            "texts",
+            "lost",
+            "tokens",
+        )
         return [
             {"kind": kind, "style": style} | {name: count[name] for name in columns}
             for (kind, style), count in sorted(groups.items())
@@ -68,20 +87,26 @@ class Report:
         """One record for each task that lost something, and why; those that the run never came to are not lost."""
         return [
             {"problem": row.id, "kind": row.kind, "style": row.style, "status": row.status, "why": row.why}
-            for row in self.rows if row.why and row.status != "open"
+            for row in self.rows
+            if row.why and row.status != "open"
         ]
 
     def tones(self, problem: Problem) -> dict[str, str]:
         """The description of a problem as it was written, and in each tone that was made."""
-        made = {row.style: row.texts[problem.description] for row in self.rows
-                if row.id == problem.id and row.kind == "description" and problem.description in row.texts}
+        made = {
+            row.style: row.texts[problem.description]
+            for row in self.rows
+            if row.id == problem.id and row.kind == "description" and problem.description in row.texts
+        }
         return {"original": problem.description} | made
 
 
 # --- the files --------------------------------------------------------------------------------------------------
 
 
-def write_paraphrase(problem: Problem, style: str, text: str, source: str, model: str, folder: Path = PARAPHRASES) -> Path:
+def write_paraphrase(
+    problem: Problem, style: str, text: str, source: str, model: str, folder: Path = PARAPHRASES
+) -> Path:
     """Write a description in a style, with its origin in the front matter; the file."""
     head = {"style": style, "source": source, "model": model, "of": content_hash(problem.description)}
     lines = "".join(f"{name}: {value}\n" for name, value in head.items())
@@ -89,7 +114,12 @@ def write_paraphrase(problem: Problem, style: str, text: str, source: str, model
 
 
 def write_instructions(
-    problem: Problem, style: str, texts: dict[str, str], source: str, model: str, folder: Path = PARAPHRASES,
+    problem: Problem,
+    style: str,
+    texts: dict[str, str],
+    source: str,
+    model: str,
+    folder: Path = PARAPHRASES,
 ) -> Path:
     """Write instructions in a style, from the original to its paraphrase; the file."""
     file = folder / problem.family / problem.name / f"{style}.instructions.json"
@@ -115,10 +145,15 @@ def load_instructions(problem: Problem, folder: Path = PARAPHRASES) -> dict[str,
             try:
                 found[style] = dict(json.loads(read_text(file))["instructions"])
             except (KeyError, TypeError, ValueError):
-                raise UserError("not a file of instructions", where=file, remedy="remove it and paraphrase again") from None
+                raise UserError(
+                    "not a file of instructions", where=file, remedy="remove it and paraphrase again"
+                ) from None
     return found
 
 
 def with_paraphrases(problems: Sequence[Problem], folder: Path = PARAPHRASES) -> list[Problem]:
     """The problems with the generated descriptions in place of the hand-written ones of the same style."""
-    return [replace(problem, paraphrases=problem.paraphrases | load_paraphrases(problem, folder)) for problem in problems]
+    return [
+        replace(problem, paraphrases=problem.paraphrases | load_paraphrases(problem, folder))
+        for problem in problems
+    ]

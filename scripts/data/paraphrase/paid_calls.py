@@ -37,8 +37,14 @@ class RateLimitedClient:
     """Asks a provider within limits; `spent` counts the requests (`calls`) and their `tokens`."""
 
     def __init__(
-        self, provider: Provider, store: Path, *, max_calls: int | None = None, max_tokens: int | None = None,
-        per_minute: float = 60, dry_run: bool = False,
+        self,
+        provider: Provider,
+        store: Path,
+        *,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        per_minute: float = 60,
+        dry_run: bool = False,
     ):
         self.provider, self.store, self.dry_run = provider, store, dry_run
         self.max_calls, self.max_tokens = max_calls, max_tokens
@@ -66,7 +72,9 @@ class RateLimitedClient:
         try:
             return Answer(**json.loads(read_text(file))["answer"])
         except (KeyError, TypeError, ValueError):
-            raise UserError("not a stored answer", where=file, remedy="remove it; its question is then asked again") from None
+            raise UserError(
+                "not a stored answer", where=file, remedy="remove it; its question is then asked again"
+            ) from None
 
     def ask(self, prompt: str, text: str, attempt: int) -> tuple[Answer, int]:
         """The answer to `prompt` about `text`, and how many requests it took: none where it was stored already.
@@ -133,7 +141,10 @@ class RateLimitedClient:
         with self._lock:
             if self.max_calls is not None and self.spent["calls"] >= self.max_calls:
                 self.stop(f"the budget of {self.max_calls} calls is spent")
-            elif self.max_tokens is not None and self.spent["tokens"] + self._reserved_tokens + estimate > self.max_tokens:
+            elif (
+                self.max_tokens is not None
+                and self.spent["tokens"] + self._reserved_tokens + estimate > self.max_tokens
+            ):
                 self.stop(f"the next call would pass the budget of {self.max_tokens} tokens")
             if self._stop.is_set():
                 raise Stopped(self.reason)

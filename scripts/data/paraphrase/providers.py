@@ -75,7 +75,9 @@ def choose(name: str, model: str | None = None) -> Provider:
         return Provider(name, model, why, gemini(model))
     if name == "local":
         if not model:
-            raise UserError("the provider local needs a model", remedy="--model FOLDER or a hub id of a chat model")
+            raise UserError(
+                "the provider local needs a model", remedy="--model FOLDER or a hub id of a chat model"
+            )
         identity, ask = local(model)
         return Provider(name, identity, why, ask, parallel=False)
     if name == "shipped":
@@ -101,9 +103,13 @@ def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
 
     # At DEBUG this logger writes the headers of a request, and with them the key.
     logging.getLogger("google.auth.transport.requests").setLevel(logging.INFO)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # more threads than kept connections is no fault
+    logging.getLogger("urllib3.connectionpool").setLevel(
+        logging.ERROR
+    )  # more threads than kept connections is no fault
     endpoint = os.environ.get("GEMINI_ENDPOINT")
-    genai.configure(api_key=api_key, transport="rest", client_options={"api_endpoint": endpoint} if endpoint else None)
+    genai.configure(
+        api_key=api_key, transport="rest", client_options={"api_endpoint": endpoint} if endpoint else None
+    )
     remote = genai.GenerativeModel(model)
 
     def ask(prompt: str) -> Answer:
@@ -131,7 +137,10 @@ def _answer(reply: Any) -> Answer:
     if not reply.candidates:
         return Answer("", tokens, "empty")
     candidate = reply.candidates[0]
-    text, finish = "".join(part.text for part in candidate.content.parts).strip(), _name(candidate.finish_reason)
+    text, finish = (
+        "".join(part.text for part in candidate.content.parts).strip(),
+        _name(candidate.finish_reason),
+    )
     if finish == "MAX_TOKENS":
         return Answer(text, tokens, "cut off")
     if finish not in ("STOP", "FINISH_REASON_UNSPECIFIED", "OTHER"):
@@ -151,10 +160,15 @@ def _failure(error: Any, model: str, api_key: str | None) -> Exception:
     if error.code in (408, 429) or error.code >= 500:
         return Unavailable(f"HTTP {error.code}", _retry_after(error))
     if error.code == 404:
-        return UserError(f"Gemini knows no model {model!r}: {said}",
-                         remedy="name another with --model or GEMINI_MODEL, for instance gemini-3-flash-preview")
+        return UserError(
+            f"Gemini knows no model {model!r}: {said}",
+            remedy="name another with --model or GEMINI_MODEL, for instance gemini-3-flash-preview",
+        )
     if error.code in (401, 403) or "api key" in said.lower():
-        return UserError(f"Gemini does not accept the key: {said}", remedy="check GOOGLE_API_KEY in .env or the environment")
+        return UserError(
+            f"Gemini does not accept the key: {said}",
+            remedy="check GOOGLE_API_KEY in .env or the environment",
+        )
     return Refused(f"HTTP {error.code}: {said}")
 
 
@@ -191,16 +205,22 @@ def local(model: str) -> tuple[str, Callable[[str], Answer]]:
     one_at_a_time = threading.Lock()
 
     def ask(prompt: str) -> Answer:
-        tokens = torch.tensor([encode_prompt(tokenizer, [{"role": "user", "content": prompt}])], device=network.device)
+        tokens = torch.tensor(
+            [encode_prompt(tokenizer, [{"role": "user", "content": prompt}])], device=network.device
+        )
         room = min(LOCAL_TOKENS, context - tokens.shape[1])
         if room < 1:
             raise Refused(f"the prompt has {tokens.shape[1]} tokens, and the model takes {context}")
         with one_at_a_time, torch.inference_mode():
             output = network.generate(
-                tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=room, do_sample=False,
-                eos_token_id=end, pad_token_id=tokenizer.pad_token_id,
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=room,
+                do_sample=False,
+                eos_token_id=end,
+                pad_token_id=tokenizer.pad_token_id,
             )
-        made = output[0, tokens.shape[1]:].tolist()
+        made = output[0, tokens.shape[1] :].tolist()
         text = tokenizer.decode(made, skip_special_tokens=True).strip()
         return Answer(text, output.shape[1], "cut off" if made[-1] != end else "" if text else "empty")
 
