@@ -6,6 +6,7 @@ python -m scripts.benchmarks constructs DIR   how many problems show each constr
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,9 @@ import typer
 
 from scripts.asp.constructs import construct_table
 from scripts.asp.solver import Solver
-from scripts.data.problems import Action, Fault, Problem, check_problem, read_problems, twins
+from scripts.data.checks import Fault, check_problem
+from scripts.data.problems import Problem, read_problems
+from scripts.data.twins import twins
 from utils_ft import BENCHMARKS, command
 
 
@@ -60,3 +63,8 @@ def main(
 
 if __name__ == "__main__":
     command(main)()
+
+
+class Action(StrEnum):
+    CHECK = "check"
+    CONSTRUCTS = "constructs"

@@ -12,16 +12,11 @@ from __future__ import annotations
 from inspect import signature
 from pathlib import Path
 
-from scripts.data.conversion import SPLITS
-from scripts.evaluation.evaluate import (
-    NOT_WITH_RUN,
-    PARTS,
-    evaluate_once,
-    problems_of_split,
-    score_checkpoints,
-)
+from scripts.data.problems import problems_of_split
+from scripts.data.rows import SPLITS
+from scripts.evaluation.evaluate import NOT_WITH_RUN, PARTS, evaluate_once, score_checkpoints
+from scripts.evaluation.tables import scores
 from scripts.inference.generator import MAX_NEW_TOKENS
-from scripts.notebook.html import scores
 from scripts.training import checkpoints
 from utils_ft import BENCHMARKS, UserError, command, show_path
 

@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
 from scripts.data.problems import without_front_matter
+from scripts.inference.attempts import StepResult
 from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import StepResult
 from utils_ft import UserError, command, read_text, show_path, write_text
 
 

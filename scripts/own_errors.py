@@ -18,11 +18,12 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
-from scripts.data.conversion import SPLITS, to_jsonl
-from scripts.evaluation.evaluate import SCORING_VERSION, problems_of_split, weights_digest
+from scripts.data.problems import problems_of_split
+from scripts.data.rows import SPLITS, load_rows, to_jsonl
 from scripts.evaluation.own_errors import TOGETHER, _kept, _kind
+from scripts.evaluation.results import SCORING_VERSION, weights_digest
 from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
-from scripts.training.dataset import evenly_spaced, load_rows
+from scripts.training.dataset import evenly_spaced
 from scripts.training.recipe import load_profile
 from utils_ft import BENCHMARKS, UserError, command, content_hash, show_path, write_json, write_text
 

@@ -54,7 +54,7 @@ def main(
     model_type = parameters.get("MODEL_TYPE") or chosen.model_type
     for name in in_order(only or ()) or notebooks_of(chosen.name):
         if name in ENGINES and (found := results(model_type, ENGINES[name])):
-            from scripts.notebook.html import scores
+            from scripts.evaluation.tables import scores
 
             print(f"\n{scores(found).to_string(index=False)}")
             print(

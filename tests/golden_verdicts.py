@@ -18,16 +18,20 @@ from typing import Any
 
 from scripts.asp.grammar import Grammar
 from scripts.asp.solver import Limits, Solver
-from scripts.data.conversion import RenamedProblem, Report, convert, repair_rows
+from scripts.data.conversion import convert
 from scripts.data.problems import Problem, read_problem
+from scripts.data.renamed_problems import RenamedProblem
+from scripts.data.repairs import repair_rows
+from scripts.data.report import Report
 from scripts.evaluation import evaluate
 from scripts.evaluation.ablations import score_whole
 from scripts.evaluation.grader import Grader, Item
 from scripts.evaluation.own_errors import own_errors
 from scripts.inference import repair_loop
-from scripts.inference.repair_loop import check, write_steps
+from scripts.inference.attempts import check
+from scripts.inference.repair_loop import write_steps
 from scripts.lm import chat, prompts
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import BENCHMARKS, UserError, command, content_hash, read_text, show_path, write_text
 
 FILE = Path(__file__).with_name("golden_verdicts.json")
@@ -531,7 +535,7 @@ def _own_errors(problem: Problem, solver: Solver) -> Record:
 
 
 def _grammar(scratch: Path) -> Record:
-    tokenizer = chat.load_tokenizer(_smoke_model(scratch / "smoke"))
+    tokenizer = chat.load_tokenizer(smoke_model(scratch / "smoke"))
     grammar = Grammar(tokenizer, [chat.end_of_turn(tokenizer)])
     return _record(
         "grammar", "which statements can be written", {code: grammar.accepts(code) for code in STATEMENTS}
@@ -544,7 +548,7 @@ def _grammar(scratch: Path) -> Record:
 def encoding_records() -> list[Record]:
     """The records of encoding: tokens and targets of a conversation, with the tokenizer of the smoke model."""
     with tempfile.TemporaryDirectory() as scratch:
-        tokenizer = chat.load_tokenizer(_smoke_model(Path(scratch) / "smoke"))
+        tokenizer = chat.load_tokenizer(smoke_model(Path(scratch) / "smoke"))
         own = tokenizer.chat_template
         templates = {
             "the model's own": own,

@@ -18,20 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.asp import solver as asp_solver
-from scripts.asp.solver import (
-    Limits,
-    Outcome,
-    Relation,
-    Request,
-    Solver,
-    Verdict,
-    _Worker,
-    code_only,
-    compare,
-    evidence,
-    refusal,
-    shared_solver,
-)
+from scripts.asp.comparison import Relation, compare, evidence
+from scripts.asp.gate import code_only, refusal
+from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict, _Worker, shared_solver
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = Limits(cpu_seconds=0.15, wall_seconds=10, memory_bytes=256 * 2**20, answer_sets=100)

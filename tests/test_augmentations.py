@@ -11,22 +11,23 @@ from asp_programs import SLOW, STATEMENT, accepted
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scripts.asp.encoding import transform_variables, trees_of
+from scripts.asp.encoding import trees_of
 from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Limits, Request, Solver, Verdict
-from scripts.data.corruptions import (
-    CORRUPTIONS,
+from scripts.asp.syntax import transform_variables
+from scripts.data.corruptions import CORRUPTIONS
+from scripts.data.noise import noisy
+from scripts.data.problems import read_problems
+from scripts.data.variable_renaming import (
     POOLS,
     abstract_names,
     canonical_names,
     mentions,
-    noisy,
     rename,
     rename_in_text,
     same_up_to,
     variables,
 )
-from scripts.data.problems import read_problems
 from utils_ft import BENCHMARKS
 
 # --- renaming -----------------------------------------------------------------------------------------------------

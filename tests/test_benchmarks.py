@@ -15,17 +15,10 @@ import pytest
 from scripts.asp.constructs import constructs
 from scripts.asp.encoding import read_encoding
 from scripts.asp.solver import Solver
-from scripts.data.corruptions import rename
-from scripts.data.problems import (
-    STYLES,
-    canonical,
-    check_problem,
-    construct_table,
-    read_problem,
-    read_problems,
-    split_of,
-    twins,
-)
+from scripts.data.checks import check_problem
+from scripts.data.problems import STYLES, construct_table, read_problem, read_problems, split_of
+from scripts.data.twins import canonical, twins
+from scripts.data.variable_renaming import rename
 from utils_ft import BENCHMARKS, UserError, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]

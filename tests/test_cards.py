@@ -11,9 +11,10 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import validate_repo_id
 
-from scripts.export.fuse_pytorch import base_name, card
+from scripts.export.model_card import card
 from scripts.lm import prompts
-from scripts.lm.base_models import _smoke_model, model_spec
+from scripts.lm.base_models import base_name, model_spec
+from scripts.lm.smoke_model import smoke_model
 from scripts.training.recipe import PROFILES
 from utils_ft import LOCAL_MODELS
 
@@ -72,7 +73,7 @@ def read(text: str) -> ModelCard:
 )
 def test_the_base_model_is_an_id_of_the_hub_or_left_out(record, model_type, base_model, tmp_path):
     if model_type == "a folder":
-        model_type = str(_smoke_model(tmp_path / "My: model"))
+        model_type = str(smoke_model(tmp_path / "My: model"))
     base = base_name(model_spec(model_type).source)
     text = card("ft_model", record | {"base": base}, tags=("mlx",))
     found = read(text)
@@ -101,7 +102,7 @@ def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_p
     else:
         from scripts.export.fuse_pytorch import fuse
         from scripts.training.pytorch_engine import train
-    base = _smoke_model(tmp_path / "carded")
+    base = smoke_model(tmp_path / "carded")
     for split, numbers in (("train", range(4)), ("valid", range(8, 10))):
         (tmp_path / f"{split}.jsonl").write_text(
             "".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8"

@@ -24,7 +24,7 @@ from scripts.data.paraphrase.augmentor import paraphrase, tasks_of
 from scripts.data.paraphrase.faithfulness import complaints, content, vocabulary
 from scripts.data.paraphrase.files import load_instructions, load_paraphrases, with_paraphrases
 from scripts.data.problems import STYLES, Problem, read_problems
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import ROOT, UserError
 
 KEY = "AIzaSyTest-0123456789-secret"
@@ -570,7 +570,7 @@ def test_without_a_key_gemini_says_so_and_auto_takes_the_shipped(tmp_path, villa
 
 def test_a_local_chat_model_is_asked_through_its_own_template(villages, tmp_path, monkeypatch) -> None:  # noqa: ANN001
     monkeypatch.setattr(providers, "LOCAL_TOKENS", 24)
-    folder = _smoke_model(tmp_path / "smoke")
+    folder = smoke_model(tmp_path / "smoke")
     options = {"styles": ["natural"], "tries": 2, "out": tmp_path / "out", "per_minute": 6000}
     ask = partial(paraphrase, provider="local", model=str(folder), **options)
     first = ask(villages("a"))

@@ -16,17 +16,14 @@ from random import Random
 import pytest
 
 from scripts.asp.solver import Solver
-from scripts.data.conversion import (
-    SPLITS,
-    Report,
-    convert,
-    convert_folder,
-    renamed_problems,
-    repair_rows,
-    to_jsonl,
-)
-from scripts.data.corruptions import CORRUPTIONS, noisy
+from scripts.data.conversion import convert, convert_folder
+from scripts.data.corruptions import CORRUPTIONS
+from scripts.data.noise import noisy
 from scripts.data.problems import STYLES, read_problems, split_of
+from scripts.data.renamed_problems import renamed_problems
+from scripts.data.repairs import repair_rows
+from scripts.data.report import Report
+from scripts.data.rows import SPLITS, to_jsonl
 from scripts.lm import prompts
 from utils_ft import BENCHMARKS, UserError
 

@@ -18,7 +18,7 @@ from scripts.inference import decode
 from scripts.inference.decode import packed, write
 from scripts.inference.prefix_cache import PrefixCache
 from scripts.inference.prefix_tree import Tree
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import UserError
 
 ENDS = set(range(3, 20))
@@ -44,7 +44,7 @@ def louder(model):  # noqa: ANN001, ANN201
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):  # noqa: ANN001, ANN201
-    folder = _smoke_model(tmp_path_factory.mktemp("base") / "smoke")
+    folder = smoke_model(tmp_path_factory.mktemp("base") / "smoke")
     return louder(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
 
 
@@ -185,9 +185,7 @@ def test_the_pick_hook_chooses_every_token(smoke) -> None:  # noqa: ANN001
 
 
 def test_bfloat16_differs_by_no_more_than_its_rounding(smoke, tmp_path: Path) -> None:  # noqa: ANN001
-    model = AutoModelForCausalLM.from_pretrained(
-        _smoke_model(tmp_path / "smoke"), dtype=torch.bfloat16
-    ).eval()
+    model = AutoModelForCausalLM.from_pretrained(smoke_model(tmp_path / "smoke"), dtype=torch.bfloat16).eval()
     prompts = a_mixture()[:8]
     found: list[tuple[int, torch.Tensor]] = []
 

@@ -10,7 +10,8 @@ from clingo.ast import ASTType
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scripts.asp.encoding import parse, predicates, read_encoding, trees_of, walk
+from scripts.asp.encoding import read_encoding, trees_of
+from scripts.asp.syntax import parse, predicates, walk
 from scripts.data.problems import read_problems
 from utils_ft import BENCHMARKS, UserError
 

@@ -13,23 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from scripts.asp.solver import Limits, Outcome, Relation, Request, Solver, Verdict, compare
-from scripts.data.problems import Problem, held_out_families, read_problems
+from scripts.asp.comparison import Relation, compare
+from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict
+from scripts.data.problems import Problem, held_out_families, problems_of_split, read_problems
 from scripts.evaluate import main as evaluate_main
-from scripts.evaluation.evaluate import (
-    SCORING_VERSION,
-    _is_changed,
-    evaluate,
-    evaluate_once,
-    problems_of_split,
-    score_checkpoints,
-)
+from scripts.evaluation.evaluate import _is_changed, evaluate, evaluate_once, score_checkpoints
 from scripts.evaluation.grader import Grader, Item, graders_of
+from scripts.evaluation.results import SCORING_VERSION
 from scripts.evaluation.scores import interval, summary
+from scripts.inference.attempts import Attempt
 from scripts.inference.generator import load_generator
-from scripts.inference.repair_loop import Attempt
 from scripts.lm import prompts
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from scripts.notebook import html, plots
 from scripts.training import checkpoints
 from utils_ft import BENCHMARKS, ROOT, UserError
@@ -418,7 +413,7 @@ def test_a_problem_without_instructions_is_left_out_aloud(tmp_path: Path, capsys
 
 def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
     model, folder, out = (
-        _smoke_model(tmp_path / "smoke"),
+        smoke_model(tmp_path / "smoke"),
         predecessor(tmp_path / "set"),
         tmp_path / "scores.json",
     )
@@ -460,7 +455,7 @@ def test_the_command_scores_a_folder_once(tmp_path: Path) -> None:
 
 
 def test_the_same_model_and_problems_are_not_scored_twice(tmp_path: Path, capsys) -> None:  # noqa: ANN001
-    model, out = _smoke_model(tmp_path / "smoke"), tmp_path / "scores.json"
+    model, out = smoke_model(tmp_path / "smoke"), tmp_path / "scores.json"
     found = read_problems(predecessor(tmp_path / "set"))
     first = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
     assert json.loads(out.read_text()) == first and "already" not in capsys.readouterr().out
@@ -477,7 +472,7 @@ def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(
     tmp_path: Path, capsys, monkeypatch
 ) -> None:  # noqa: ANN001
     model, folder, out = (
-        _smoke_model(tmp_path / "smoke"),
+        smoke_model(tmp_path / "smoke"),
         predecessor(tmp_path / "set"),
         tmp_path / "scores.json",
     )
@@ -527,7 +522,7 @@ def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(
 def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, found = _smoke_model(tmp_path / "smoke"), read_problems(predecessor(tmp_path / "set"))
+    model, found = smoke_model(tmp_path / "smoke"), read_problems(predecessor(tmp_path / "set"))
     asked = {"parts": ("steps", "loop", "programs"), "max_new_tokens": 4, "ks": (0, 1)}
     whole = evaluate_once(tmp_path / "whole.json", model, found, **asked)
 
@@ -567,7 +562,7 @@ def test_what_would_score_nothing_is_refused_before_the_model_is_loaded(
 
 def test_an_adapter_folder_without_an_adapter_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-60"):
-        load_generator(_smoke_model(tmp_path / "smoke"), tmp_path)
+        load_generator(smoke_model(tmp_path / "smoke"), tmp_path)
 
 
 def test_a_part_of_a_split_is_spread_over_its_families() -> None:
@@ -603,7 +598,7 @@ def a_run(root: Path, model: Path) -> Path:
 
 
 def test_each_checkpoint_of_a_run_is_scored_into_the_run(tmp_path: Path) -> None:
-    model = _smoke_model(tmp_path / "smoke")
+    model = smoke_model(tmp_path / "smoke")
     run = a_run(tmp_path, model)
     found = read_problems(predecessor(tmp_path / "set"))
     results = score_checkpoints(run, found, max_new_tokens=4)
@@ -639,7 +634,7 @@ def test_what_a_run_is_not_scored_by_is_not_passed_over(tmp_path: Path, other: d
 def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
     from scripts.export.adapters import to_mlx
 
-    model = _smoke_model(tmp_path / "smoke")
+    model = smoke_model(tmp_path / "smoke")
     run, folder = a_run(tmp_path, model), tmp_path / "smoke_mlx"
     converted = to_mlx(run / "checkpoint-2", tmp_path / "converted", model)
     folder.mkdir()

@@ -28,7 +28,7 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKEN
 from scripts.export.gguf import Dtype, cuts_of, export, interleave, pre_tokenizer, rope_factors
 from scripts.export.modelfile import modelfile, prompt_format
 from scripts.lm import chat
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import ROOT, UserError
 
 PROGRAM = "{ colour(N, C) : hue(C) } = 1 :- node(N).\n:- edge(X, Y), not reached(X), 12 <= #count { Z : p(Z) }, X!=Y."
@@ -131,7 +131,7 @@ def folder_of(folder, family="llama3", **settings):
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    return _smoke_model(tmp_path_factory.mktemp("smoke") / "smoke")
+    return smoke_model(tmp_path_factory.mktemp("smoke") / "smoke")
 
 
 def logits_of(model, ids):
@@ -469,7 +469,7 @@ def llama_cpp(file):
 def test_llama_cpp_gives_the_tokens_and_the_logits_of_transformers(tmp_path, family, settings):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     folder = (
-        _smoke_model(tmp_path / "m") if family == "smoke" else folder_of(tmp_path / "m", family, **settings)
+        smoke_model(tmp_path / "m") if family == "smoke" else folder_of(tmp_path / "m", family, **settings)
     )
     export(folder, tmp_path / "m.gguf", Dtype.F32)
     model, tokenizer = llama_cpp(tmp_path / "m.gguf"), AutoTokenizer.from_pretrained(folder)

@@ -15,19 +15,13 @@ import pytest
 from scripts.asp.solver import Solver
 from scripts.data.conversion import convert
 from scripts.data.problems import read_problems
+from scripts.inference.attempts import StepRequest, StepResult, check, has_code, is_satisfiable
 from scripts.inference.generator import load_generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import (
-    OTHERS,
-    StepRequest,
-    StepResult,
-    check,
-    has_code,
-    is_satisfiable,
-    write_steps,
-)
+from scripts.inference.repair_loop import write_steps
+from scripts.inference.voting import OTHERS
 from scripts.lm import prompts
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from scripts.notebook import studio
 from utils_ft import ROOT, UserError
 
@@ -77,7 +71,7 @@ def solver():  # noqa: ANN201
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory) -> Path:  # noqa: ANN001
-    return _smoke_model(tmp_path_factory.mktemp("base") / "smoke")
+    return smoke_model(tmp_path_factory.mktemp("base") / "smoke")
 
 
 # --- the loop ---------------------------------------------------------------------------------------------------

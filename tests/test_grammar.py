@@ -15,7 +15,7 @@ from scripts.asp.grammar import Grammar
 from scripts.asp.solver import Request, Solver, Verdict
 from scripts.data.problems import read_problems
 from scripts.inference.generator import Generator, load_generator
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from tests.asp_programs import STATEMENT
 
 CODE = [
@@ -113,7 +113,7 @@ BROKEN = [  # errors that models make, and other things that are no single state
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory) -> Generator:  # noqa: ANN001
     return load_generator(
-        _smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True
+        smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True
     )
 
 

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from scripts.asp.solver import Outcome, Verdict, shared_solver
-from scripts.inference.repair_loop import StepRequest
+from scripts.inference.attempts import StepRequest
 from scripts.notebook import html, plots, runner, studio
 from scripts.notebook.live import LiveCurve, progress
 from scripts.notebook.runner import NOTEBOOKS, in_order, notebooks_of

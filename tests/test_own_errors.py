@@ -11,12 +11,15 @@ from random import Random
 import pytest
 
 from scripts.asp.solver import Solver, Verdict
-from scripts.data.conversion import RenamedProblem, Report, convert_folder, renamed_problems
+from scripts.data.conversion import convert_folder
 from scripts.data.problems import Problem, read_problems, split_of
+from scripts.data.renamed_problems import RenamedProblem, renamed_problems
+from scripts.data.report import Report
 from scripts.evaluation import own_errors
-from scripts.inference.repair_loop import StepRequest, write_steps
+from scripts.inference.attempts import StepRequest
+from scripts.inference.repair_loop import write_steps
 from scripts.lm import prompts
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import BENCHMARKS, UserError, content_hash
 
 
@@ -120,7 +123,7 @@ def test_the_command_writes_a_folder_to_train_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, data = _smoke_model(tmp_path / "smoke"), tmp_path / "data"
+    model, data = smoke_model(tmp_path / "smoke"), tmp_path / "data"
     with pytest.raises(UserError, match="train"):
         own_errors.main(model, data=data)
     convert_folder(out=data, profile="smoke")

@@ -12,7 +12,7 @@ import pytest
 from scripts.data.problems import read_problem, read_problems
 from scripts.evaluation.evaluate import evaluate_once
 from scripts.evaluation.grader import Item
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import BENCHMARKS, ROOT
 
 PAGES = {
@@ -165,7 +165,7 @@ def test_the_tests_to_run_are_there(file):
 
 def test_every_key_of_an_evaluation_is_explained(tmp_path):
     problem = read_problem(BENCHMARKS / "scheduling" / "scene_order", "scheduling")
-    result = evaluate_once(tmp_path / "scores.json", _smoke_model(tmp_path / "smoke"), [problem], parts=())
+    result = evaluate_once(tmp_path / "scores.json", smoke_model(tmp_path / "smoke"), [problem], parts=())
     said = set(re.findall(r"`(\w+)`", EVALUATION))
     assert {*result, *result["settings"], *(field.name for field in fields(Item))} <= said
     assert {

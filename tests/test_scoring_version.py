@@ -11,7 +11,7 @@ import pytest
 
 from scripts.data.problems import read_problems, split_of
 from scripts.lm import chat, prompts
-from scripts.lm.base_models import _smoke_model
+from scripts.lm.smoke_model import smoke_model
 from scripts.training.dataset import encode_rows
 from tests.golden_verdicts import (
     ANSWERS,
@@ -103,7 +103,7 @@ def test_no_record_names_a_place_on_a_machine() -> None:
 def test_tokens_are_kept_for_one_version_of_the_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = chat.load_tokenizer(_smoke_model(tmp_path / "smoke"))
+    tokenizer = chat.load_tokenizer(smoke_model(tmp_path / "smoke"))
     rows, kept = [{"messages": CONVERSATION}], tmp_path / "tokens"
     first = encode_rows(tokenizer, rows, 4096, kept)
     [file] = kept.iterdir()

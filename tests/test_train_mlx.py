@@ -22,12 +22,13 @@ import torch  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from scripts.data.rows import data_digest, load_rows  # noqa: E402
 from scripts.export.adapters import to_mlx, to_peft  # noqa: E402
 from scripts.export.fuse_mlx import fuse  # noqa: E402
 from scripts.lm import chat, prompts  # noqa: E402
-from scripts.lm.base_models import _smoke_model  # noqa: E402
+from scripts.lm.smoke_model import smoke_model  # noqa: E402
 from scripts.training.checkpoints import COLUMNS, checkpoints, read_log  # noqa: E402
-from scripts.training.dataset import batches, counts, data_digest, encode_rows, load_rows  # noqa: E402
+from scripts.training.dataset import batches, counts, encode_rows
 from scripts.training.mlx_engine import train  # noqa: E402
 from scripts.training.mlx_model import (  # noqa: E402
     adapter_config,
@@ -77,7 +78,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smoke model, but with another rotary base than mlx-lm's default, as real models have."""
-    folder = _smoke_model(tmp_path_factory.mktemp("models") / "smoke")
+    folder = smoke_model(tmp_path_factory.mktemp("models") / "smoke")
     config = json.loads((folder / "config.json").read_text())
     config["rope_parameters"]["rope_theta"] = 500000.0
     (folder / "config.json").write_text(json.dumps(config))

@@ -17,11 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from scripts.data.rows import data_digest, load_rows
 from scripts.export.fuse_pytorch import fuse
 from scripts.lm import chat, prompts
-from scripts.lm.base_models import _smoke_model, fingerprint
+from scripts.lm.base_models import fingerprint
 from scripts.lm.chat import Encoded
 from scripts.lm.device import explain_out_of_memory
+from scripts.lm.smoke_model import smoke_model
 from scripts.train_pytorch import main
 from scripts.training.checkpoints import (
     COLUMNS,
@@ -34,7 +36,7 @@ from scripts.training.checkpoints import (
     stop_if_diverging,
     write_log,
 )
-from scripts.training.dataset import batches, data_digest, encode_rows, load_rows
+from scripts.training.dataset import batches, encode_rows
 from scripts.training.plan import describe, memory, plan, shape
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import PROFILES, Recipe
@@ -77,7 +79,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def base(models: Path) -> Path:
     """The smoke model with a rotary base of its own and with generation settings, as real models have."""
-    folder = _smoke_model(models / "first")
+    folder = smoke_model(models / "first")
     config = json.loads((folder / "config.json").read_text())
     config["rope_parameters"]["rope_theta"] = 500000.0
     (folder / "config.json").write_text(json.dumps(config))

@@ -8,7 +8,9 @@ import pytest
 from scripts.asp.encoding import read_encoding
 from scripts.asp.solver import Solver
 from scripts.data import conversion
-from scripts.data.conversion import Report, convert, renamed_problems, solve
+from scripts.data.checks import check_problem
+from scripts.data.conversion import convert
+from scripts.data.gold import solve
 from scripts.data.predicate_renaming import (
     WORDS,
     another,
@@ -18,7 +20,9 @@ from scripts.data.predicate_renaming import (
     rename_predicates_in_text,
     renamed,
 )
-from scripts.data.problems import check_problem, read_problem
+from scripts.data.problems import read_problem
+from scripts.data.renamed_problems import renamed_problems
+from scripts.data.report import Report
 from utils_ft import BENCHMARKS
 
 NAMES = {"guest": "violin", "sleeps_in": "acorn_kettle", "on": "plum", "room": "harp"}

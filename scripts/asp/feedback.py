@@ -10,8 +10,10 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from scripts.asp.encoding import predicates, read_encoding
-from scripts.asp.solver import Outcome, Verdict, code_only
+from scripts.asp.encoding import read_encoding
+from scripts.asp.gate import code_only
+from scripts.asp.solver import Outcome, Verdict
+from scripts.asp.syntax import predicates
 from utils_ft import UserError
 
 _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)(\(.*\))?$", re.DOTALL)

@@ -35,6 +35,7 @@ from pathlib import Path
 
 import psutil
 
+from scripts.asp.gate import refusal
 from utils_ft import UserError
 
 AnswerSet = tuple[tuple[str, ...], tuple[int, ...]]
@@ -100,51 +101,6 @@ class Outcome:
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------
-
-# What clingo's lexer takes as one opaque piece: a string (only these three escapes; anything else is no string), the
-# start of a block comment, a comment to the end of the line (`#!` starts one too).
-_OPAQUE = re.compile(r'"(?:[^"\\\n]|\\[\\n"])*"|%\*|(?:%|#!)[^\n]*')
-_IN_BLOCK = re.compile(r"%\*|\*%|%[^\n]*")  # block comments nest, and a `%` in one hides the rest of its line
-_OUTSIDE = re.compile(r"#(?:include|script)")
-_ASPIF = re.compile(r"asp\s+\d")  # the header of clingo's ground format, which has a lexer of its own
-
-
-def code_only(program: str) -> str:
-    """`program` with its strings and comments blanked, as clingo's lexer tells them from code; positions stay."""
-    pieces, position = [], 0
-    while token := _OPAQUE.search(program, position):
-        pieces.append(program[position : token.start()])
-        end, depth = token.end(), int(token[0] == "%*")
-        while depth and (mark := _IN_BLOCK.search(program, end)):
-            depth += {"%*": 1, "*%": -1}.get(mark[0], 0)
-            end = mark.end()
-        position = len(program) if depth else end
-        pieces.append(re.sub(r"[^\n]", " ", program[token.start() : position]))
-    return "".join([*pieces, program[position:]])
-
-
-def refusal(program: str) -> str:
-    """Why `program` may not reach clingo, or "". Strings and comments may say what they like."""
-    try:
-        program.encode()
-    except UnicodeEncodeError as error:
-        return _refused(program, error.start, "the text is not valid UTF-8")
-    if "\0" in program:
-        return _refused(program, program.index("\0"), "a NUL byte is not allowed in a program")
-    if _ASPIF.match(program):
-        return _refused(program, 0, "a ground program (aspif) is not allowed, write rules")
-    if _OUTSIDE.search(program) and (found := _OUTSIDE.search(code_only(program))):
-        return _refused(
-            program, found.start(), f"{found[0]} is not allowed, a program may not reach outside itself"
-        )
-    return ""
-
-
-def _refused(program: str, index: int, why: str) -> str:
-    """A message in clingo's form: line and column (bytes, from 1) of `index`, then why."""
-    before = program[:index]
-    column = len(before[before.rfind("\n") + 1 :].encode(errors="replace")) + 1
-    return f"<block>:{before.count(chr(10)) + 1}:{column}-{column + 1}: error: {why}"
 
 
 # --- workers ----------------------------------------------------------------------------------------------------
@@ -416,72 +372,3 @@ def shared_solver() -> Solver:
 
 
 # --- equivalence ------------------------------------------------------------------------------------------------
-
-
-class Relation(StrEnum):
-    """How a candidate's answer sets stand to the gold program's."""
-
-    EQUAL = "equal"
-    DIFFERENT = "different"
-    UNDECIDED = "undecided"  # a limit was met on either side, or the gold program itself fails
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A relation over all instances, the candidate's verdict on the instance that decided it, and evidence against it."""
-
-    relation: Relation
-    verdict: Verdict
-    evidence: str = ""
-
-
-def compare(gold: Sequence[Outcome], candidate: Sequence[Outcome]) -> Comparison:
-    """Compare two programs by their solved outcomes, one a instance, in the same order.
-
-    Equal means: on every instance the same set of projected answer sets with the same costs. A limit met by either
-    side is never equality; a candidate that clingo rejects differs from everything, a rejected one included.
-    """
-    if not gold or len(gold) != len(candidate):
-        raise ValueError("both programs need an outcome for each instance, and there must be one")
-    undecided: Comparison | None = None
-    for got in candidate:
-        if got.verdict in (Verdict.SYNTAX, Verdict.UNSAFE, Verdict.REFUSED):
-            return Comparison(Relation.DIFFERENT, got.verdict, got.message)
-    for expected, got in zip(gold, candidate, strict=True):
-        if expected.answer_sets is None or got.answer_sets is None:
-            undecided = undecided or Comparison(Relation.UNDECIDED, got.verdict, got.message)
-        elif expected.answer_sets != got.answer_sets:
-            return Comparison(
-                Relation.DIFFERENT, got.verdict, evidence(expected.answer_sets, got.answer_sets)
-            )
-    return undecided or Comparison(Relation.EQUAL, candidate[0].verdict)
-
-
-def evidence(expected: frozenset[AnswerSet], got: frozenset[AnswerSet]) -> str:
-    """The shortest true sentence that tells `got` from `expected`, in the words of the repair prompt."""
-    if not got:
-        return "UNSATISFIABLE, though there should be an answer set"
-    if not expected:
-        return "SATISFIABLE, though there should be no answer set"
-
-    def always(sets: frozenset[AnswerSet]) -> frozenset[str]:
-        return frozenset.intersection(*(frozenset(atoms) for atoms, _ in sets))
-
-    def ever(sets: frozenset[AnswerSet]) -> frozenset[str]:
-        return frozenset().union(*(atoms for atoms, _ in sets))
-
-    for template, atoms in (
-        ("the atom {} is never true, though it should be possible", ever(expected) - ever(got)),
-        ("the atom {} is possible, though it should never be true", ever(got) - ever(expected)),
-        ("the atom {} is not in every answer set, though it should be", always(expected) - always(got)),
-        ("the atom {} is in every answer set, though it should not be", always(got) - always(expected)),
-    ):
-        if atoms:
-            return template.format(min(atoms, key=lambda atom: (len(atom), atom)))
-    costs = [{cost for _, cost in sets} for sets in (expected, got)]
-    if costs[0] != costs[1]:
-        right, wrong = (" ".join(map(str, min(values))) or "none" for values in costs)
-        return f"the optimal cost is {wrong}, though it should be {right}"
-    if len(got) != len(expected):
-        return f"there are {len(got)} answer sets, though there should be {len(expected)}"
-    return "the answer sets combine the same atoms in other ways than they should"

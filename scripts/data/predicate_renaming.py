@@ -14,8 +14,9 @@ from dataclasses import replace
 from itertools import chain, count
 from random import Random
 
-from scripts.asp.encoding import predicates
-from scripts.asp.solver import AnswerSet, code_only
+from scripts.asp.gate import code_only
+from scripts.asp.solver import AnswerSet
+from scripts.asp.syntax import predicates
 from scripts.data.problems import Problem
 
 WORDS = tuple(

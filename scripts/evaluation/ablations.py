@@ -16,18 +16,19 @@ from random import Random
 from typing import Any
 
 from scripts.asp.solver import Solver
-from scripts.data.conversion import SPLITS, Row, convert_folder, to_jsonl
-from scripts.data.problems import Problem, held_out_families, read_problems
-from scripts.evaluation.evaluate import SCORING_VERSION, evaluate_once, once, problems_of_split, score_repairs
+from scripts.data.conversion import convert_folder
+from scripts.data.problems import Problem, held_out_families, problems_of_split, read_problems
+from scripts.data.rows import SPLITS, Row, load_rows, to_jsonl
+from scripts.evaluation.evaluate import evaluate_once, score_repairs
 from scripts.evaluation.grader import Grader, Item, graders_of
+from scripts.evaluation.results import SCORING_VERSION, once
 from scripts.evaluation.scores import interval, summary
+from scripts.evaluation.tables import TITLES
+from scripts.inference.attempts import has_code
 from scripts.inference.generator import Generator, load_generator
-from scripts.inference.repair_loop import has_code
 from scripts.lm import prompts
 from scripts.lm.base_models import base_model
-from scripts.notebook.plots import TITLES
 from scripts.training.checkpoints import choose
-from scripts.training.dataset import load_rows
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import Profile, Recipe, load_profile
 from utils_ft import UserError, content_hash, read_text, write_json, write_text

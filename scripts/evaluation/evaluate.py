@@ -9,7 +9,6 @@ programs on their own history. `judge` decides what is right, `scores` makes the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -23,37 +22,28 @@ from random import Random
 
 from tqdm.auto import tqdm
 
-from scripts.asp.solver import Relation, Request, Solver, compare
-from scripts.data.conversion import RenamedProblem, Report, repair_rows
-from scripts.data.problems import Problem, held_out_families, read_problems, split_of
+from scripts.asp.comparison import Relation, compare
+from scripts.asp.solver import Request, Solver
+from scripts.data.problems import Problem, held_out_families
+from scripts.data.renamed_problems import RenamedProblem
+from scripts.data.repairs import repair_rows
+from scripts.data.report import Report
 from scripts.evaluation.grader import Grader, Item, graders_of
+from scripts.evaluation.results import kept_in, once
 from scripts.evaluation.scores import summary
 from scripts.export.adapters import to_peft
+from scripts.inference.attempts import Attempt, StepRequest, check
 from scripts.inference.generator import MAX_NEW_TOKENS, Generator, load_generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import Attempt, StepRequest, check, write_steps
+from scripts.inference.repair_loop import write_steps
 from scripts.lm import prompts
 from scripts.lm.base_models import base_model
 from scripts.training import checkpoints
-from scripts.training.dataset import evenly_spaced
-from utils_ft import BENCHMARKS, UserError, content_hash, show_path, write_json
+from utils_ft import UserError, content_hash, write_json
 
 PARTS = ("steps", "loop", "repair", "programs")
 REPAIRS = 8  # a problem
 NOT_WITH_RUN = ("out", "adapter", "split", "parts", "k", "samples", "temperature", "grammar", "seed")
-RECORDS = (
-    "fuse.json",
-    "trainer_state.json",
-    "complete.json",
-)  # which say how a folder came about, and change no answer
-SCORING_VERSION = 1
-"""The version of what decides a score. Scores, studies and own errors that are kept hold for one version.
-
-Raise it with any change of the prompts, the repair messages, the verdicts, the loop or the rates; of the rows that are
-converted or drawn for repair; of the grammar, or of how answers are decoded and sampled. An edit that changes no answer and
-no figure leaves it as it is. Then `python -m tests.golden_verdicts` records the new version: tests/test_scoring_version.py
-fails where the recorded behaviour changes under an old one. It sees neither decoding nor sampling.
-"""
 
 
 def name_of(k: int, samples: int) -> str:
@@ -289,66 +279,6 @@ def evaluate_once(
     return result
 
 
-def once(
-    out: Path,
-    model: Path,
-    adapter: Path | None,
-    problems: Sequence[Problem],
-    settings: dict,
-    score: Callable[[str], dict],
-) -> dict:
-    """What `score` finds, kept in `out`, or what is kept there of the same weights, problems, settings and `SCORING_VERSION`.
-
-    `score` is given the hash of all these, under which it can keep parts. `asked` in the result is the hash of all but the
-    adapter: where it is the same, two adapters can be compared.
-    """
-    asked = content_hash(
-        weights_digest(model),
-        json.dumps(settings),
-        str(SCORING_VERSION),
-        *(problem.digest for problem in problems),
-        *sorted(held_out_families(problems)),
-    )
-    identity = content_hash(asked, weights_digest(adapter) if adapter else "")
-    if kept := kept_in(out, identity):
-        print(f"already scored: {show_path(out)}", flush=True)
-        return kept
-    result = {
-        "identity": identity,
-        "asked": asked,
-        "model": show_path(model),
-        "adapter": show_path(adapter) if adapter else None,
-        "settings": settings,
-        "problems": [problem.id for problem in problems],
-        **score(identity),
-    }
-    write_json(out, result)
-    return result
-
-
-def kept_in(file: Path, identity: str) -> dict | None:
-    """What was left in `file` under this `identity`; None where there is none that can be read, or another."""
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return kept if isinstance(kept, dict) and kept.get("identity") == identity else None
-
-
-def weights_digest(folder: Path) -> str:
-    """A hash of weights, tokenizer and configuration in a folder."""
-    state = hashlib.sha256()
-    for file in sorted(
-        file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".jinja", ".model")
-    ):
-        if file.name not in RECORDS:
-            state.update(file.name.encode())
-            with file.open("rb") as data:
-                while part := data.read(2**24):
-                    state.update(part)
-    return state.hexdigest()
-
-
 def score_checkpoints(
     run: Path,
     problems: Sequence[Problem],
@@ -382,19 +312,3 @@ def score_checkpoints(
             out = run / f"scores-{checkpoint.step}.json"
             results[checkpoint.step] = evaluate_once(out, base, problems, ("steps",), adapter, max_new_tokens)
     return results
-
-
-def problems_of_split(
-    benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None
-) -> list[Problem]:
-    """The problems of a split, or `all`; `limit` of them, spread evenly over the families. UserError where there is none."""
-    problems = read_problems(benchmarks)
-    splits = split_of(problems, benchmarks)
-    chosen = [problem for problem in problems if split in ("all", splits[problem.id])]
-    if not chosen:
-        raise UserError(
-            f"no problem of this folder is in the split {split!r}",
-            where=benchmarks,
-            remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all',
-        )
-    return chosen if limit is None else evenly_spaced(chosen, limit)

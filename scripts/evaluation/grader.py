@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from scripts.asp.comparison import Comparison, Relation, compare
 from scripts.asp.constructs import constructs
 from scripts.asp.feedback import context_of
-from scripts.asp.solver import Comparison, Outcome, Relation, Solver, Verdict, compare
-from scripts.data.conversion import given_stands_first, gold_outcomes, solve, variant_of
+from scripts.asp.solver import Outcome, Solver, Verdict
+from scripts.data.gold import given_stands_first, gold_outcomes, solve, variant_of
 from scripts.data.problems import Problem
-from scripts.inference.repair_loop import NO_CODE, StepRequest, has_code, is_satisfiable
+from scripts.inference.attempts import NO_CODE, StepRequest, has_code, is_satisfiable
 from scripts.lm import prompts
 from utils_ft import UserError, show_path
 

@@ -18,12 +18,15 @@ from pathlib import Path
 from random import Random
 
 from scripts.asp.solver import Solver
-from scripts.data.conversion import Candidate, RenamedProblem, Report, Row, renamed_problems, repair_row
 from scripts.data.problems import Problem
-from scripts.evaluation.evaluate import kept_in
+from scripts.data.renamed_problems import RenamedProblem, renamed_problems
+from scripts.data.repairs import Candidate, repair_row
+from scripts.data.report import Report
+from scripts.data.rows import Row
 from scripts.evaluation.grader import Grader
+from scripts.evaluation.results import kept_in
+from scripts.inference.attempts import StepRequest, check, has_code
 from scripts.inference.generator import Generator
-from scripts.inference.repair_loop import StepRequest, check, has_code
 from utils_ft import content_hash, write_json
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption

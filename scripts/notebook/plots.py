@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from scripts.evaluation.tables import TITLES
+
 BLUE, GREY, TEAL, AMBER, PURPLE, RED, INK = (
     "#2563eb",
     "#8a8f98",
@@ -51,7 +53,6 @@ STYLE = {
     "legend.frameon": False,
 }
 TIGHT = {"columnspacing": 1.2, "handlelength": 1.4}  # a legend in one line
-TITLES = {"parse": "parses", "ground": "grounds", "fixed": "error gone", "equivalent": "same answer sets"}
 WIDTH = 7.2  # inches: a figure fills the column of a notebook
 
 

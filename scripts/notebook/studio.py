@@ -10,9 +10,10 @@ import html
 from collections.abc import Callable, Sequence
 
 from scripts.asp.solver import shared_solver
+from scripts.inference.attempts import Attempt, StepRequest, StepResult
 from scripts.inference.generator import Generator
 from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import Attempt, StepRequest, StepResult, write_steps
+from scripts.inference.repair_loop import write_steps
 from scripts.notebook.html import BOX, CODE, ERROR, SMALL, highlight
 
 _REFUSED = "color:#6b7280;margin-top:5px;background:#fef2f2;"  # a line through it would hide the dash of :-

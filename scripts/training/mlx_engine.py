@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from scripts.data.rows import data_digest, load_rows, validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
 from scripts.training.checkpoints import (
@@ -30,7 +31,7 @@ from scripts.training.checkpoints import (
     stop_if_diverging,
     write_log,
 )
-from scripts.training.dataset import batches, data_digest, encode_rows, load_rows, validation_rows
+from scripts.training.dataset import batches, encode_rows
 from scripts.training.mlx_model import (
     adapter_config,
     add_adapter,

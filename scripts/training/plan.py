@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.data.rows import load_rows
 from scripts.lm import chat
 from scripts.lm.base_models import config_folder
 from scripts.lm.chat import Encoded
@@ -29,7 +30,7 @@ from scripts.lm.device import (
     silenced,
     synchronize,
 )
-from scripts.training.dataset import batches, encode_rows, load_rows
+from scripts.training.dataset import batches, encode_rows
 from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
 

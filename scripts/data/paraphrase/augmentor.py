@@ -19,7 +19,7 @@ from clingo.ast import ASTType
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from scripts.asp.encoding import walk
+from scripts.asp.syntax import walk
 from scripts.data.paraphrase.faithfulness import complaints, content, vocabulary
 from scripts.data.paraphrase.files import PARAPHRASES, Report, Row, write_instructions, write_paraphrase
 from scripts.data.paraphrase.paid_calls import Failed, RateLimitedClient, Stopped
