@@ -215,3 +215,8 @@ def content_hash(*parts: str | bytes) -> str:
         data = part.encode() if isinstance(part, str) else part
         state.update(len(data).to_bytes(8, "big") + data)
     return state.hexdigest()
+
+
+def evenly_spaced(items: list, limit: int) -> list:
+    """`limit` of the items at the most, evenly far apart."""
+    return items if len(items) <= limit else [items[index * len(items) // limit] for index in range(limit)]

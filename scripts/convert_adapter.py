@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.export.adapters import PEFT_FILE, to_mlx, to_peft
 from scripts.lm.base_models import config_folder
+from scripts.training.adapter_formats import PEFT_FILE, to_mlx, to_peft
 from utils_ft import command, show_path
 
 

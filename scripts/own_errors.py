@@ -23,9 +23,17 @@ from scripts.data.rows import SPLITS, load_rows, to_jsonl
 from scripts.evaluation.own_errors import TOGETHER, _kept, _kind
 from scripts.evaluation.results import SCORING_VERSION, weights_digest
 from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
-from scripts.training.dataset import evenly_spaced
 from scripts.training.recipe import load_profile
-from utils_ft import BENCHMARKS, UserError, command, content_hash, show_path, write_json, write_text
+from utils_ft import (
+    BENCHMARKS,
+    UserError,
+    command,
+    content_hash,
+    evenly_spaced,
+    show_path,
+    write_json,
+    write_text,
+)
 
 
 def main(

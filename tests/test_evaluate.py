@@ -632,7 +632,7 @@ def test_what_a_run_is_not_scored_by_is_not_passed_over(tmp_path: Path, other: d
 
 
 def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
-    from scripts.export.adapters import to_mlx
+    from scripts.training.adapter_formats import to_mlx
 
     model = smoke_model(tmp_path / "smoke")
     run, folder = a_run(tmp_path, model), tmp_path / "smoke_mlx"

@@ -23,10 +23,10 @@ from mlx.utils import tree_flatten  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from scripts.data.rows import data_digest, load_rows  # noqa: E402
-from scripts.export.adapters import to_mlx, to_peft  # noqa: E402
 from scripts.export.fuse_mlx import fuse  # noqa: E402
 from scripts.lm import chat, prompts  # noqa: E402
 from scripts.lm.smoke_model import smoke_model  # noqa: E402
+from scripts.training.adapter_formats import to_mlx, to_peft  # noqa: E402
 from scripts.training.checkpoints import COLUMNS, checkpoints, read_log  # noqa: E402
 from scripts.training.dataset import batches, counts, encode_rows
 from scripts.training.mlx_engine import train  # noqa: E402

@@ -194,7 +194,7 @@ def test_each_change_alone_leaves_the_losses_as_they_are(base: Path, data: Path,
 def test_mlx_takes_the_same_steps(base: Path, data: Path, tmp_path: Path, plain_losses: list[float]):
     mx = pytest.importorskip("mlx.core", reason="MLX exists for Apple silicon and Linux only")
     pytest.importorskip("mlx_lm")
-    from scripts.export.adapters import to_mlx
+    from scripts.training.adapter_formats import to_mlx
     from scripts.training.mlx_model import add_adapter, load_adapter, load_base
     from scripts.training.mlx_step import adamw, optimiser_step
 

@@ -22,8 +22,7 @@ from scripts.evaluation.grader import Grader
 from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
 from scripts.lm.base_models import base_model
 from scripts.lm.chat import encode_prompt
-from scripts.training.dataset import evenly_spaced
-from utils_ft import BENCHMARKS, DATA, UserError, command
+from utils_ft import BENCHMARKS, DATA, UserError, command, evenly_spaced
 
 COLOURING = """
 node(1..6). edge(1,2..4). edge(2,4..6). edge(3,4..5). edge(4,5..6). colour(red;green;blue).

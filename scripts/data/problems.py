@@ -15,8 +15,7 @@ from pathlib import Path
 
 from scripts.asp.constructs import construct_table, constructs  # noqa: F401 - read from here as well
 from scripts.asp.encoding import Encoding, read_encoding
-from scripts.training.dataset import evenly_spaced
-from utils_ft import BENCHMARKS, UserError, content_hash, read_text, show_path
+from utils_ft import BENCHMARKS, UserError, content_hash, evenly_spaced, read_text, show_path
 
 STYLES = ("natural", "instructional", "academic")
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.training.dataset import Row, evenly_spaced
-from utils_ft import UserError, content_hash, read_jsonl, read_text
+from utils_ft import UserError, content_hash, evenly_spaced, read_jsonl, read_text
 
 SPLITS = ("train", "valid", "test")
 

@@ -31,7 +31,6 @@ from scripts.data.report import Report
 from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.results import kept_in, once
 from scripts.evaluation.scores import summary
-from scripts.export.adapters import to_peft
 from scripts.inference.attempts import Attempt, StepRequest, check
 from scripts.inference.generator import MAX_NEW_TOKENS, Generator, load_generator
 from scripts.inference.programs import Task, program_text, write_programs
@@ -39,6 +38,7 @@ from scripts.inference.repair_loop import write_steps
 from scripts.lm import prompts
 from scripts.lm.base_models import base_model
 from scripts.training import checkpoints
+from scripts.training.adapter_formats import to_peft
 from utils_ft import UserError, content_hash, write_json
 
 PARTS = ("steps", "loop", "repair", "programs")

@@ -13,7 +13,7 @@ from typing import Any
 
 from scripts.evaluation.tables import TITLES, _percent
 from scripts.lm.prompts import Message
-from scripts.training.dataset import evenly_spaced
+from utils_ft import evenly_spaced
 
 _PATTERN = re.compile(
     r'(?P<comment>%\*.*?\*%|%[^\n]*)|(?P<string>"(?:\\.|[^"\\])*")|(?P<directive>#\w+)|(?P<keyword>\bnot\b|:-|:~)'

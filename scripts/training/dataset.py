@@ -23,11 +23,6 @@ from utils_ft import UserError, content_hash, write_text
 Row = dict[str, Any]
 
 
-def evenly_spaced(items: list, limit: int) -> list:
-    """`limit` of the items at the most, evenly far apart."""
-    return items if len(items) <= limit else [items[index * len(items) // limit] for index in range(limit)]
-
-
 def encode_rows(
     tokenizer: Any, rows: Sequence[Row], max_tokens: int, cache_dir: str | Path | None = None
 ) -> list[Encoded]:
