@@ -25,7 +25,7 @@ test: setup          # unit tests on real inputs, then all four notebooks with t
 
 notebooks: setup     # run the notebooks of a profile and put their outputs into the committed ones
 	$(BIN)/python -m scripts.run_notebooks --profile $(PROFILE) --resume
-	$(BIN)/python -m scripts.publish_notebooks --profile $(PROFILE)
+	$(BIN)/python -m tools.publish_notebooks --profile $(PROFILE)
 
 check: setup         # the shipped problems through the gate
 	$(BIN)/python -m scripts.benchmarks check data/benchmarks

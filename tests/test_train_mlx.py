@@ -299,7 +299,7 @@ def test_adapters_convert_to_peft_and_back_bit_for_bit(finished: Path, base: Pat
     command = [
         sys.executable,
         "-m",
-        "scripts.adapter_formats",
+        "scripts.convert_adapter",
         "--source",
         str(again),
         "--target",

@@ -1,6 +1,6 @@
 """Put the outputs of a run into the notebooks of the repository, so that they can be read where they lie.
 
-    python -m scripts.publish_notebooks --profile demo
+    python -m tools.publish_notebooks --profile demo
 
 Kept are results and pictures; progress bars, warnings, timings, widgets and the injected parameters are not. A cell that
 was changed after the run stays without an output. The metadata says when, from which commit and with what it was run.

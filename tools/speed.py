@@ -1,8 +1,8 @@
 """What this machine does in a second. Each measure is a subcommand that prints a small table.
 
-python -m scripts.bench solver        checks per second, live workers against one process per check
-python -m scripts.bench train         tokens per second and memory, the plain TRL recipe against ours
-python -m scripts.bench generate      answers per second, side by side against one after another
+python -m tools.speed solver        checks per second, live workers against one process per check
+python -m tools.speed train         tokens per second and memory, the plain TRL recipe against ours
+python -m tools.speed generate      answers per second, side by side against one after another
 """
 
 from __future__ import annotations

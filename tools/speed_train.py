@@ -1,6 +1,6 @@
 """The recipe written the obvious way with TRL against ours, step by step in alternation, and each change alone.
 
-    python -m scripts.bench train [--model-type smollm] [--data DIR] [--steps 3]
+    python -m tools.speed train [--model-type smollm] [--data DIR] [--steps 3]
 
 Every variant lives in a process of its own and takes one optimiser step when it is its turn, on the same rows and in the
 same number format: what else the machine does, it does to all of them. On a GPU they go one after the other, for their

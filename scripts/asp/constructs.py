@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from clingo.ast import AST, AggregateFunction, ASTType, ComparisonOperator, Sign
 
-from scripts.asp.encoding import Encoding, Statement
-from scripts.asp.syntax import predicates, walk
+from scripts.asp.encoding import Encoding
+from scripts.asp.syntax import Statement, predicates, walk
 
 # Breaking a symmetry is an intention: the tree shows a constraint, only the instruction says what it is for.
 _SYMMETRY = re.compile(r"\bsymmetry\b|\bmirror(ed)? |\bequivalent plans\b|\binterchangeable\b", re.IGNORECASE)

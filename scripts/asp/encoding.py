@@ -14,20 +14,8 @@ from dataclasses import dataclass, field
 
 from clingo.ast import AST, ASTType
 
-from scripts.asp.syntax import parse
+from scripts.asp.syntax import Statement, parse
 from utils_ft import UserError
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One statement of a program: its text without comments, where it starts (line, from 1), its syntax trees.
-
-    There is more than one tree only where clingo splits a statement (`#minimize` with several elements, `#edge`).
-    """
-
-    code: str
-    line: int
-    trees: tuple[AST, ...]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from clingo.ast import AST, ASTSequence, ASTType, Transformer, parse_string
 
-from scripts.asp.encoding import Statement
 from scripts.asp.gate import code_only, refusal
 from scripts.asp.worker import tolerate_stray_bytes
 
@@ -109,3 +109,15 @@ def transform_variables(tree: AST, rename: Callable[[str], str]) -> AST:
             return node if node.name == "_" else node.update(name=rename(node.name))
 
     return Renamer().visit(tree)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a program: its text without comments, where it starts (line, from 1), its syntax trees.
+
+    There is more than one tree only where clingo splits a statement (`#minimize` with several elements, `#edge`).
+    """
+
+    code: str
+    line: int
+    trees: tuple[AST, ...]

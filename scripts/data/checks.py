@@ -10,9 +10,8 @@ from pathlib import Path
 from clingo import SymbolType
 from clingo.ast import ASTType
 
-from scripts.asp.encoding import Statement
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
-from scripts.asp.syntax import predicates, walk
+from scripts.asp.syntax import Statement, predicates, walk
 from scripts.data.problems import Problem
 from utils_ft import UserError, show_path
 

@@ -1,6 +1,6 @@
 """What each idea of recipe and data is worth: the same training without it, scored by the solver beside the reference.
 
-    python -m scripts.study --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 60]
+    python -m scripts.ablations --out runs/study [--arms reference,no_noise] [--seeds 0,1] [--max-steps 60]
 
 Every arm takes the same number of optimiser steps of the same size from the same converted problems, and differs from the
 reference in one thing. What is done is kept: a study that was cut short goes on, and arms and seeds can be added later.

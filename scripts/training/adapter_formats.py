@@ -1,7 +1,7 @@
 """LoRA adapters from PEFT's format into mlx-lm's and back, bit for bit: train on a GPU, fuse on a Mac, or the reverse.
 
-    python -m scripts.adapter_formats --source adapters/llama_pytorch/checkpoint-550 --target adapters/from_gpu
-    python -m scripts.adapter_formats --source adapters/llama_mlx/0000550_adapters.safetensors --target adapters/from_mac
+    python -m scripts.convert_adapter --source adapters/llama_pytorch/checkpoint-550 --target adapters/from_gpu
+    python -m scripts.convert_adapter --source adapters/llama_mlx/0000550_adapters.safetensors --target adapters/from_mac
 
 The direction follows from what the source is. PEFT keeps A as (rank, in) and B as (out, rank), mlx-lm their transposes;
 PEFT counts an adapter alpha / rank times, mlx-lm `scale` times. Needs no MLX, so it runs on the GPU machine too.

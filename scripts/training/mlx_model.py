@@ -146,7 +146,7 @@ def load_adapter(file: Path) -> tuple[dict, dict]:
     )
     config = json.loads(settings)
     if "lora_parameters" not in config:
-        remedy = "convert it first: python -m scripts.adapter_formats"
+        remedy = "convert it first: python -m scripts.convert_adapter"
         raise UserError("not an adapter of mlx-lm", where=file.parent, remedy=remedy)
     return config, load_arrays(file)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from clingo import SymbolType
 from clingo.ast import ASTType
 
-from scripts.asp.encoding import Encoding, Statement
-from scripts.asp.syntax import predicates, walk
+from scripts.asp.encoding import Encoding
+from scripts.asp.syntax import Statement, predicates, walk
 
 LENGTHS = (0.4, 2.5)  # allowed length of a paraphrase, as a share of the original
 SLACK = (
