@@ -20,6 +20,11 @@ from scripts.data.twins import twins
 from utils_ft import BENCHMARKS, command
 
 
+class Action(StrEnum):
+    CHECK = "check"
+    CONSTRUCTS = "constructs"
+
+
 def main(
     action: Annotated[Action, typer.Argument()], folder: Annotated[Path, typer.Argument()] = BENCHMARKS
 ) -> None:
@@ -63,8 +68,3 @@ def main(
 
 if __name__ == "__main__":
     command(main)()
-
-
-class Action(StrEnum):
-    CHECK = "check"
-    CONSTRUCTS = "constructs"

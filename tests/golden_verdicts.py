@@ -3,7 +3,7 @@
     python -m tests.golden_verdicts
 
 The command writes the records of the current version. It never replaces a version that is there: who changes what is
-recorded raises `SCORING_VERSION` (scripts/evaluate.py) or `ENCODING_VERSION` (scripts/chat.py) first.
+recorded raises `SCORING_VERSION` (scripts/evaluation/results.py) or `ENCODING_VERSION` (scripts/lm/chat.py) first.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from scripts.data.problems import Problem, read_problem
 from scripts.data.renamed_problems import RenamedProblem
 from scripts.data.repairs import repair_rows
 from scripts.data.report import Report
-from scripts.evaluation import evaluate
+from scripts.evaluation import evaluate, results
 from scripts.evaluation.ablations import score_whole
 from scripts.evaluation.grader import Grader, Item
 from scripts.evaluation.own_errors import own_errors
-from scripts.inference import repair_loop
+from scripts.inference import attempts, voting
 from scripts.inference.attempts import check
 from scripts.inference.repair_loop import write_steps
 from scripts.lm import chat, prompts
@@ -292,9 +292,9 @@ def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
         asdict(Limits())
         | {
             "repairs": evaluate.REPAIRS,
-            "vote_sets": repair_loop.VOTE_SETS,
-            "others": repair_loop.OTHERS,
-            "solve_seconds": repair_loop.SOLVE_SECONDS,
+            "vote_sets": voting.VOTE_SETS,
+            "others": voting.OTHERS,
+            "solve_seconds": attempts.SOLVE_SECONDS,
         },
     )
     for grader in graders:
@@ -596,7 +596,7 @@ class Kind:
 def kinds() -> dict[str, Kind]:
     """Scoring and encoding, each in its current version."""
     return {
-        "scoring": Kind("SCORING_VERSION", evaluate.SCORING_VERSION, scoring_records),
+        "scoring": Kind("SCORING_VERSION", results.SCORING_VERSION, scoring_records),
         "encoding": Kind("ENCODING_VERSION", chat.ENCODING_VERSION, encoding_records),
     }
 

@@ -207,7 +207,7 @@ FAITHFUL = (
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "solver_message"),
     [
         (lambda t: t, None),
         (lambda t: t.replace("`lamp(X)`", "them"), "the predicate lamp/1 is missing"),

@@ -17,6 +17,7 @@ from scripts.asp.comparison import Relation, compare
 from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict
 from scripts.data.problems import Problem, held_out_families, problems_of_split, read_problems
 from scripts.evaluate import main as evaluate_main
+from scripts.evaluation import tables
 from scripts.evaluation.evaluate import _is_changed, evaluate, evaluate_once, score_checkpoints
 from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.results import SCORING_VERSION
@@ -25,7 +26,7 @@ from scripts.inference.attempts import Attempt
 from scripts.inference.generator import load_generator
 from scripts.lm import prompts
 from scripts.lm.smoke_model import smoke_model
-from scripts.notebook import html, plots
+from scripts.notebook import plots
 from scripts.training import checkpoints
 from utils_ft import BENCHMARKS, ROOT, UserError
 
@@ -509,7 +510,7 @@ def test_scores_outlive_an_edit_of_the_code_and_fall_with_their_version(
     assert "already scored" in done.stdout and json.loads(out.read_text()) == first
 
     capsys.readouterr()
-    monkeypatch.setattr("scripts.evaluation.evaluate.SCORING_VERSION", SCORING_VERSION + 1)
+    monkeypatch.setattr("scripts.evaluation.results.SCORING_VERSION", SCORING_VERSION + 1)
     second = evaluate_once(out, model, found, ("steps",), max_new_tokens=3)
     assert "already scored" not in capsys.readouterr().out
     assert (
@@ -530,7 +531,7 @@ def test_an_interrupted_evaluation_goes_on_with_the_part_that_it_was_at(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("scripts.evaluate.score_programs", cut)
+        patched.setattr("scripts.evaluation.evaluate.score_programs", cut)
         evaluate_once(tmp_path / "cut.json", model, found, **asked)
     assert not (tmp_path / "cut.json").exists()
     monkeypatch.setattr("scripts.evaluation.evaluate.score_steps", cut)
@@ -653,7 +654,7 @@ def test_mlx_checkpoints_are_scored_as_well(tmp_path: Path) -> None:
 def test_figures_and_tables_show_every_part(perfect: dict, problems: list[Problem]) -> None:
     wrong = evaluate(Scripted(lambda _: ""), problems, ("steps",))
     results = {"base": wrong, "fine-tuned": perfect}
-    table = html.scores(results)
+    table = tables.scores(results)
     assert list(table["part"]) == ["steps", "steps", "steps, loop k3", "repair", "programs k0", "programs k3"]
     assert table["same answer sets"][0].startswith("0.0 % (0–") and table["same answer sets"][1].startswith(
         "100.0 %"
@@ -684,7 +685,7 @@ def test_families_that_training_never_saw_are_scored_apart(problems: list[Proble
         assert found[part]["n"] == sum(
             found[half][part]["n"] for half in ("seen_families", "held_out_families")
         )
-    table = html.scores({"": found})
+    table = tables.scores({"": found})
     assert table["held-out families"][0].startswith("100.0 %") and table["seen families"][0].startswith(
         "0.0 %"
     )

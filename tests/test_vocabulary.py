@@ -7,7 +7,7 @@ import pytest
 
 from scripts.asp.encoding import read_encoding
 from scripts.asp.solver import Solver
-from scripts.data import conversion
+from scripts.data import renamed_problems as renamings
 from scripts.data.checks import check_problem
 from scripts.data.conversion import convert
 from scripts.data.gold import solve
@@ -156,7 +156,7 @@ def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
     other = problem(FEW[1])
     monkeypatch.setattr(
-        conversion, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {})
+        renamings, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {})
     )
     assert len(renamed_problems(told, 2, Random(0), solver, report)) == 1
     assert report.dropped["vocabulary: other answer sets"] == 2

@@ -43,7 +43,7 @@ class Item:
     index: int = 0
     fenced: bool = False
     constructs: tuple[str, ...] = ()
-    attempts: int = 1
+    tries: int = 1
 
 
 class Grader:
@@ -119,14 +119,14 @@ class Grader:
         code, fenced = prompts.code_of(output)
         shown = set().union(*(constructs(statement) for statement in step.statements))
         item = self._item(part, prompt, output, code, step.code, *self.step(index, code))
-        return replace(item, index=index, fenced=fenced, constructs=tuple(sorted(shown)), attempts=attempts)
+        return replace(item, index=index, fenced=fenced, constructs=tuple(sorted(shown)), tries=attempts)
 
     def program_item(self, part: str, text: str, attempts: int) -> Item:
         """The item for a whole program."""
         item = self._item(
             part, self.problem.description, text, text, self.variant.program, *self.program(text)
         )
-        return replace(item, attempts=attempts)
+        return replace(item, tries=attempts)
 
     def _item(
         self,
