@@ -13,12 +13,13 @@ import inspect
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parent
 WORKDIR = Path(os.environ.get("FT_WORKDIR") or ROOT).resolve()
@@ -30,13 +31,36 @@ RUNS = WORKDIR / "runs"
 
 
 class UserError(Exception):
-    """Something a person can mend: what is wrong, where, and the remedy. Commands print it and exit with 2."""
+    """An error that a person can correct. Commands print it and exit with code 2.
+
+    Attributes:
+        what: What is wrong, one sentence.
+        where: The file or folder concerned, or None.
+        line: The line in that file, from 1, or None.
+        remedy: What to do about it, or "".
+    """
 
     def __init__(
         self, what: str, *, where: str | Path | None = None, line: int | None = None, remedy: str = ""
     ):
-        place = "" if where is None else f"{show_path(where)}{f':{line}' if line else ''}: "
-        super().__init__(f"{place}{what}" + (f"\n  remedy: {remedy}" if remedy else ""))
+        self.what, self.line, self.remedy = what, line, remedy
+        self.where = None if where is None else Path(where)
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        """`file:line: what`, and the remedy on a line of its own."""
+        place = ""
+        if self.where is not None:
+            place = f"{show_path(self.where)}{f':{self.line}' if self.line else ''}: "
+        return f"{place}{self.what}" + (f"\n  remedy: {self.remedy}" if self.remedy else "")
+
+    def __reduce__(self) -> tuple:
+        """Makes the error survive pickling, for pools of processes."""
+        return _user_error, (self.what, self.where, self.line, self.remedy)
+
+
+def _user_error(what: str, where: Path | None, line: int | None, remedy: str) -> UserError:
+    return UserError(what, where=where, line=line, remedy=remedy)
 
 
 def show_path(path: str | Path) -> str:
@@ -49,10 +73,13 @@ def show_path(path: str | Path) -> str:
 
 
 def command(function: Callable[..., Any]) -> Callable[[], None]:
-    """The command line of `function`: its signature gives the options, its docstring the help (typer).
+    """Make a command line out of `function`, with typer.
 
-    A parameter without a default is a required option. A `UserError` becomes one message on standard error and exit
-    code 2, an interrupt exit code 130.
+    The signature gives the options and their types. The docstring gives the help: its text up to `Arguments:` describes
+    the command, and each `name: text` below that line describes one option. A parameter without a default is a
+    required option. Defaults that are paths are shown relative to the checkout.
+
+    A `UserError` becomes one message on standard error and exit code 2; an interrupt becomes exit code 130.
     """
     import typer
 
@@ -64,22 +91,53 @@ def command(function: Callable[..., Any]) -> Callable[[], None]:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            print("interrupted; run the same command again to go on", file=sys.stderr)
+            print("interrupted; run the same command again to resume", file=sys.stderr)
             raise typer.Exit(130) from None
 
+    summary, helps = _parse_docstring(inspect.getdoc(function) or "")
     hints = get_type_hints(function, include_extras=True)
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
-        hint = hints[parameter.name]
-        if parameter.default is inspect.Parameter.empty and get_origin(hint) is not Annotated:
-            hint = Annotated[hint, typer.Option()]
+        hint = _described(hints[parameter.name], parameter, helps.get(parameter.name, ""))
         hints[parameter.name] = hint
         parameters.append(parameter.replace(annotation=hint))
+    guarded.__doc__ = summary
     guarded.__signature__ = inspect.Signature(parameters)
     guarded.__annotations__ = hints
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(guarded)
     return app
+
+
+def _parse_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """The description in a docstring, and the text for each name in its `Arguments:` section."""
+    summary, _, section = text.partition("\nArguments:\n")
+    helps: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        if entry := re.match(r"    (\w+): (.*)", line):
+            name = entry[1]
+            helps[name] = entry[2].strip()
+        elif line.strip() and name:
+            helps[name] += f" {line.strip()}"
+    return summary.strip(), helps
+
+
+def _described(hint: Any, parameter: inspect.Parameter, text: str) -> Any:
+    """`hint` as typer reads it, with the help text `text` and a default path as a person would type it."""
+    import typer
+
+    shown: dict[str, Any] = {"help": text}
+    if isinstance(parameter.default, Path):  # typer would show the absolute path
+        shown = {"help": f"{text}  [default: {show_path(parameter.default)}]", "show_default": False}
+    if get_origin(hint) is not Annotated:
+        # An option that is off by default has no negative form; `--no-...` is for those that are on, or undecided.
+        names = [f"--{parameter.name.replace('_', '-')}"] if parameter.default is False else []
+        return Annotated[hint, typer.Option(*names, **shown)]
+    for extra in get_args(hint)[1:]:  # an option or argument that the signature declares itself
+        if isinstance(extra, typer.models.ParameterInfo):
+            vars(extra).update(shown if not extra.help else {"help": extra.help})
+    return hint
 
 
 # --- settings ---------------------------------------------------------------------------------------------------
