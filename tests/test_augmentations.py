@@ -7,7 +7,7 @@ from collections import Counter
 from random import Random
 
 import pytest
-from asp_programs import SLOW, STATEMENT, accepted
+from tests.asp_programs import SLOW, STATEMENT, accepted
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from asp_programs import SLOW, accepted, programs
+from tests.asp_programs import SLOW, accepted, programs
 from clingo.ast import ASTType
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
