@@ -32,6 +32,7 @@ class Checkpoint:
     eval_loss: float | None = None
     score: float | None = None  # share of step equivalence on validation problems, where somebody measured it
     interval: tuple[float, float] | None = None  # of the score, 95 %
+    rates: dict | None = None  # the rates of the steps of validation problems, as `evaluate` wrote them
 
 
 def mark_complete(folder: Path) -> None:
@@ -63,13 +64,13 @@ def checkpoints(run: Path) -> list[Checkpoint]:
     losses = {row["step"]: row["eval_loss"] for row in read_log(run) if row["eval_loss"] is not None}
     scores = _scores(run)
     return [
-        Checkpoint(step, path, losses.get(step), *scores.get(step, (None, None)))
+        Checkpoint(step, path, losses.get(step), *scores.get(step, (None, None, None)))
         for step, path in sorted(found.items())
     ]
 
 
-def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
-    """Step → step equivalence and its interval, from the `scores-<step>.json` that `evaluate` wrote into the run folder.
+def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None, dict]]:
+    """Step → step equivalence, its interval, and all rates, from the `scores-<step>.json` that `evaluate` wrote into the run folder.
 
     Only what was scored over the base, on the problems, with the settings and the code of the newest file counts.
     """
@@ -83,6 +84,7 @@ def _scores(run: Path) -> dict[int, tuple[float, tuple[float, float] | None]]:
             found[int(file.stem.removeprefix("scores-"))] = (
                 result["steps"]["equivalent"],
                 tuple(interval) if interval else None,
+                result["steps"],
             )
     return found
 
