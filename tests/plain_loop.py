@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from scripts.lm.chat import Encoded
-from scripts.training.dataset import batches
+from scripts.training.order import batches
 from scripts.training.recipe import Recipe
 
 

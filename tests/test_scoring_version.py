@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.problems import read_problems, split_of
 from scripts.lm import chat, prompts
 from scripts.lm.smoke_model import smoke_model
-from scripts.training.dataset import encode_rows
 from tests.golden_verdicts import (
     ANSWERS,
     CONVERSATION,

@@ -22,13 +22,13 @@ import torch  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.rows import data_digest, load_rows  # noqa: E402
 from scripts.export.fuse_mlx import fuse  # noqa: E402
 from scripts.lm import chat, prompts  # noqa: E402
 from scripts.lm.smoke_model import smoke_model  # noqa: E402
 from scripts.training.adapter_formats import to_mlx, to_peft  # noqa: E402
 from scripts.training.checkpoints import COLUMNS, checkpoints, read_log  # noqa: E402
-from scripts.training.dataset import batches, counts, encode_rows
 from scripts.training.mlx_engine import train  # noqa: E402
 from scripts.training.mlx_model import (  # noqa: E402
     adapter_config,
@@ -47,6 +47,7 @@ from scripts.training.mlx_step import (  # noqa: E402
     optimiser_step,
     seeded_layers,
 )
+from scripts.training.order import batches
 from scripts.training.recipe import PROFILES, Recipe  # noqa: E402
 from tests.plain_loop import train_plainly
 from utils_ft import ROOT, UserError  # noqa: E402
@@ -151,7 +152,7 @@ def test_rows_are_encoded_once_and_those_without_a_target_are_counted(base: Path
     encode_rows(tokenizer, rows, longest, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     rows = [*rows, {"messages": prompts.conversation("word " * 500, [("a", "b.")])}]
-    assert counts(rows, encode_rows(tokenizer, rows, 300))["dropped_rows"] == 1
+    assert counts(rows, encode_rows(tokenizer, rows, 300)).dropped_rows == 1
     assert data_digest(rows) != data_digest(rows[:-1])
 
 

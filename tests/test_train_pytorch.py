@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import data_digest, load_rows
 from scripts.export.fuse_pytorch import fuse
 from scripts.lm import chat, prompts
@@ -36,7 +37,7 @@ from scripts.training.checkpoints import (
     stop_if_diverging,
     write_log,
 )
-from scripts.training.dataset import batches, encode_rows
+from scripts.training.order import batches
 from scripts.training.plan import describe, memory, plan, shape
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import PROFILES, Recipe

@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import load_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_model
@@ -37,7 +38,7 @@ from scripts.lm.device import (
     silenced,
     synchronize,
 )
-from scripts.training.dataset import batches, encode_rows
+from scripts.training.order import batches
 from scripts.training.recipe import PROJECTIONS, Recipe
 
 LLAMA3_8B = {

@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
 from scripts.data.conversations import NOISE_SHARE, conversation_rows
+from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.paraphrase.files import load_instructions, with_paraphrases
 from scripts.data.problems import STYLES, Problem, read_problems, split_of
 from scripts.data.renamed_problems import NAMINGS, renamed_problems
@@ -29,7 +30,6 @@ from scripts.data.repairs import repair_rows
 from scripts.data.report import COUNTED, Report
 from scripts.data.rows import SPLITS, Row, to_jsonl
 from scripts.lm.chat import load_tokenizer
-from scripts.training.dataset import counts, encode_rows
 from scripts.training.recipe import load_profile
 from utils_ft import BENCHMARKS, content_hash, write_json, write_text
 
@@ -178,7 +178,8 @@ def convert_folder(
     if tokenizer:
         loaded, limit = load_tokenizer(tokenizer), chosen.recipe.max_tokens
         summary["tokens"] = {
-            split: counts(rows[split], encode_rows(loaded, rows[split], limit)) for split in SPLITS
+            split: asdict(counts(rows[split], encode_rows(loaded, rows[split], limit)))
+            for split in SPLITS
         }
     write_json(out / "report.json", summary)
     for split, text in texts.items():

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_name, fingerprint, model_spec
-from scripts.training.dataset import encode_rows
 from utils_ft import UserError, content_hash, show_path, write_json
 
 PROOF_ROWS = 4

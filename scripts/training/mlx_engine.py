@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import data_digest, load_rows, validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
@@ -31,7 +32,6 @@ from scripts.training.checkpoints import (
     stop_if_diverging,
     write_log,
 )
-from scripts.training.dataset import batches, encode_rows
 from scripts.training.mlx_model import (
     adapter_config,
     add_adapter,
@@ -49,6 +49,7 @@ from scripts.training.mlx_step import (
     seeded_layers,
     takes_noise,
 )
+from scripts.training.order import batches
 from scripts.training.recipe import Recipe
 from utils_ft import ADAPTERS, UserError, content_hash, show_path, write_json
 

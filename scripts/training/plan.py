@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import load_rows
 from scripts.lm import chat
 from scripts.lm.base_models import config_folder
@@ -30,7 +31,7 @@ from scripts.lm.device import (
     silenced,
     synchronize,
 )
-from scripts.training.dataset import batches, encode_rows
+from scripts.training.order import batches
 from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError
 

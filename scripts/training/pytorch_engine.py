@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import data_digest, load_rows, validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
@@ -33,7 +34,7 @@ from scripts.training.checkpoints import (
     stop_if_diverging,
     write_log,
 )
-from scripts.training.dataset import batches, encode_rows
+from scripts.training.order import batches
 from scripts.training.plan import advice, needs_checkpointing
 from scripts.training.recipe import Recipe
 from utils_ft import ADAPTERS, content_hash, seed_everything, show_path, write_json
