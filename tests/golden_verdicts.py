@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +32,7 @@ from scripts.inference.attempts import check
 from scripts.inference.repair_loop import write_steps
 from scripts.lm import chat, prompts
 from scripts.lm.smoke_model import smoke_model
+from tests.fakes import ScriptedGenerator, instruction_of
 from utils_ft import BENCHMARKS, UserError, command, content_hash, read_text, show_path, write_text
 
 FILE = Path(__file__).with_name("golden_verdicts.json")
@@ -180,29 +181,15 @@ CONVERSATION = [
 ]
 
 
-@dataclass
-class Scripted:
-    """A writer that knows the gold code of each instruction and slips; how depends on the conversation and the draw alone.
+def slipping(gold: dict[str, str]) -> ScriptedGenerator:
+    """A generator that knows the gold code of each instruction and errs.
 
-    `asked` keeps every conversation.
+    The error depends on nothing but the conversation and the number of the answer.
     """
 
-    gold: dict[str, str]
-    asked: list[list[prompts.Message]] = field(default_factory=list)
-
-    def answers(
-        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
-    ) -> list[str]:
-        self.asked += conversations
-        return [self._say(messages, 0) for messages in conversations]
-
-    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
-        self.asked += conversations
-        return [[self._say(messages, number) for number in range(1, count + 1)] for messages in conversations]
-
-    def _say(self, messages: list[prompts.Message], number: int) -> str:
-        code = self.gold[_instruction(messages)]
-        slips = (
+    def answer(messages: list[prompts.Message], number: int) -> str:
+        code = gold[instruction_of(messages)]
+        variants = (
             code,
             code,
             code,
@@ -212,42 +199,9 @@ class Scripted:
             f"{code}\nnowhere(X).",
             "% nothing",
         )
-        return slips[int(content_hash(_text(messages), str(number)), 16) % len(slips)]
+        return variants[int(content_hash(_text(messages), str(number)), 16) % len(variants)]
 
-
-@dataclass
-class Listed:
-    """A writer that gives the answers to each instruction one after another, and the samples as well."""
-
-    texts: dict[str, list[str]]
-    drawn: dict[str, list[str]]
-
-    def answers(
-        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
-    ) -> list[str]:
-        return [self.texts[_instruction(messages)].pop(0) for messages in conversations]
-
-    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
-        return [
-            [self.drawn[_instruction(messages)].pop(0) for _ in range(count)] for messages in conversations
-        ]
-
-
-class Whole:
-    """A writer that has one answer to each conversation, in their order."""
-
-    def __init__(self, texts: Sequence[str]):
-        self.texts, self.asked = list(texts), []
-
-    def answers(
-        self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
-    ) -> list[str]:
-        self.asked += conversations
-        return self.texts
-
-
-def _instruction(messages: list[prompts.Message]) -> str:
-    return messages[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
+    return ScriptedGenerator(answer)
 
 
 def _text(value: Any) -> str:
@@ -432,7 +386,9 @@ def _loop(grader: Grader) -> Iterator[Record]:
                 }
                 for part in (0, 1)
             )
-            written = write_steps(Listed(texts, drawn), requests, k, grader.solver, samples)
+            written = write_steps(
+                ScriptedGenerator.by_list(texts, drawn), requests, k, grader.solver, samples
+            )
             for index, step in zip(scripts, written, strict=True):
                 yield _record(
                     "loop",
@@ -449,7 +405,7 @@ def _loop(grader: Grader) -> Iterator[Record]:
 
 def _evaluation(problems: Sequence[Problem]) -> Record:
     """The figures of a whole evaluation, its items in short, and what was asked in it."""
-    generator = Scripted(
+    generator = slipping(
         {step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed}
     )
     found = evaluate.evaluate(generator, problems, samples=2)
@@ -506,8 +462,8 @@ def _conversion(problem: Problem) -> Iterator[Record]:
 def _whole(graders: Sequence[Grader]) -> Record:
     """Programs written in one turn, as a study scores them."""
     gold = ["\n\n".join(code for _, code in grader.variant.steps) for grader in graders]
-    generator = Whole(
-        [f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]]
+    generator = ScriptedGenerator.in_order(
+        f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]
     )  # the second lacks its first statement
     items = score_whole(generator, graders)
     return _record(
@@ -520,7 +476,7 @@ def _whole(graders: Sequence[Grader]) -> Record:
 def _own_errors(problem: Problem, solver: Solver) -> Record:
     """The repair rows from answers to a retold problem: the first has a syntax error, the second is UNSATISFIABLE, the rest empty."""
     answers = ["a :- b )", "a.\n:- not nowhere.", *[""] * (len(problem.encoding.instructed) - 2)]
-    generator = Whole(answers)
+    generator = ScriptedGenerator.in_order(*answers)
     [(rows, report)] = own_errors(generator, [problem], solver)
     return _record(
         "own errors",

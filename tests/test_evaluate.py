@@ -41,7 +41,7 @@ class Scripted:
     repairs: Callable[[str], str] | None = None
     asked: list[list[prompts.Message]] = field(default_factory=list)
 
-    def answers(
+    def generate(
         self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
     ) -> list[str]:
         self.asked += conversations
@@ -49,8 +49,8 @@ class Scripted:
             on_done(len(conversations))
         return [self._answer(messages) for messages in conversations]
 
-    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
-        return [[text] * count for text in self.answers(conversations)]
+    def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        return [[text] * count for text in self.generate(conversations)]
 
     def _answer(self, messages: list[prompts.Message]) -> str:
         text = messages[-1]["content"]

@@ -44,13 +44,13 @@ class Scripted:
     def __post_init__(self) -> None:
         self.answers_to = {instruction: list(texts) for instruction, texts in self.answers_to.items()}
 
-    def answers(
+    def generate(
         self, conversations: Sequence[list[prompts.Message]], on_done: Callable[[int], None] | None = None
     ) -> list[str]:
         self.asked += conversations
         return [self.answers_to[instruction_of(messages)].pop(0) for messages in conversations]
 
-    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+    def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
         self.sampled += [(instruction_of(messages), count) for messages in conversations]
         return [self.drawn[instruction_of(messages)][:count] for messages in conversations]
 
@@ -285,13 +285,13 @@ def test_each_step_of_a_program_is_put_to_the_vote(solver: Solver) -> None:
 def test_samples_depend_on_the_seed_and_the_conversation_alone(smoke: Path) -> None:
     generator = load_generator(smoke, max_new_tokens=8)
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b.", "Say c.")]
-    first = generator.samples(conversations, 3)
+    first = generator.sample(conversations, 3)
     assert len({text for texts in first for text in texts}) == 9
-    assert generator.samples(conversations[1:2], 3) == [first[1]]
-    assert generator.samples(conversations, 2) == [texts[:2] for texts in first]
-    assert replace(generator, seed=1).samples(conversations, 3) != first
+    assert generator.sample(conversations[1:2], 3) == [first[1]]
+    assert generator.sample(conversations, 2) == [texts[:2] for texts in first]
+    assert replace(generator, seed=1).sample(conversations, 3) != first
     cold = replace(generator, temperature=1e-4)
-    assert cold.samples(conversations, 2) == [[text] * 2 for text in generator.answers(conversations)]
+    assert cold.sample(conversations, 2) == [[text] * 2 for text in generator.generate(conversations)]
 
 
 # --- the model --------------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_the_writer_says_what_transformers_generate_says(smoke: Path) -> None:
 
     generator = load_generator(smoke, max_new_tokens=12)
     conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]
-    for messages, text in zip(conversations, generator.answers(conversations), strict=True):
+    for messages, text in zip(conversations, generator.generate(conversations), strict=True):
         ids = torch.tensor([chat.encode_prompt(generator.tokenizer, messages)])
         written = generator.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0

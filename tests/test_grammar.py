@@ -189,11 +189,11 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
 
 def test_clingo_parses_what_a_model_samples_under_the_grammar(generator: Generator) -> None:
     conversations = [[{"role": "user", "content": f"Write a rule, number {number}."}] for number in range(6)]
-    answers = [text for texts in generator.samples(conversations, 6) for text in texts]
+    answers = [text for texts in generator.sample(conversations, 6) for text in texts]
     free = Generator(generator.model, generator.tokenizer, generator.ends, generator.max_new_tokens)
     with Solver() as solver:
         verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
-        unguided = [solver.check(text).verdict for texts in free.samples(conversations, 6) for text in texts]
+        unguided = [solver.check(text).verdict for texts in free.sample(conversations, 6) for text in texts]
     whole = [
         verdict for text, verdict in zip(answers, verdicts, strict=True) if generator.grammar.accepts(text)
     ]

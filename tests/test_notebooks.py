@@ -382,10 +382,10 @@ class Scripted:
     def __init__(self, *answers):
         self.left = list(answers)
 
-    def answers(self, conversations, on_done=None):
+    def generate(self, conversations, on_done=None):
         return self.left.pop(0)
 
-    def samples(self, conversations, count):
+    def sample(self, conversations, count):
         return [[":- q(1)."] * count for _ in conversations]
 
 

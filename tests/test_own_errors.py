@@ -48,12 +48,12 @@ class Clumsy:
         self.texts = [code + slip for code, slip in zip_longest(codes, slips[: len(codes)], fillvalue="")]
         self.asked: list[list[prompts.Message]] = []
 
-    def answers(self, conversations: Sequence[list[prompts.Message]], _on_done: object = None) -> list[str]:
+    def generate(self, conversations: Sequence[list[prompts.Message]], _on_done: object = None) -> list[str]:
         self.asked += conversations
         return self.texts
 
-    def samples(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
-        return [[text] * count for text in self.answers(conversations)]
+    def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        return [[text] * count for text in self.generate(conversations)]
 
 
 def told(problem: Problem, solver: Solver) -> RenamedProblem:

@@ -77,7 +77,7 @@ class Scripted:
 
     edit: object
 
-    def answers(self, conversations: list, on_done: object = None) -> list[str]:
+    def generate(self, conversations: list, on_done: object = None) -> list[str]:
         return [self.edit(text) for text in conversations]
 
 

@@ -147,7 +147,7 @@ def generate(
         flush=True,
     )
     start = time.perf_counter()
-    together = generator.answers(conversations)
+    together = generator.generate(conversations)
     fast = len(prompts) / (time.perf_counter() - start)
     print(f"side by side        {fast:7.2f} answers/s", flush=True)
     start = time.perf_counter()

@@ -83,7 +83,7 @@ def score_whole(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
         for description, grader in zip(descriptions, graders, strict=True)
     ]
     items = []
-    for grader, output in zip(graders, generator.answers(asked), strict=True):
+    for grader, output in zip(graders, generator.generate(asked), strict=True):
         paragraphs = [text for text in prompts.code_of(output)[0].split("\n\n") if text.strip()]
         for index, step in enumerate(grader.steps):
             items.append(

@@ -56,7 +56,7 @@ def score_steps(generator: Generator, graders: Sequence[Grader]) -> list[Item]:
     asked = [(grader, index, ask) for grader in graders for index, ask in enumerate(grader.requests())]
     requests = [ask for _, _, ask in asked]
     with tqdm(total=len(requests), desc="steps", unit="step", disable=None) as bar:
-        outputs = generator.answers([ask.messages for ask in requests], bar.update)
+        outputs = generator.generate([ask.messages for ask in requests], bar.update)
     return [
         grader.step_item("steps", index, ask.instruction, output)
         for (grader, index, ask), output in zip(asked, outputs, strict=True)
@@ -107,7 +107,7 @@ def score_repairs(
             )
             where.append((grader, meta))
     with tqdm(total=len(requests), desc="repairs", unit="repair", disable=None) as bar:
-        outputs = generator.answers([ask.messages for ask in requests], bar.update)
+        outputs = generator.generate([ask.messages for ask in requests], bar.update)
     attempts = check(requests, outputs, graders[0].solver)
     differ = [index for index, (_, meta) in enumerate(where) if meta["corruption"] == "answer sets differ"]
     same = dict(

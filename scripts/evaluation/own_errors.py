@@ -57,8 +57,8 @@ def own_errors(
         for found in told
     ]
     asked = [ask.messages for part in requests for ask in part]
-    drawn = generator.samples(asked, samples - 1) if samples > 1 else [[]] * len(asked)
-    answers = ([greedy, *more] for greedy, more in zip(generator.answers(asked), drawn, strict=True))
+    drawn = generator.sample(asked, samples - 1) if samples > 1 else [[]] * len(asked)
+    answers = ([greedy, *more] for greedy, more in zip(generator.generate(asked), drawn, strict=True))
     return [
         (list(_rows(found, part, list(islice(answers, len(part))), solver, report)), report)
         for found, part, report in zip(told, requests, reports, strict=True)

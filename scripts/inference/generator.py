@@ -34,14 +34,14 @@ class Generator:
     seed: int = 0
     prefixes: PrefixCache = field(default_factory=PrefixCache)
 
-    def answers(
+    def generate(
         self, conversations: Sequence[list[Message]], on_done: Callable[[int], None] | None = None
     ) -> list[str]:
         """What the model says next in each conversation, greedily."""
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
         return self._write(prompts, [_likeliest] * len(prompts) if self.grammar else None, on_done)
 
-    def samples(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
+    def sample(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
         """`count` sampled answers to each conversation. They depend on the seed and on the conversation alone."""
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
         draws = [

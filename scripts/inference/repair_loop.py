@@ -40,7 +40,7 @@ def write_steps(
             else requests[index].messages
             for index, last in zip(failing, before, strict=True)
         ]
-        outputs = drafts if drafts and not attempt else generator.answers(asked, None if attempt else on_done)
+        outputs = drafts if drafts and not attempt else generator.generate(asked, None if attempt else on_done)
         attempts = check([requests[index] for index in failing], outputs, solver)
         unchanged = _unchanged(attempts, before)
         again = [place for place, same in enumerate(unchanged) if samples > 1 or same]

@@ -32,7 +32,7 @@ def _best(
     """
     if not requests:
         return []
-    sampled = [text for texts in generator.samples(asked, count) for text in texts]
+    sampled = [text for texts in generator.sample(asked, count) for text in texts]
     checked = check([ask for ask in requests for _ in range(count)], sampled, solver)
     groups = []
     for index, greedy in enumerate(attempts):
