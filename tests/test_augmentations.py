@@ -7,14 +7,12 @@ from collections import Counter
 from random import Random
 
 import pytest
-from tests.asp_programs import SLOW, STATEMENT, accepted
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scripts.asp.encoding import trees_of
 from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Limits, Request, Solver, Verdict
-from scripts.asp.syntax import transform_variables
+from scripts.asp.syntax import transform_variables, trees_of
 from scripts.data.corruptions import CORRUPTIONS
 from scripts.data.noise import noisy
 from scripts.data.problems import read_problems
@@ -28,6 +26,7 @@ from scripts.data.variable_renaming import (
     same_up_to,
     variables,
 )
+from tests.asp_programs import SLOW, STATEMENT, accepted
 from utils_ft import BENCHMARKS
 
 # --- renaming -----------------------------------------------------------------------------------------------------

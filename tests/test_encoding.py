@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.asp_programs import SLOW, accepted, programs
 from clingo.ast import ASTType
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scripts.asp.encoding import read_encoding, trees_of
-from scripts.asp.syntax import parse, predicates, walk
+from scripts.asp.encoding import read_encoding
+from scripts.asp.syntax import parse, predicates, trees_of, walk
 from scripts.data.problems import read_problems
+from tests.asp_programs import SLOW, accepted, programs
 from utils_ft import BENCHMARKS, UserError
 
 # --- tables: text in, (instruction, code) out ---------------------------------------------------------------------

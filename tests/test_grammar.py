@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from scripts.asp.encoding import trees_of
 from scripts.asp.grammar import Grammar
 from scripts.asp.solver import Request, Solver, Verdict
+from scripts.asp.syntax import trees_of
 from scripts.data.problems import read_problems
 from scripts.inference.generator import Generator, load_generator
 from scripts.lm.smoke_model import smoke_model

@@ -1,1 +1,3 @@
-"""Answer set programming: clingo's parser, the sandboxed solver, its messages, the grammar."""
+"""Answer set programming: clingo's parser, the sandboxed solver, its messages, and the grammar of one
+statement.
+"""

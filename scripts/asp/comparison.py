@@ -1,4 +1,4 @@
-"""Two programs compared by the answer sets of all instances."""
+"""Comparison of two programs by their answer sets on all instances of a problem."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from scripts.asp.solver import AnswerSet, Outcome, Verdict
 
 
 class Relation(StrEnum):
-    """How a candidate's answer sets stand to the gold program's."""
+    """Whether a candidate has the answer sets of the gold program."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
-    UNDECIDED = "undecided"  # a limit was met on either side, or the gold program itself fails
+    UNDECIDED = "undecided"  # a limit was reached for one of the two, or the gold program fails
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A relation over all instances, the candidate's verdict on the instance that decided it, and evidence against it."""
+    """The result of a comparison.
+
+    Attributes:
+        relation: The relation over all instances.
+        verdict: The candidate's verdict on the instance that decided the relation.
+        evidence: A sentence about the difference, or clingo's message, or "".
+    """
 
     relation: Relation
     verdict: Verdict
@@ -27,10 +33,18 @@ class Comparison:
 
 
 def compare(gold: Sequence[Outcome], candidate: Sequence[Outcome]) -> Comparison:
-    """Compare two programs by their solved outcomes, one a instance, in the same order.
+    """Compare two programs by their solved outcomes.
 
-    Equal means: on every instance the same set of projected answer sets with the same costs. A limit met by either
-    side is never equality; a candidate that clingo rejects differs from everything, a rejected one included.
+    Equal means that on every instance both have the same set of projected answer sets with the same costs. If
+    one of the two reaches a limit, the relation is never equal. A candidate that clingo rejects is different,
+    even from a gold program that clingo rejects as well.
+
+    Args:
+        gold: The outcomes of the gold program, one for each instance.
+        candidate: The outcomes of the candidate, in the same order.
+
+    Raises:
+        ValueError: There is no instance, or the two lists differ in length.
     """
     if not gold or len(gold) != len(candidate):
         raise ValueError("both programs need an outcome for each instance, and there must be one")
@@ -49,7 +63,7 @@ def compare(gold: Sequence[Outcome], candidate: Sequence[Outcome]) -> Comparison
 
 
 def evidence(expected: frozenset[AnswerSet], got: frozenset[AnswerSet]) -> str:
-    """The shortest true sentence that tells `got` from `expected`, in the words of the repair prompt."""
+    """Return a sentence on the first difference between `got` and `expected`, as repair prompts have it."""
     if not got:
         return "UNSATISFIABLE, though there should be an answer set"
     if not expected:

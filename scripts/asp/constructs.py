@@ -1,4 +1,4 @@
-"""Which constructs of the language a statement shows, in the terms of clingo's guide, read off its syntax tree."""
+"""Which constructs of the language a program shows, in the terms of clingo's guide, from its syntax trees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clingo.ast import AST, AggregateFunction, ASTType, ComparisonOperator, Sign
 from scripts.asp.encoding import Encoding
 from scripts.asp.syntax import Statement, predicates, walk
 
-# Breaking a symmetry is an intention: the tree shows a constraint, only the instruction says what it is for.
+# A symmetry breaker is a constraint like others; only the instruction says what it is for.
 _SYMMETRY = re.compile(r"\bsymmetry\b|\bmirror(ed)? |\bequivalent plans\b|\binterchangeable\b", re.IGNORECASE)
 _AGGREGATES = {
     AggregateFunction.Count: "#count",
@@ -23,62 +23,70 @@ _AGGREGATES = {
 
 
 def constructs(statement: Statement) -> set[str]:
-    """The constructs of the language that a statement shows, in the terms of clingo's guide."""
-    found: set[str] = set()
+    """Return the constructs that a statement shows, for example `{"choice rule", "interval"}`."""
+    shown: set[str] = set()
     for tree in statement.trees:
         kind = tree.ast_type
         if kind == ASTType.Minimize:
-            found.add(
+            shown.add(
                 "weak constraint" if statement.code.lstrip().startswith(":~") else "#minimize / #maximize"
             )
             if str(tree.priority) != "0":
-                found.add("priority level")
+                shown.add("priority level")
         elif kind in (ASTType.ShowSignature, ASTType.ShowTerm):
-            found.add("#show")
+            shown.add("#show")
         elif kind == ASTType.Definition:
-            found.add("#const")
+            shown.add("#const")
         elif kind == ASTType.Rule:
-            found |= _rule_constructs(tree)
+            shown |= _rule_constructs(tree)
         for node in walk(tree):
-            found |= _node_constructs(node)
-    return found
+            shown |= _node_constructs(node)
+    return shown
 
 
 def _rule_constructs(rule: AST) -> set[str]:
-    found: set[str] = set()
-    head = rule.head
-    if head.ast_type == ASTType.Aggregate:
-        found.add("choice rule with bounds" if head.left_guard or head.right_guard else "choice rule")
-    elif head.ast_type == ASTType.HeadAggregate:
-        found.add("aggregate in the head")
-    elif head.ast_type == ASTType.Disjunction:
-        found.add("disjunction")
-    elif head.ast_type == ASTType.Literal and head.atom.ast_type == ASTType.BooleanConstant:
-        found.add("integrity constraint")
-    elif head.ast_type == ASTType.Literal and head.atom.ast_type == ASTType.Comparison:
-        found.add("comparison in the head")
-    elif not rule.body:
-        found.add("fact")
-    if any(_shifts(head, literal) for literal in rule.body) and any(
+    """The constructs that the form of a rule shows."""
+    shown = {_head_construct(rule)} - {""}
+    if any(_shifts(rule.head, literal) for literal in rule.body) and any(
         getattr(literal, "sign", 0) for literal in rule.body
     ):
-        found.add("frame axiom")
+        shown.add("frame axiom")
     for literal in rule.body:
         if literal.ast_type == ASTType.ConditionalLiteral:
-            found.add("conditional literal")
-        elif literal.ast_type == ASTType.Literal and literal.atom.ast_type == ASTType.BodyAggregate:
-            guard = literal.atom.left_guard
-            if (
-                guard
-                and guard.comparison == ComparisonOperator.Equal
-                and guard.term.ast_type == ASTType.Variable
-            ):
-                found.add("aggregate assigned to a variable")
-    return found
+            shown.add("conditional literal")
+        elif _is_assignment(literal):
+            shown.add("aggregate assigned to a variable")
+    return shown
+
+
+def _head_construct(rule: AST) -> str:
+    """The construct that the head of a rule shows, or ""."""
+    head = rule.head
+    if head.ast_type == ASTType.Aggregate:
+        return "choice rule with bounds" if head.left_guard or head.right_guard else "choice rule"
+    if head.ast_type == ASTType.HeadAggregate:
+        return "aggregate in the head"
+    if head.ast_type == ASTType.Disjunction:
+        return "disjunction"
+    if head.ast_type == ASTType.Literal and head.atom.ast_type == ASTType.BooleanConstant:
+        return "integrity constraint"
+    if head.ast_type == ASTType.Literal and head.atom.ast_type == ASTType.Comparison:
+        return "comparison in the head"
+    return "" if rule.body else "fact"
+
+
+def _is_assignment(literal: AST) -> bool:
+    """Whether a literal assigns an aggregate to a variable, as `N = #count { … }`."""
+    if literal.ast_type != ASTType.Literal or literal.atom.ast_type != ASTType.BodyAggregate:
+        return False
+    guard = literal.atom.left_guard
+    return bool(guard) and (
+        guard.comparison == ComparisonOperator.Equal and guard.term.ast_type == ASTType.Variable
+    )
 
 
 def _shifts(head: AST, literal: AST) -> bool:
-    """Whether both are positive atoms of one predicate, and some argument is one more or less in one of them."""
+    """Whether both are positive atoms of one predicate, and an argument differs by 1 (`T` and `T+1`)."""
     atoms = [
         part.atom.symbol
         for part in (head, literal)
@@ -97,6 +105,7 @@ def _shifts(head: AST, literal: AST) -> bool:
 
 
 def _node_constructs(node: AST) -> set[str]:
+    """The constructs that one node of a tree shows."""
     kind = node.ast_type
     if kind == ASTType.Literal and node.sign != Sign.NoSign:
         return {"default negation"}
@@ -106,7 +115,7 @@ def _node_constructs(node: AST) -> set[str]:
         return {"interval"}
     if kind == ASTType.Pool:
         return {"pool"}
-    if kind in (ASTType.BinaryOperation,) or (
+    if kind == ASTType.BinaryOperation or (
         kind == ASTType.UnaryOperation and node.argument.ast_type != ASTType.Function
     ):
         return {"arithmetic"}
@@ -119,17 +128,15 @@ def _node_constructs(node: AST) -> set[str]:
 
 def recursive(encoding: Encoding) -> bool:
     """Whether a predicate depends on itself through the rules of the program."""
-    edges: dict[tuple, set] = defaultdict(set)
-    for step in encoding.steps:
-        for statement in step.statements:
-            for tree in statement.trees:
-                if tree.ast_type == ASTType.Rule:
-                    heads = predicates(Statement("", 0, (tree.head,)))
-                    for head in heads:
-                        for literal in tree.body:
-                            edges[head] |= predicates(Statement("", 0, (literal,)))
-    reached = {node: set(targets) for node, targets in edges.items()}
-    for middle in list(reached):
+    statements = [statement for step in encoding.steps for statement in step.statements]
+    rules = [tree for statement in statements for tree in statement.trees if tree.ast_type == ASTType.Rule]
+    depends_on: dict[tuple, set] = defaultdict(set)
+    for rule in rules:
+        body = set().union(*(predicates(Statement("", 0, (literal,))) for literal in rule.body))
+        for head in predicates(Statement("", 0, (rule.head,))):
+            depends_on[head] |= body
+    reached = {node: set(targets) for node, targets in depends_on.items()}
+    for middle in list(reached):  # the transitive closure (Warshall, 1962)
         for node in reached:
             if middle in reached[node]:
                 reached[node] |= reached[middle]
@@ -137,7 +144,7 @@ def recursive(encoding: Encoding) -> bool:
 
 
 def construct_table(encodings: Iterable[Encoding]) -> Counter[str]:
-    """In how many programs each construct appears."""
+    """Count the programs that show each construct."""
     table: Counter[str] = Counter()
     for encoding in encodings:
         shown = {"recursion"} if recursive(encoding) else set()

@@ -1,7 +1,7 @@
-"""What the solver says of one step in its context, in the words that training and inference both show the model.
+"""The context of a step, and the solver message for a step in its context.
 
-A step is judged where it stands: instance facts, given code and the steps before it, then the code, as one text. So
-a message's line counts from the start of that text, and anyone can feed `context + code` to clingo and read it again.
+Training rows and the repair loop use the same two functions, so a model sees the same messages in both.
+clingo gets context and code as one text: the line in a message counts from the beginning of the context.
 """
 
 from __future__ import annotations
@@ -20,39 +20,57 @@ _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_
 
 
 def context_of(facts: str, given: str, history: Sequence[str]) -> str:
-    """The program text before a step: an instance, the code that came without instruction, the steps so far."""
+    """Return the program before a step as one text.
+
+    Args:
+        facts: The text of an instance, or "".
+        given: The given code: statements without an instruction.
+        history: The rules of the steps before this one.
+    """
     parts = [part.strip("\n") for part in (facts, given, *history)]
     return "".join(f"{part}\n" for part in parts if part)
 
 
 def solver_message(outcome: Outcome, context: str = "") -> str:
-    """The message to answer, or "" where the solver has nothing against the step.
+    """Return the solver message for a step, or "" if the solver accepts it.
 
-    That is clingo's errors as printed; or its note that an atom occurs in no head, where `context` knows the predicate
-    with another number of arguments only; or, of a solved outcome, that there is no answer set.
+    Args:
+        outcome: The outcome of `context` and the step's code as one program.
+        context: The program before the step.
+
+    Returns:
+        clingo's errors as printed; or "UNSATISFIABLE" for a solved outcome without an answer set; or clingo's
+        notes on atoms that occur in no rule head, if `context` has their predicate, but only with other
+        numbers of arguments.
     """
     if outcome.verdict is Verdict.UNSATISFIABLE:
         return "UNSATISFIABLE"
     if not outcome.passes:
         return outcome.message
     undefined = [
-        (note, found[1], _arity(found[2] or ""))
-        for note in outcome.notes
-        if (found := _UNDEFINED.search(note))
+        (note, atom[1], _arity(atom[2] or "")) for note in outcome.notes if (atom := _UNDEFINED.search(note))
     ]
     if not undefined:
         return ""
-    known: dict[str, set[int]] = {}
-    with contextlib.suppress(UserError):  # a context that clingo takes with the step, but not alone
-        for step in read_encoding(context).steps:
-            for statement in step.statements:
-                for name, arity in predicates(statement):
-                    known.setdefault(name.lstrip("-"), set()).add(arity)
+    known = _arities(context)
     return "\n".join(note for note, name, arity in undefined if name in known and arity not in known[name])
 
 
+def _arities(context: str) -> dict[str, set[int]]:
+    """The numbers of arguments that each predicate has in `context`."""
+    arities: dict[str, set[int]] = {}
+    with contextlib.suppress(UserError):  # clingo may accept a context only together with the step
+        for step in read_encoding(context).steps:
+            for statement in step.statements:
+                for name, arity in predicates(statement):
+                    arities.setdefault(name.lstrip("-"), set()).add(arity)
+    return arities
+
+
 def _arity(arguments: str) -> int:
-    """How many arguments stand in `(…)`, which is no term that clingo could parse again (`#Anon0`)."""
+    """The number of arguments in `(…)`. clingo cannot parse this text again: it may contain names like
+    `#Anon0`.
+    """
     depth, commas = 0, 0
     for character in code_only(arguments):
         depth += (character == "(") - (character == ")")

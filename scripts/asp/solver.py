@@ -1,9 +1,10 @@
-"""clingo behind a wall: check a program, enumerate its answer sets, compare two programs.
+"""The sandboxed solver: it checks programs and enumerates their answer sets.
 
-Everything a model writes is hostile input: it is grounded and solved only in the worker processes of a `Solver`, each
-with limits on processor time, wall-clock time and memory, without files or network, killed and replaced when a request
-overruns. Programs that try to reach outside (`#include`, `#script`) never get that far. What the wall has let pass may be
-parsed in our own process, for the arities of its predicates; it is never grounded there.
+A program that a model wrote may do anything, so it is grounded and solved only in the worker processes of a
+`Solver` (`scripts/asp/worker.py`). A worker has limits on processor time, wall-clock time and memory, and can
+open no file or socket. A worker that exceeds a limit is killed and replaced. Programs with `#include` or
+`#script` are refused before they reach a worker (`scripts/asp/gate.py`). Programs that pass the gate are also
+parsed in this process (`scripts/asp/syntax.py`), but never grounded here.
 
     with Solver() as solver:
         solver.check("p(X) :- not q(X).").message
@@ -39,15 +40,18 @@ from scripts.asp.gate import refusal
 from utils_ft import UserError
 
 AnswerSet = tuple[tuple[str, ...], tuple[int, ...]]
-"""The shown atoms in order, and the costs by descending priority (empty where nothing is optimised)."""
+"""The shown atoms, sorted, and the costs by descending priority (empty if the program optimises nothing)."""
 
 
 class Verdict(StrEnum):
-    """What became of a program. Only `OK` and `UNSATISFIABLE` are answers; the others are reasons for having none."""
+    """The solver's result for one program.
+
+    All but `OK` and `UNSATISFIABLE` are reasons why there is no answer.
+    """
 
     OK = "ok"
     SYNTAX = "syntax"
-    UNSAFE = "unsafe"  # unsafe variables, and whatever else grounding refuses
+    UNSAFE = "unsafe"  # unsafe variables, and everything else that grounding rejects
     UNSATISFIABLE = "unsatisfiable"
     TIMEOUT = "timeout"
     MEMORY = "memory"
@@ -57,7 +61,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one request: processor seconds, wall-clock seconds, bytes above the idle worker, answer sets."""
+    """The limits of one request.
+
+    Attributes:
+        cpu_seconds: Processor time, in seconds.
+        wall_seconds: Wall-clock time, in seconds.
+        memory_bytes: Memory above that of an idle worker, in bytes.
+        answer_sets: The largest number of answer sets that are enumerated.
+    """
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 20.0
@@ -67,9 +78,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """One program for the wall: parsed and grounded, and with `solve` also enumerated. None: the solver's limit.
+    """One program for the solver.
 
-    `first` stops at the first answer set, optimal or not: enough to know that there is one.
+    Attributes:
+        program: The text. It is parsed and grounded.
+        solve: Whether its answer sets are enumerated as well.
+        first: With `solve`, stop at the first answer set, optimal or not.
+        answer_sets: A limit on the answer sets for this request, or None for the solver's.
+        cpu_seconds: A limit on processor time for this request, or None for the solver's.
     """
 
     program: str
@@ -81,7 +97,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict with clingo's errors as it printed them, its notes (warnings, infos) and, if solved, the answer sets."""
+    """What the solver found out about one program.
+
+    Attributes:
+        verdict: The verdict.
+        message: clingo's errors as it printed them, or the reason of a refusal, or "".
+        notes: clingo's warnings and infos.
+        answer_sets: All (optimal) answer sets, or None if they were not requested or not all found.
+    """
 
     verdict: Verdict
     message: str = ""
@@ -90,43 +113,39 @@ class Outcome:
 
     @property
     def passes(self) -> bool:
-        """Whether clingo took the program: it parses and grounds (it may still have no answer set)."""
+        """Whether clingo accepts the program: it parses and grounds. It may still have no answer set."""
         return self.verdict in (Verdict.OK, Verdict.UNSATISFIABLE, Verdict.TOO_MANY)
 
     @property
     def position(self) -> tuple[int, int] | None:
-        """Line and column (bytes, from 1) of the first message, or None."""
-        found = re.search(r":(\d+):(\d+)", self.message)
-        return (int(found[1]), int(found[2])) if found else None
+        """Line and column (in bytes, from 1) of the first message, or None."""
+        match = re.search(r":(\d+):(\d+)", self.message)
+        return (int(match[1]), int(match[2])) if match else None
 
-
-# --- refusals ---------------------------------------------------------------------------------------------------
-
-
-# --- workers ----------------------------------------------------------------------------------------------------
 
 _WORKER = Path(__file__).with_name("worker.py")
-_PIPE = (
-    30_000 if sys.platform == "linux" else 3_000
-)  # bytes that a pipe takes for certain while nobody reads it
+_PIPE = 30_000 if sys.platform == "linux" else 3_000  # bytes that fit into a pipe that is not being read
 _SIGPROF = getattr(signal, "SIGPROF", 27)
 
 
 class _Worker:
-    """One live process, and the limits of what it is doing. Used by one thread at a time, watched by another."""
+    """One worker process.
+
+    One thread at a time uses it; the watchdog thread kills it if it exceeds a limit.
+    """
 
     def __init__(self, limits: Limits):
         self.limits = limits
         self.deadline = float("inf")
         self.killed_for: Verdict | None = None
         self.served = 0
-        self.spent = False  # it died, or may not have the memory that a fresh one has
+        self.spent = False  # the process has ended, or has used up its memory: start another one
         self.process = subprocess.Popen(
             [sys.executable, "-I", str(_WORKER), str(limits.memory_bytes), *filter(None, sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # an interrupt typed at the terminal is for the person's own process
+            start_new_session=True,  # Ctrl-C at the terminal must not reach the worker
             env={
                 name: os.environ[name]
                 for name in ("PATH", "SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH")
@@ -134,17 +153,17 @@ class _Worker:
             },
         )
         self.usage = psutil.Process(self.process.pid)
-        if self._read() is None:  # the first frame says that it is up and has given up its rights
+        if self._read() is None:  # the worker sends a first frame when its limits are set
             self.end()
             raise UserError(
                 "the solver's process does not start",
                 where=_WORKER,
-                remedy=f"see what this says: {sys.executable} -I -c 'import clingo'",
+                remedy=f"run this and read its message: {sys.executable} -I -c 'import clingo'",
             )
         self.first_size = self.usage.memory_info().rss
 
     def frame(self, request: Request) -> bytes:
-        """`request` as it goes over the pipe."""
+        """`request` as the bytes that go through the pipe."""
         message = {
             "program": request.program,
             "solve": request.solve,
@@ -156,13 +175,13 @@ class _Worker:
         return struct.pack(">I", len(data)) + data
 
     def send(self, frames: bytes) -> None:
-        """Send requests; where the process has died, `receive` finds out and says of what."""
+        """Send requests. If the process has ended, `receive` finds out why."""
         with contextlib.suppress(OSError):
             self.process.stdin.write(frames)
             self.process.stdin.flush()
 
     def receive(self, request: Request) -> Outcome:
-        """The outcome of `request`, the oldest one sent and not yet answered."""
+        """Wait for the outcome of `request`, the oldest request without an answer."""
         self.cpu_at_start, self.cpu_limit = self._cpu(), self._cpu_limit(request)
         self.deadline = time.monotonic() + self.limits.wall_seconds
         data = self._read()
@@ -183,14 +202,14 @@ class _Worker:
 
     @property
     def grown(self) -> bool:
-        """Whether it holds much more memory than when it was fresh: clingo never forgets a symbol."""
+        """Whether the process has grown much since its start: clingo never frees the symbols of a program."""
         try:
             return self.usage.memory_info().rss - self.first_size > self.limits.memory_bytes // 4
         except psutil.Error:
             return True
 
     def over(self, now: float) -> Verdict | None:
-        """Why the watchdog should end the running request, if it should."""
+        """Return the verdict for which the watchdog should kill this process, or None."""
         with contextlib.suppress(psutil.Error):
             if self.deadline == float("inf"):
                 return None
@@ -201,14 +220,15 @@ class _Worker:
         return None
 
     def end(self) -> None:
+        """Kill the process and close its pipes."""
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        with contextlib.suppress(OSError):  # what was not sent yet goes nowhere
+        with contextlib.suppress(OSError):  # unsent bytes are dropped
             self.process.stdin.close()
 
     def _read(self) -> bytes | None:
-        """The next frame, or None where the process ended instead."""
+        """The next frame, or None if the process has ended."""
         head = self.process.stdout.read(4)
         size = struct.unpack(">I", head)[0] if len(head) == 4 else 0
         data = self.process.stdout.read(size)
@@ -218,7 +238,7 @@ class _Worker:
         return self.limits.cpu_seconds if request.cpu_seconds is None else request.cpu_seconds
 
     def _cpu(self) -> float:
-        """Processor seconds so far, where the process has no timer to stop itself by (Windows)."""
+        """Processor seconds used so far. On POSIX 0: there the worker has a timer that ends it."""
         if hasattr(signal, "setitimer"):
             return 0.0
         times = self.usage.cpu_times()
@@ -234,12 +254,13 @@ class _Worker:
 
 
 class Solver:
-    """A pool of live workers; use it from any thread, close it when done.
+    """A pool of worker processes.
 
-    Parameters
-    ----------
-    workers: processes to keep; by default one a core.
-    limits: of each request.
+    Any thread may use it; close it at the end, or use it in a `with` statement.
+
+    Args:
+        workers: The number of processes, by default one for each core. They start when they are needed.
+        limits: The limits of each request.
     """
 
     def __init__(self, workers: int | None = None, limits: Limits = Limits()):
@@ -247,7 +268,7 @@ class Solver:
         self.size = workers or os.cpu_count() or 1
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(self.size):
-            self._idle.put(None)  # started when first needed
+            self._idle.put(None)  # None: a worker that has not started yet
         self._alive: set[_Worker] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -255,17 +276,20 @@ class Solver:
         self._watchdog.start()
 
     def check(self, program: str) -> Outcome:
-        """Parse and ground `program`: `OK`, or why not."""
+        """Parse and ground `program`."""
         return self._run_batch([Request(program)])[0]
 
     def answer_sets(self, program: str) -> Outcome:
-        """All (optimal) answer sets of `program`, projected on what it shows."""
+        """Enumerate all (optimal) answer sets of `program`, projected on its shown atoms."""
         return self._run_batch([Request(program, solve=True)])[0]
 
     def run(self, requests: Iterable[Request], batch: int = 16) -> Iterator[Outcome]:
-        """The outcomes of `requests`, in order, computed by all workers, at most a few batches ahead of the reader.
+        """Yield the outcomes of `requests`, in their order.
 
-        A short list is shared out evenly, so that no worker idles while another has a whole batch.
+        All workers compute, a few batches ahead of the reader.
+
+        A batch is `batch` requests for one worker. If there are few requests, the batches are made smaller,
+        so that every worker gets some.
         """
         requests = iter(requests)
         first = list(islice(requests, batch * self.size))
@@ -279,14 +303,17 @@ class Solver:
                 pending.extend(pool.submit(self._run_batch, part) for part in islice(batches, 1))
 
     def close(self) -> None:
-        """End all workers. A request that still runs comes back as a timeout, a later one is an error."""
+        """End all workers.
+
+        A running request ends with the verdict timeout; a later one raises RuntimeError.
+        """
         self._closed.set()
         with self._lock:
             for worker in self._alive:
                 worker.killed_for = worker.killed_for or Verdict.TIMEOUT
                 worker.process.kill()
         self._watchdog.join()
-        for _ in range(self.size):  # each worker comes back to the queue when its thread is done with it
+        for _ in range(self.size):  # a thread that uses a worker puts it back into the queue
             if worker := self._idle.get():
                 self._retire(worker)
         for _ in range(self.size):
@@ -299,6 +326,7 @@ class Solver:
         self.close()
 
     def _watch(self) -> None:
+        """Kill workers that exceed a limit; the watchdog thread runs this."""
         while not self._closed.wait(0.05):
             now = time.monotonic()
             with self._lock:
@@ -308,6 +336,7 @@ class Solver:
                         worker.process.kill()
 
     def _run_batch(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Run `requests` in one worker; the gate refuses some before."""
         reasons = [refusal(request.program) for request in requests]
         outcomes = [Outcome(Verdict.REFUSED, reason) if reason else None for reason in reasons]
         todo = deque(index for index, reason in enumerate(reasons) if not reason)
@@ -318,7 +347,7 @@ class Solver:
                 for index in self._send_ahead(worker, requests, todo):
                     outcome = worker.receive(requests[index])
                     if outcome.verdict is Verdict.MEMORY and worker.served > 1:
-                        break  # what earlier programs left behind may be to blame: once more, in a fresh process
+                        break  # earlier programs may have used the memory: repeat it in a new process
                     outcomes[index] = outcome
                     todo.popleft()
                     if worker.spent:
@@ -326,7 +355,7 @@ class Solver:
                 if worker.spent or worker.grown:
                     worker = self._retire(worker)
             return outcomes
-        except BaseException:  # an interrupt among them: answers may be under way that nobody will read
+        except BaseException:  # also an interrupt: unread answers may still be in the pipe
             worker = self._retire(worker)
             raise
         finally:
@@ -334,7 +363,10 @@ class Solver:
 
     @staticmethod
     def _send_ahead(worker: _Worker, requests: Sequence[Request], todo: Iterable[int]) -> list[int]:
-        """Send the next of `todo` that fit the pipe together (at least one), so that neither side waits for the other."""
+        """Send as many of `todo` as fit into the pipe, at least one. Return their indices.
+
+        With more, both sides could block: the worker on its full output pipe, this process on its input pipe.
+        """
         sent: list[int] = []
         frames = b""
         for index in todo:
@@ -365,10 +397,7 @@ class Solver:
 
 @cache
 def shared_solver() -> Solver:
-    """The process-wide solver with default limits; ended at exit."""
+    """Return the solver that the whole process shares, with the default limits. It is closed at exit."""
     solver = Solver()
     atexit.register(solver.close)
     return solver
-
-
-# --- equivalence ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""clingo's syntax trees: parsing within limits, walking, predicates, transformed variables."""
+"""clingo's syntax trees: parse a text, walk through a tree, find its predicates, rename its variables."""
 
 from __future__ import annotations
 
@@ -11,22 +11,39 @@ from clingo.ast import AST, ASTSequence, ASTType, Transformer, parse_string
 from scripts.asp.gate import code_only, refusal
 from scripts.asp.worker import tolerate_stray_bytes
 
-DEEPEST = 200  # levels of a tree; nobody writes them, and recursion over more ends in a crash
-
-
+DEEPEST = 200  # the most levels of a tree that is accepted; recursion over many more crashes the process
 _NESTING = re.compile(r"[-+*/\\^&?~|(]|\.\.")
 
 
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a program.
+
+    Attributes:
+        code: Its text without comments.
+        line: The line on which it starts, from 1.
+        trees: Its syntax trees. clingo splits some statements into several (`#minimize` with several
+            elements, `#edge`).
+    """
+
+    code: str
+    line: int
+    trees: tuple[AST, ...]
+
+
 def parse(text: str) -> list[AST]:
-    """The syntax trees and comments of `text`, in the order of the text; RuntimeError with clingo's words on a fault."""
+    """Parse `text` with clingo.
+
+    Returns:
+        The syntax trees of the statements and the comments, in the order of the text.
+
+    Raises:
+        RuntimeError: clingo or the gate rejects the text, or a statement is nested too deeply. Its text is in
+            the form of clingo's messages.
+    """
     if reason := refusal(text):
         raise RuntimeError(reason)
-    parts = re.split(r"(?<!\.)\.(?!\.)", code_only(text))
-    marks = [len(_NESTING.findall(part)) for part in parts]
-    if (most := max(marks)) > 50 * DEEPEST:  # clingo's own recursion over them is near the end of its stack
-        end = sum(len(part) + 1 for part in parts[: marks.index(most)])
-        line = text.count("\n", 0, len(text) - len(text[end:].lstrip())) + 1
-        raise RuntimeError(f"<string>:{line}:1: error: {most:,} operators and parentheses in one statement")
+    nesting = _check_nesting(text)
     tolerate_stray_bytes()
     trees: list[AST] = []
     messages: list[str] = []
@@ -34,8 +51,9 @@ def parse(text: str) -> list[AST]:
         parse_string(text, trees.append, logger=lambda _, message: messages.append(message.strip()))
     except RuntimeError as error:
         raise RuntimeError("\n".join(messages) or str(error)) from None
-    if most > DEEPEST and (tree := next((tree for tree in trees if _depth(tree) > DEEPEST), None)):
-        begin = tree.location.begin
+    deep = next((tree for tree in trees if _depth(tree) > DEEPEST), None) if nesting > DEEPEST else None
+    if deep:
+        begin = deep.location.begin
         raise RuntimeError(
             f"<string>:{begin.line}:{begin.column}: error: nested more than {DEEPEST} levels deep"
         )
@@ -45,8 +63,28 @@ def parse(text: str) -> list[AST]:
     )
 
 
+def trees_of(code: str) -> list[AST]:
+    """Parse `code` and return the trees of its statements, without its comments. Raises as `parse` does."""
+    return [tree for tree in parse(code) if tree.ast_type != ASTType.Comment]
+
+
+def _check_nesting(text: str) -> int:
+    """Return the largest number of operators and parentheses in one statement: no tree has more levels.
+
+    RuntimeError if there are so many that clingo's recursion over them would overflow its stack.
+    """
+    parts = re.split(r"(?<!\.)\.(?!\.)", code_only(text))
+    counts = [len(_NESTING.findall(part)) for part in parts]
+    most = max(counts)
+    if most > 50 * DEEPEST:
+        end = sum(len(part) + 1 for part in parts[: counts.index(most)])
+        line = text.count("\n", 0, len(text) - len(text[end:].lstrip())) + 1
+        raise RuntimeError(f"<string>:{line}:1: error: {most:,} operators and parentheses in one statement")
+    return most
+
+
 def _depth(tree: AST) -> int:
-    """The levels of a tree."""
+    """The number of levels of a tree."""
     level, depth = [tree], 0
     while level:
         level = [child for node in level for child in _children(node)]
@@ -55,7 +93,7 @@ def _depth(tree: AST) -> int:
 
 
 def _implicit(tree: AST) -> bool:
-    """Whether this is the `#program base.` that the parser puts before every text."""
+    """Whether `tree` is the `#program base.` that the parser adds at the beginning of every text."""
     return tree.ast_type == ASTType.Program and tree.location.begin == tree.location.end
 
 
@@ -71,7 +109,10 @@ def _children(node: AST) -> list[AST]:
 
 
 def walk(node: AST) -> Iterator[AST]:
-    """`node` and all trees below it, from left to right (both guards of an aggregate before its elements)."""
+    """Yield `node` and all trees below it, from left to right.
+
+    An aggregate's guards come before its elements.
+    """
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -80,8 +121,11 @@ def walk(node: AST) -> Iterator[AST]:
 
 
 def predicates(statement: Statement) -> set[tuple[str, int]]:
-    """The predicates of a statement as (name, arity); classical negation belongs to the name (`-p`)."""
-    found: set[tuple[str, int]] = set()
+    """Return the predicates of a statement as (name, arity).
+
+    Classical negation is part of the name (`-p`).
+    """
+    names: set[tuple[str, int]] = set()
 
     def visit(term: AST, sign: str = "") -> None:
         if term.ast_type == ASTType.UnaryOperation:
@@ -90,34 +134,22 @@ def predicates(statement: Statement) -> set[tuple[str, int]]:
             for argument in term.arguments:
                 visit(argument, sign)
         elif term.ast_type == ASTType.Function and term.name:
-            found.add((sign + term.name, len(term.arguments)))
+            names.add((sign + term.name, len(term.arguments)))
 
     for tree in statement.trees:
         for node in walk(tree):
             if node.ast_type == ASTType.SymbolicAtom:
                 visit(node.symbol)
             elif node.ast_type in (ASTType.ShowSignature, ASTType.Defined, ASTType.ProjectSignature):
-                found.add(("-" * (not node.positive) + node.name, node.arity))
-    return found
+                names.add(("-" * (not node.positive) + node.name, node.arity))
+    return names
 
 
 def transform_variables(tree: AST, rename: Callable[[str], str]) -> AST:
-    """A copy of `tree` with every variable but `_` renamed."""
+    """Return a copy of `tree` with every variable renamed except `_`."""
 
     class Renamer(Transformer):
-        def visit_Variable(self, node: AST) -> AST:  # noqa: N802 - the name clingo dispatches on
+        def visit_Variable(self, node: AST) -> AST:  # clingo calls the method of this name
             return node if node.name == "_" else node.update(name=rename(node.name))
 
     return Renamer().visit(tree)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One statement of a program: its text without comments, where it starts (line, from 1), its syntax trees.
-
-    There is more than one tree only where clingo splits a statement (`#minimize` with several elements, `#edge`).
-    """
-
-    code: str
-    line: int
-    trees: tuple[AST, ...]

@@ -1,9 +1,10 @@
-"""The inside of the wall: a process that lets clingo run one program after another and can be killed at any time.
+"""The worker process of the solver: it runs one program after another in clingo, and can be killed at any
+time.
 
-`asp_solver` starts it and speaks frames with it: four bytes of length (big endian), then JSON. Before the first
-program it gives up what a program could abuse: it can open no file and no socket any more (on POSIX the limit on
-file descriptors is the number it already holds), write no file, dump no core, and grow only to its memory limit.
-It runs alone, outside the package, so that starting it costs clingo's import and nothing else.
+`scripts/asp/solver.py` starts this file as a process of its own and exchanges frames with it: four bytes with
+the length (big endian), then JSON. Before the first program the process sets its limits (see `lock_down`), so
+that no program can read a file, write one or open a socket. The file imports nothing of this project: it
+starts as fast as clingo does.
 """
 
 import itertools
@@ -14,19 +15,28 @@ import struct
 import sys
 
 if __name__ == "__main__":
-    sys.path += sys.argv[2:]  # wherever the parent finds clingo
+    sys.path += sys.argv[2:]  # the parent's paths, on which clingo lies
 
 import clingo
 import clingo.core
 
 try:
     import resource
-except ImportError:  # Windows: the parent's watchdog holds the limits alone
+except (
+    ImportError
+):  # Windows has no such limits; there the parent's watchdog ends a process that exceeds its limits
     resource = None
+
+MESSAGES = 500  # messages of clingo for one program; each atom that no rule derives is one
+MESSAGE_LENGTH = 4_000  # characters of one message; a longer one quotes a statement of that length
+SETS_LENGTH = 8 * 2**20  # characters of all answer sets of one program together
 
 
 def lock_down(memory: int) -> None:
-    """Limit this process to `memory` bytes above what it holds now, and to the files it has open."""
+    """Limit this process to `memory` bytes above its present size, and to the files that it has open.
+
+    On POSIX it can then open no file or socket, write to no file and dump no core.
+    """
     if resource is None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -40,6 +50,7 @@ def lock_down(memory: int) -> None:
 
 
 def is_open(fd: int) -> bool:
+    """Whether the file descriptor `fd` is open."""
     try:
         os.fstat(fd)
     except OSError:
@@ -48,65 +59,56 @@ def is_open(fd: int) -> bool:
 
 
 def tolerate_stray_bytes() -> None:
-    """Keep clingo's messages about characters outside ASCII from ending the process.
+    """Make clingo's Python layer accept messages that are not valid UTF-8.
 
-    Its lexer complains of such a character byte by byte, and its Python layer aborts on half a character.
+    clingo's lexer reports a character outside ASCII byte by byte. Its Python layer ends the process on half a
+    character.
     """
     ffi = clingo.core._ffi
     clingo.core._to_str = lambda text: ffi.string(text).decode(errors="backslashreplace")
 
 
-MESSAGES = 500  # each atom that no rule derives is one
-MESSAGE_LENGTH = 4_000  # characters; more than that is a statement of that length, quoted
-SETS_LENGTH = 8 * 2**20  # characters of all answer sets together
+class Messages:
+    """What clingo prints for one program: errors, and notes (warnings and infos)."""
 
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.notes: list[str] = []
 
-def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
-    """Parse and ground `program`, and with `solve` enumerate its (optimal) answer sets, `cap` of them at the most.
-
-    With `first` any one answer set is enough, optimal or not.
-
-    Answer sets are projected on what the program shows; each comes as [sorted atoms, costs by descending priority].
-    """
-    messages: list[tuple[bool, str]] = []
-
-    def log(code: clingo.MessageCode, text: str) -> None:
+    def log(self, code: clingo.MessageCode, text: str) -> None:
+        """Keep one message; clingo calls this."""
         text = text.rstrip("\n")
         if len(text) > MESSAGE_LENGTH:
             text = text[:MESSAGE_LENGTH] + " …"
-        messages.append((code == clingo.MessageCode.RuntimeError, text))
+        (self.errors if code == clingo.MessageCode.RuntimeError else self.notes).append(text)
 
+
+def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
+    """Parse and ground `program`. With `solve`, enumerate its (optimal) answer sets as well.
+
+    Args:
+        program: The text of the program.
+        solve: Whether to solve after grounding.
+        cap: The largest number of answer sets. With more, the verdict is "too many answer sets".
+        first: Stop at the first answer set, optimal or not.
+
+    Returns:
+        A dict with `verdict` (see `solver.Verdict`), `errors` and `notes` (clingo's messages), and if all
+        answer sets were found `answer_sets`: a list of [sorted shown atoms, costs by descending priority].
+    """
+    messages = Messages()
     reply: dict = {"verdict": "ok"}
     stage = "syntax"
     try:
         mode = "ignore" if first else "optN"
-        control = clingo.Control([f"--opt-mode={mode}", "--project=show"], logger=log, message_limit=MESSAGES)
+        options = [f"--opt-mode={mode}", "--project=show"]
+        control = clingo.Control(options, logger=messages.log, message_limit=MESSAGES)
         control.add("base", [], program)
         stage = "unsafe"
         control.ground([("base", [])])
         if solve:
             stage = "solve"
-            sets: dict[tuple, None] = {}
-            control.configuration.solve.models = int(first)
-            seen = length = 0
-
-            def on_model(model: clingo.Model) -> bool:
-                nonlocal seen, length
-                if model.cost and not model.optimality_proven and not first:
-                    return True
-                atoms = tuple(sorted(str(symbol) for symbol in model.symbols(shown=True)))
-                sets[(atoms, tuple(model.cost))] = None
-                seen += 1
-                length += sum(map(len, atoms))
-                return seen <= cap and length <= SETS_LENGTH
-
-            control.solve(on_model=on_model)
-            if seen > cap or length > SETS_LENGTH:
-                reply["verdict"] = "too many answer sets"
-            else:
-                reply["answer_sets"] = list(sets)
-                if not sets:
-                    reply["verdict"] = "unsatisfiable"
+            reply = enumerate_answer_sets(control, cap, first)
     except MemoryError:
         reply["verdict"] = "memory"
     except RuntimeError as error:
@@ -117,16 +119,39 @@ def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
             reply = {"verdict": "memory", "failure": text}
         else:
             reply["verdict"] = stage
-            if not any(is_error for is_error, _ in messages):
-                messages.append((True, f"error: {text}"))
-    reply["errors"] = [text for is_error, text in messages if is_error]
-    reply["notes"] = [text for is_error, text in messages if not is_error]
-    return reply
+            if not messages.errors:
+                messages.errors.append(f"error: {text}")
+    return reply | {"errors": messages.errors, "notes": messages.notes}
+
+
+def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dict:
+    """Return the verdict and, if there are at most `cap`, the answer sets of a ground program; arguments as
+    in `run`.
+    """
+    control.configuration.solve.models = int(first)
+    sets: dict[tuple, None] = {}
+    seen = length = 0
+
+    def on_model(model: clingo.Model) -> bool:
+        nonlocal seen, length
+        if model.cost and not model.optimality_proven and not first:
+            return True
+        atoms = tuple(sorted(str(symbol) for symbol in model.symbols(shown=True)))
+        sets[(atoms, tuple(model.cost))] = None
+        seen += 1
+        length += sum(map(len, atoms))
+        return seen <= cap and length <= SETS_LENGTH
+
+    control.solve(on_model=on_model)
+    if seen > cap or length > SETS_LENGTH:
+        return {"verdict": "too many answer sets"}
+    return {"verdict": "ok" if sets else "unsatisfiable", "answer_sets": list(sets)}
 
 
 def main() -> None:
+    """Answer requests from standard input until it ends."""
     source, sink = os.fdopen(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing that clingo prints may reach the frames
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what clingo prints must not get between the frames
     has_timer = hasattr(signal, "setitimer")
 
     def answer(reply: dict) -> None:
@@ -135,12 +160,12 @@ def main() -> None:
         sink.flush()
 
     tolerate_stray_bytes()
-    run("warm(1..2). {a;b} = 1.", True, 10)  # everything that is loaded lazily, before the doors close
+    run("warm(1..2). {a;b} = 1.", True, 10)  # load what clingo loads lazily, before the limits are set
     lock_down(int(sys.argv[1]))
     answer({"verdict": "ok"})
     while len(head := source.read(4)) == 4:
         request = json.loads(source.read(struct.unpack(">I", head)[0]))
-        if has_timer:  # processor time, so that a busy machine changes no verdict
+        if has_timer:  # a limit on processor time: a busy machine changes no verdict
             signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
         try:
             reply = run(request["program"], request["solve"], request["cap"], request["first"])

@@ -9,8 +9,7 @@ from itertools import count
 
 from clingo.ast import AST, ASTType
 
-from scripts.asp.encoding import trees_of
-from scripts.asp.syntax import parse, transform_variables, walk
+from scripts.asp.syntax import parse, transform_variables, trees_of, walk
 
 
 def canonical_names() -> Iterator[str]:
