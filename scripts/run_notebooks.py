@@ -1,9 +1,7 @@
-"""The notebooks in order, headless, for a profile: papermill with a progress bar and the executed copies kept.
+"""Run the notebooks without a browser.
 
-    python -m scripts.run_notebooks --profile demo [-p MAX_STEPS=20] [--only ft_pytorch_qlora] [--resume]
-
-Copies, as notebooks and as pages, and an index that links them lie in `runs/<profile>-<time>/`. The same command with
---resume goes on at the notebook that failed. Exit code 1: a cell failed; 2: something that a person can mend.
+python -m scripts.run_notebooks --profile demo
+python -m scripts.run_notebooks --profile demo --only ft_pytorch_qlora -p MAX_STEPS=20
 """
 
 from __future__ import annotations
@@ -13,53 +11,54 @@ from typing import Annotated
 
 import typer
 
-from scripts.lm.base_models import model_spec
-from scripts.notebook.runner import (
-    ENGINES,
-    CellFailed,
-    _value,
-    in_order,
-    notebooks_of,
-    results,
-    run_notebooks,
-)
-from scripts.training.recipe import load_profile
+from scripts.notebook import runner
 from utils_ft import LOCAL_MODELS, UserError, command, show_path
 
 
 def main(
     profile: str | None = None,
     only: list[str] | None = None,
-    p: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, a notebook's parameter")] = None,
+    p: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE")] = None,
     resume: bool = False,
 ) -> None:
-    """Run the notebooks of a profile and print the scores before and after.
+    """Run the notebooks of a profile in order and print the scores before and after training.
 
-    --only NAME, once or more: these notebooks alone, in their order. --resume: go on with the last run of the profile
-    where it did not come to its end.
+    The executed copies and an index are in runs/<profile>-<time>/. Exit code 1: a cell failed.
+
+    Arguments:
+        profile: A profile, such as demo or full. Without it, FT_PROFILE or MODEL_TYPE decides, else it is demo.
+        only: Run this notebook only. Give the option several times for several notebooks.
+        p: A parameter of the notebooks, for instance MAX_STEPS=20. Can be given several times.
+        resume: Continue the last run of the profile at the notebook that failed.
     """
+    from scripts.training.recipe import load_profile
+
     parameters = {}
     for pair in p or ():
         name, equals, value = pair.partition("=")
         if not equals:
-            raise UserError(f"{pair!r} is no parameter", remedy="write -p NAME=VALUE")
-        parameters[name] = _value(value)
+            raise UserError(f"{pair!r} is not a parameter", remedy="write -p NAME=VALUE")
+        parameters[name] = runner.parse_value(value)
     chosen = load_profile(profile, parameters.get("MODEL_TYPE"))
     try:
-        folder = run_notebooks(chosen.name, only or (), parameters, resume)
-    except CellFailed as error:
+        folder = runner.run_notebooks(chosen.name, only or (), parameters, resume)
+    except runner.CellFailed as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     print(f"\nexecuted notebooks: {show_path(folder / 'index.html')}")
-    model_type = parameters.get("MODEL_TYPE") or chosen.model_type
-    for name in in_order(only or ()) or notebooks_of(chosen.name):
-        if name in ENGINES and (found := results(model_type, ENGINES[name])):
-            from scripts.evaluation.tables import scores
+    for name in runner.in_order(only or ()) or runner.notebooks_of(chosen.name):
+        if name in runner.ENGINES:
+            _print_scores(parameters.get("MODEL_TYPE") or chosen.model_type, runner.ENGINES[name])
 
-            print(f"\n{scores(found).to_string(index=False)}")
-            print(
-                f"\nfused model: {show_path(LOCAL_MODELS / f'ft_{model_spec(model_type).type}_{ENGINES[name]}')}"
-            )
+
+def _print_scores(model_type: str, engine: str) -> None:
+    """Print the test scores of an engine and the folder of its fused model, if there are scores."""
+    from scripts.evaluation.tables import scores
+    from scripts.lm.base_models import model_spec
+
+    if found := runner.results(model_type, engine):
+        print(f"\n{scores(found).to_string(index=False)}")
+        print(f"\nfused model: {show_path(LOCAL_MODELS / f'ft_{model_spec(model_type).type}_{engine}')}")
 
 
 if __name__ == "__main__":

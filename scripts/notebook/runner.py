@@ -1,9 +1,7 @@
-"""The notebooks in order, headless, for a profile: papermill with a progress bar and the executed copies kept.
+"""Runs the notebooks of a profile with papermill and keeps the executed copies.
 
-    python -m scripts.run_notebooks --profile demo [-p MAX_STEPS=20] [--only ft_pytorch_qlora] [--resume]
-
-Copies, as notebooks and as pages, and an index that links them lie in `runs/<profile>-<time>/`. The same command with
---resume goes on at the notebook that failed. Exit code 1: a cell failed; 2: something that a person can mend.
+The copies, as notebooks and as HTML pages, and an index are in `runs/<profile>-<time>/`. An interrupted
+run can be resumed: notebooks that are done with the same parameters and problems are not run again.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +33,108 @@ from utils_ft import (
 )
 
 NOTEBOOKS = ("data_augmentation", "data_converter", "ft_pytorch_qlora", "ft_mlx_lora")
+"""All notebooks, in the order of the pipeline."""
 DEFAULT = {"smoke": NOTEBOOKS, "demo": NOTEBOOKS[:3]}
-"""What a profile runs; `full` trains with the engine of the machine."""
+"""Profile → its notebooks. Other profiles have the engine that fits the machine."""
 ENGINES = {"ft_pytorch_qlora": "pytorch", "ft_mlx_lora": "mlx"}
+"""Training notebook → its engine."""
+PATHS = ("BENCHMARKS", "MODEL", "MODEL_TYPE")
+"""Parameters that may be a folder."""
 
 
 class CellFailed(Exception):
-    """A cell of a notebook failed, and it was no mistake of the person: the message says which one and why."""
+    """A cell failed with an error that is not a UserError. The message has notebook, cell and error."""
+
+
+@dataclass
+class Run:
+    """The state of a run, kept in `run.json` of its folder.
+
+    Attributes:
+        folder: The run folder.
+        profile: The name of the profile.
+        notebooks: The names of all notebooks of the run, in order.
+        done: Name → record of a notebook that is done (finished, seconds, revision, parameters, problems).
+        failed: The name of the notebook that failed, or "".
+    """
+
+    folder: Path
+    profile: str
+    notebooks: list[str] = field(default_factory=list)
+    done: dict[str, dict] = field(default_factory=dict)
+    failed: str = ""
+
+    @classmethod
+    def load(cls, folder: Path, profile: str) -> Run:
+        """The run of a folder; a new one if the folder has no `run.json`."""
+        file = folder / "run.json"
+        state = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"profile": profile}
+        return cls(folder, **state)
+
+    def save(self) -> None:
+        """Write `run.json` and the index that links the copies."""
+        state = {
+            "profile": self.profile,
+            "done": self.done,
+            "notebooks": self.notebooks,
+            "failed": self.failed,
+        }
+        write_json(self.folder / "run.json", state)
+        rows = "\n".join(
+            "<tr>" + "".join(f"<td>{cell}" for cell in self._row(name)) for name in self.notebooks
+        )
+        write_text(self.folder / "index.html", INDEX.format(title=self.folder.name, rows=rows))
+
+    def _row(self, name: str) -> list[str]:
+        """The cells of a notebook's row in the index."""
+        links = f'<a href="{name}.html">{name}</a> (<a href="{name}.ipynb">notebook</a>)'
+        if record := self.done.get(name):
+            given = ", ".join(f"{key} = {value!r}" for key, value in record["parameters"].items())
+            minutes = f"{record['seconds'] / 60:.1f} min"
+            return [links, record["finished"], minutes, record["revision"], html.escape(given)]
+        return [links, "failed"] if name == self.failed else [name, "to do"]
+
+    def is_done(self, name: str, parameters: Mapping[str, Any], problems: str) -> bool:
+        """Whether a notebook is done with these parameters and with problems of this hash."""
+        record = self.done.get(name, {})
+        return (record.get("parameters"), record.get("problems")) == (parameters, problems)
+
+
+INDEX = """<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+body {{ font-family: sans-serif; margin: 2em }}
+td, th {{ padding: 2px 12px; text-align: left }}
+</style>
+<h1>{title}</h1>
+<table><tr><th>notebook<th>finished<th>took<th>revision<th>parameters</tr>
+{rows}
+</table>
+"""
 
 
 def notebooks_of(profile: str) -> tuple[str, ...]:
-    """The notebooks that a profile runs on this machine, in order."""
-    chosen = DEFAULT.get(
-        profile, (*NOTEBOOKS[:2], "ft_mlx_lora" if sys.platform == "darwin" else "ft_pytorch_qlora")
-    )
-    return tuple(
-        name for name in chosen if name != "ft_mlx_lora" or sys.platform != "win32"
-    )  # there is no MLX on Windows
+    """The notebooks that a profile runs on this machine, in order. Windows has no MLX."""
+    engine = "ft_mlx_lora" if sys.platform == "darwin" else "ft_pytorch_qlora"
+    names = DEFAULT.get(profile, (*NOTEBOOKS[:2], engine))
+    return tuple(name for name in names if name != "ft_mlx_lora" or sys.platform != "win32")
 
 
 def in_order(only: Sequence[str]) -> tuple[str, ...]:
-    """The notebooks named, in the order of the pipeline. UserError for one that there is not."""
-    named = {Path(name).name.removesuffix(".ipynb") for name in only}
-    if unknown := sorted(named - set(NOTEBOOKS)):
+    """The notebooks in `only`, in the order of the pipeline. Raises UserError for an unknown name."""
+    wanted = {Path(name).name.removesuffix(".ipynb") for name in only}
+    if unknown := sorted(wanted - set(NOTEBOOKS)):
         remedy = f"one of {', '.join(NOTEBOOKS)}"
         raise UserError(f"there is no notebook {unknown[0]!r}", where=ROOT / "notebooks", remedy=remedy)
-    return tuple(name for name in NOTEBOOKS if name in named)
+    return tuple(name for name in NOTEBOOKS if name in wanted)
+
+
+def parse_value(text: str) -> Any:
+    """The value of a parameter from the command line: JSON or a Python constant, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"None": None, "True": True, "False": False}.get(text, text)
 
 
 def run_notebooks(
@@ -68,77 +143,84 @@ def run_notebooks(
     parameters: dict[str, Any] | None = None,
     resume: bool = False,
 ) -> Path:
-    """Execute the notebooks of a profile and return the run folder.
+    """Run the notebooks of a profile.
 
-    With `resume` the last run goes on where it did not come to its end; what it did with the same parameters and problems is
-    not done again, unless a notebook before it is. UserError or CellFailed name the notebook and the cell that failed.
+    Arguments:
+        profile: The name of the profile.
+        only: Names of notebooks to run, in any order; all notebooks of the profile if empty.
+        parameters: Values for the notebooks' parameters cells.
+        resume: Whether to continue the last run of the profile if it is not complete. A notebook that is
+            done with the same parameters and problems is not run again, unless one before it is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: A parameter or notebook is unknown, or a cell raised a UserError.
+        CellFailed: A cell failed with another error.
     """
+    parameters = parameters or {}
     names = in_order(only) or notebooks_of(profile)
-    chosen = _parameters(names, profile, parameters or {})
-    folder = _run_folder(profile, names, resume)
-    file = folder / "run.json"
-    run = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"profile": profile, "done": {}}
-    run |= {"notebooks": [name for name in NOTEBOOKS if name in {*names, *run["done"]}], "failed": ""}
+    chosen = _parameters_of(names, profile, parameters)
+    run = Run.load(_run_folder(profile, names, resume), profile)
+    run.notebooks = [name for name in NOTEBOOKS if name in {*names, *run.done}]
+    run.failed = ""
+    run.save()
     os.environ["FT_PROFILE"] = profile
-    _keep(folder, run)
-    problems, skipping = _problems_digest(Path((parameters or {}).get("BENCHMARKS") or BENCHMARKS)), True
+    problems = _problems_digest(Path(parameters.get("BENCHMARKS") or BENCHMARKS))
+    command = _resume_command(profile, only, parameters)
+    skipping = True
     for name in names:
-        done = run["done"].get(name, {})
-        skipping = skipping and (done.get("parameters"), done.get("problems")) == (chosen[name], problems)
+        skipping = skipping and run.is_done(name, chosen[name], problems)
         if skipping:
-            print(f"already done in {show_path(folder)}: {name}", flush=True)
-            continue
-        print(f"\n{name}", flush=True)
-        run["done"].pop(name, None)
-        start = time.time()
-        given = [
-            word for key, value in (parameters or {}).items() for word in ("-p", f"{key}={json.dumps(value)}")
-        ]
-        again = [
-            "python",
-            "-m",
-            "scripts.run_notebooks",
-            "--profile",
-            profile,
-            *(f"--only={other}" for other in only),
-            *given,
-        ]
-        try:
-            _execute(name, chosen[name], folder, shlex.join([*again, "--resume"]))
-            run["done"][name] = {
-                "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-                "seconds": round(time.time() - start, 1),
-                "revision": _revision(),
-                "parameters": chosen[name],
-                "problems": problems,
-            }
-        except BaseException:
-            run["failed"] = name
-            raise
-        finally:
-            _page(folder, name)
-            _keep(folder, run)
-    return folder
+            print(f"already done in {show_path(run.folder)}: {name}", flush=True)
+        else:
+            print(f"\n{name}", flush=True)
+            _run_one(run, name, chosen[name], problems, command)
+    return run.folder
 
 
-def _problems_digest(folder: Path) -> str:
-    """A hash of all files of a folder of problems."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return content_hash(
-        *(part for file in files for part in (str(file.relative_to(folder)), file.read_bytes()))
-    )
+def results(model_type: str, engine: str = "pytorch") -> dict[str, dict]:
+    """The test scores that a training notebook wrote: `base` and `fine-tuned` → figures, if they exist."""
+    run = ADAPTERS / f"{model_spec(model_type).type}_{engine}"
+    files = {"base": run / "test-base.json", "fine-tuned": run / "test-fused.json"}
+    return {
+        label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.exists()
+    }
 
 
-def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) -> None:
-    """Run one notebook into `folder`; UserError where a cell ended in one, else CellFailed."""
+def _run_one(run: Run, name: str, parameters: dict[str, Any], problems: str, command: str) -> None:
+    """Run one notebook and record it in `run`, whatever happens. `command` resumes the run."""
+    run.done.pop(name, None)
+    start = time.time()
+    try:
+        _execute(name, parameters, run.folder, command)
+        run.done[name] = {
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "seconds": round(time.time() - start, 1),
+            "revision": _revision(),
+            "parameters": parameters,
+            "problems": problems,
+        }
+    except BaseException:
+        run.failed = name
+        raise
+    finally:
+        _write_page(run.folder, name)
+        run.save()
+
+
+def _execute(name: str, parameters: dict[str, Any], folder: Path, command: str) -> None:
+    """Run one notebook into `folder`. Raises UserError if a cell raised one, else CellFailed."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    draft, notebooks = folder / f"{name}.ipynb", ROOT / "notebooks"
+    notebooks = ROOT / "notebooks"
+    copy = folder / f"{name}.ipynb"
     try:
         papermill.execute_notebook(
-            str(notebooks / draft.name),
-            str(draft),
+            str(notebooks / copy.name),
+            str(copy),
             parameters=parameters,
             cwd=str(notebooks),
             kernel_name="python3",
@@ -147,121 +229,88 @@ def _execute(name: str, parameters: dict[str, Any], folder: Path, again: str) ->
             extra_arguments=["--log-level=40"],
         )
     except papermill.PapermillExecutionError as error:
-        told = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
+        failure = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
         if error.ename == "UserError":
-            raise UserError(told, where=draft, remedy=f"mend it, then: {again}") from None
-        raise CellFailed(f"{show_path(draft)}: {told}\n  mend it, then: {again}") from None
+            raise UserError(failure, where=copy, remedy=f"correct it, then resume: {command}") from None
+        raise CellFailed(f"{show_path(copy)}: {failure}\n  correct it, then resume: {command}") from None
     except DeadKernelError:
         raise CellFailed(
-            f"{show_path(draft)}: the kernel died, as it does where memory runs out\n  to go on: {again}"
+            f"{show_path(copy)}: the kernel died, most likely because memory ran out\n  to resume: {command}"
         ) from None
 
 
-PATHS = ("BENCHMARKS", "MODEL", "MODEL_TYPE")
+def _parameters_of(
+    names: Sequence[str], profile: str, parameters: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Notebook → those of `parameters` that it has, with the profile.
 
-
-def _parameters(names: Sequence[str], profile: str, parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each notebook gets of `parameters`. papermill only warns of one that no notebook has; here it is an error.
-
-    Folders are named as seen from where the command is given, and the notebooks run in another place.
+    Raises UserError for a parameter that no notebook has; papermill would only warn. Folders become absolute,
+    because notebooks run in another working folder.
     """
     import papermill
 
     known = {
         name: set(papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))) for name in names
     }
-    everywhere = set().union(*known.values()) - {"PROFILE"}
-    if unknown := sorted(set(parameters) - everywhere):
-        remedy = (
-            "give it as --profile" if unknown[0] == "PROFILE" else f"one of {', '.join(sorted(everywhere))}"
-        )
+    allowed = set().union(*known.values()) - {"PROFILE"}
+    if unknown := sorted(set(parameters) - allowed):
+        is_profile = unknown[0] == "PROFILE"
+        remedy = "give it as --profile" if is_profile else f"one of {', '.join(sorted(allowed))}"
         raise UserError(f"no notebook of this run has a parameter {unknown[0]}", remedy=remedy)
     for name in PATHS:
         value = parameters.get(name)
         if isinstance(value, str) and value not in MODELS and Path(value).is_dir():
             parameters = parameters | {name: str(Path(value).resolve())}
-    given = {name: {key: value for key, value in parameters.items() if key in known[name]} for name in names}
-    return {name: {"PROFILE": profile} | values for name, values in given.items()}
+    return {
+        name: {"PROFILE": profile} | {key: value for key, value in parameters.items() if key in known[name]}
+        for name in names
+    }
 
 
 def _run_folder(profile: str, names: Sequence[str], resume: bool) -> Path:
-    """A new run folder, or with `resume` that of the last run of this profile where it did not come to its end."""
+    """A new run folder; with `resume`, the last one of the profile if one of `names` is not done in it."""
     earlier = sorted(path.parent for path in RUNS.glob(f"{profile}-*/run.json"))
-    if (
-        resume
-        and earlier
-        and set(names) - set(json.loads((earlier[-1] / "run.json").read_text(encoding="utf-8"))["done"])
-    ):
+    if resume and earlier and set(names) - set(Run.load(earlier[-1], profile).done):
         return earlier[-1]
     while True:
         folder = RUNS / f"{profile}-{time.strftime('%Y%m%d-%H%M%S')}"
         if not folder.exists():
             folder.mkdir(parents=True)
             return folder
-        time.sleep(0.2)  # two runs in one second
+        time.sleep(0.2)  # a second run within the same second
+
+
+def _resume_command(profile: str, only: Sequence[str], parameters: Mapping[str, Any]) -> str:
+    """The command line that resumes a run."""
+    words = ["python", "-m", "scripts.run_notebooks", "--profile", profile]
+    words += [f"--only={name}" for name in only]
+    for name, value in parameters.items():
+        words += ["-p", f"{name}={json.dumps(value)}"]
+    return shlex.join([*words, "--resume"])
+
+
+def _problems_digest(folder: Path) -> str:
+    """A hash of all files of a folder of problems."""
+    parts: list[str | bytes] = []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        parts += [str(file.relative_to(folder)), file.read_bytes()]
+    return content_hash(*parts)
 
 
 def _revision() -> str:
-    """The commit of the checkout, with `-dirty` where it was changed; `unknown` without git."""
+    """The commit of the checkout, with `-dirty` if files differ from it; `unknown` without git."""
+    command = ["git", "describe", "--always", "--dirty"]
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT
-        )
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     except OSError:
         return "unknown"
     return done.stdout.strip() or "unknown"
 
 
-# --- what lies in the run folder --------------------------------------------------------------------------------
-
-
-def _page(folder: Path, name: str) -> None:
-    """The executed copy as a page beside it, as far as it came."""
+def _write_page(folder: Path, name: str) -> None:
+    """Write the executed copy of a notebook as an HTML page beside it, as far as it was executed."""
     from nbconvert import HTMLExporter
 
-    with contextlib.suppress(OSError, ValueError):  # nothing was run, or it was ended while it wrote
-        write_text(folder / f"{name}.html", HTMLExporter().from_filename(str(folder / f"{name}.ipynb"))[0])
-
-
-INDEX = """<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{title}</title>
-<style>body {{ font-family: sans-serif; margin: 2em }} td, th {{ padding: 2px 12px; text-align: left }}</style>
-<h1>{title}</h1>
-<table><tr><th>notebook<th>finished<th>took<th>revision<th>parameters</tr>
-{rows}
-</table>
-"""
-
-
-def _keep(folder: Path, run: dict) -> None:
-    """Write the state of a run, and the index that links its copies."""
-    write_json(folder / "run.json", run)
-    rows = []
-    for name in run["notebooks"]:
-        links = f'<a href="{name}.html">{name}</a> (<a href="{name}.ipynb">notebook</a>)'
-        if done := run["done"].get(name):
-            given = html.escape(", ".join(f"{key} = {value!r}" for key, value in done["parameters"].items()))
-            cells = [links, done["finished"], f"{done['seconds'] / 60:.1f} min", done["revision"], given]
-        else:
-            cells = [links, "failed"] if name == run["failed"] else [name, "to come"]
-        rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>")
-    write_text(folder / "index.html", INDEX.format(title=folder.name, rows="\n".join(rows)))
-
-
-def results(model_type: str, engine: str = "pytorch") -> dict[str, dict]:
-    """The test scores that the training notebook left: label → figures."""
-    run = ADAPTERS / f"{model_spec(model_type).type}_{engine}"
-    files = {"base": run / "test-base.json", "fine-tuned": run / "test-fused.json"}
-    return {
-        label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.exists()
-    }
-
-
-# --- the command ------------------------------------------------------------------------------------------------
-
-
-def _value(text: str) -> Any:
-    """A parameter's value from the command line: JSON where it is JSON, else the text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {"None": None, "True": True, "False": False}.get(text, text)
+    with contextlib.suppress(OSError, ValueError):  # no copy, or papermill was stopped while writing it
+        page, _ = HTMLExporter().from_filename(str(folder / f"{name}.ipynb"))
+        write_text(folder / f"{name}.html", page)

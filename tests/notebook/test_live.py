@@ -1,0 +1,73 @@
+"""Cells that change while they run: the loss curve and the steps of a model."""
+
+import pytest
+
+from scripts.data.problems import read_problem
+from scripts.notebook import live
+from scripts.training.checkpoints import COLUMNS
+from tests.examples import write_problem
+from tests.fakes import ScriptedGenerator
+
+
+def test_the_loss_curve_is_redrawn_in_one_place_and_removed_at_the_end(monkeypatch):
+    shown = []
+
+    class Place:
+        update = staticmethod(shown.append)
+
+    def display(figure, display_id):
+        shown.append(figure)
+        return Place
+
+    monkeypatch.setattr("IPython.display.display", display)
+    with live.loss_curve(2, every=0) as curve:
+        for steps in (1, 2, 3):
+            curve([dict.fromkeys(COLUMNS) | {"step": step, "loss": 1.0} for step in range(steps)])
+    *curves, last = shown
+    assert [type(figure).__name__ for figure in curves] == ["Figure"] * 3 and last.data == ""
+
+
+def test_the_progress_has_step_speed_and_remaining_time():
+    log = [
+        dict.fromkeys(COLUMNS) | {"step": step, "tokens_per_second": 200.4, "seconds": 30 + 10 * step}
+        for step in range(1, 5)
+    ]
+    assert live.progress(log, 550) == "step 4 of 550, 200 tokens/s, 91 min left"
+    assert live.progress(log, 5) == "step 4 of 5, 200 tokens/s, less than a minute left"
+    assert live.progress(log[:1], 550) == "step 1 of 550, 200 tokens/s"
+    assert live.progress([dict.fromkeys(COLUMNS) | {"step": 1}], 4) == "step 1 of 4"
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """The pages that a cell shows, one after another."""
+    shown = []
+    monkeypatch.setattr(live, "_redrawn", lambda page: lambda: shown.append(page()))
+    return shown
+
+
+def test_rejected_steps_are_shown_with_all_attempts_until_they_are_repaired(tmp_path, pages):
+    encoding = "% Step 1.\np :- q(1).\n% Step 2.\np(X) :- q(X).\n% Step 3.\nr :- q(1).\n"
+    folder = write_problem(tmp_path / "games" / "three", "# Three steps", encoding, one="q(1).")
+    generator = ScriptedGenerator.by_list(
+        {
+            "Step 1.": ["p :- q(1)."],
+            "Step 2.": ["p(X).", "p(X) :- q(X)."],
+            "Step 3.": [":- q(1).", ":- q(1)."],
+        },
+        {"Step 3.": [":- q(1)."] * 4},
+    )
+    steps = live.write_steps(generator, read_problem(folder, "games"), k=3)
+    assert [step.ok for step in steps] == [True, True, False]
+    assert "Step 1." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
+    assert "3 steps: 1 accepted at once, 1 of the other 2 repaired" in pages[-1]
+
+
+def test_a_program_is_shown_step_by_step_and_returned_with_its_failures_as_comments(pages):
+    generator = ScriptedGenerator.by_list(
+        {"First.": ["p(X) :- q(X)."], "Second.": ["r(X).", "r(X)."]}, {"Second.": ["r(X)."] * 4}
+    )
+    program = live.write(generator, "# Two steps", "First.\nSecond.\n", "q(1).")
+    assert "p(X) :- q(X)." in program and "%! r(X)." in program
+    assert "0 accepted, 0 failed, 2 to do" in pages[0]
+    assert "1 accepted, 1 failed, 0 to do" in pages[-1]
