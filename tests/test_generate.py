@@ -22,7 +22,6 @@ from scripts.inference.repair_loop import write_steps
 from scripts.inference.voting import OTHERS
 from scripts.lm import prompts
 from scripts.lm.smoke_model import smoke_model
-from scripts.notebook import studio
 from utils_ft import ROOT, UserError
 
 DESCRIPTION = "Colour the nodes. node(N), edge(N,M) and paint(N,C) are used."
@@ -386,30 +385,3 @@ def test_a_persons_mistake_ends_in_one_message_and_exit_code_2(smoke: Path, tmp_
         done = run(tmp_path, *words, *more)
         assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out.lp").exists()
-
-
-# --- the notebook's cell ----------------------------------------------------------------------------------------
-
-
-def test_the_studio_draws_every_try_and_returns_the_program(solver: Solver) -> None:
-    pages: list[str] = []
-    generator = scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"])
-    text = studio.write(generator, DESCRIPTION, "\n".join(INSTRUCTIONS), FACTS, k=1)
-    assert solver.check(text).passes and GOLD[1] in text
-    steps: list[StepResult] = []
-    write_programs(
-        scripted([GOLD[0]], ["<wrong>", GOLD[1]], ["#show paint/2", "#show paint"]),
-        [TASK],
-        1,
-        solver,
-        on_attempt=lambda _, step: pages.append(studio.page(INSTRUCTIONS, [*steps, step], len(steps))),
-        on_step=lambda _, step: steps.append(step),
-    )
-    assert (
-        len(pages) == 5
-        and "&lt;wrong&gt;" in pages[1]
-        and "#fef2f2" in pages[2]
-        and "clingo has no objection" in pages[2]
-    )
-    last = studio.page(INSTRUCTIONS, steps, 3)
-    assert "2 without objection, 1 failed, 0 to come" in last and "<wrong>" not in last

@@ -63,11 +63,20 @@ def test_rejected_steps_are_shown_with_all_attempts_until_they_are_repaired(tmp_
     assert "3 steps: 1 accepted at once, 1 of the other 2 repaired" in pages[-1]
 
 
-def test_a_program_is_shown_step_by_step_and_returned_with_its_failures_as_comments(pages):
+def test_a_program_is_shown_with_all_attempts_and_returned_with_its_failures_as_comments(pages, solver):
+    gold = ("{ paint(N,(red;green)) } = 1 :- node(N).", ":- edge(N,M), paint(N,C), paint(M,C).")
     generator = ScriptedGenerator.by_list(
-        {"First.": ["p(X) :- q(X)."], "Second.": ["r(X).", "r(X)."]}, {"Second.": ["r(X)."] * 4}
+        {
+            "One colour.": [gold[0]],
+            "Neighbours differ.": ["<wrong>", gold[1]],
+            "Show them.": ["#show paint/2", "#show paint"],
+        }
     )
-    program = live.write(generator, "# Two steps", "First.\nSecond.\n", "q(1).")
-    assert "p(X) :- q(X)." in program and "%! r(X)." in program
-    assert "0 accepted, 0 failed, 2 to do" in pages[0]
-    assert "1 accepted, 1 failed, 0 to do" in pages[-1]
+    instructions = "One colour.\nNeighbours differ.\nShow them.\n"
+    program = live.write(generator, "# Colours", instructions, "node(1..3). edge(1,2). edge(2,3).", k=1)
+    assert solver.check(program).passes and gold[1] in program and "%! #show paint" in program
+    assert "0 accepted, 0 failed, 3 to do" in pages[0]
+    attempts = [page for page in pages if "writing" in page]
+    assert len(attempts) == 5 and "&lt;wrong&gt;" in attempts[1]
+    assert "#fef2f2" in attempts[2] and "accepted" in attempts[2]
+    assert "2 accepted, 1 failed, 0 to do" in pages[-1] and "<wrong>" not in pages[-1]
