@@ -16,7 +16,7 @@ from scripts.data.problems import problems_of_split
 from scripts.data.rows import SPLITS
 from scripts.evaluation.evaluate import NOT_WITH_RUN, PARTS, evaluate_once, score_checkpoints
 from scripts.evaluation.tables import scores
-from scripts.inference.generator import MAX_NEW_TOKENS
+from scripts.inference.requests import MAX_NEW_TOKENS
 from scripts.training import checkpoints
 from utils_ft import BENCHMARKS, UserError, command, show_path
 

@@ -1,22 +1,15 @@
-"""A program from a description and a list of instructions, step by step, with the solver in the loop.
+"""Write a program from a description and a list of instructions, step by step, with the repair loop.
 
-    python -m scripts.generate --model DIR --problem FILE.md --steps FILE.txt --out FILE.lp [--instance FILE.lp] [--k 3]
-
-Write a step; check it in its context; on an error give the model its code and the solver's message, as in training;
-at most k tries. k = 0 is the plain model. With the facts of an instance, a step that leaves no answer set is an error too.
+    python -m scripts.generate --model DIR --problem FILE.md --steps FILE.txt --out FILE.lp [--instance FILE.lp]
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
-from scripts.asp.solver import Solver
-from scripts.data.problems import without_front_matter
 from scripts.inference.attempts import StepResult
-from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
-from scripts.inference.programs import Task, program_text, write_programs
+from scripts.inference.requests import MAX_NEW_TOKENS, Task
 from utils_ft import UserError, command, read_text, show_path, write_text
 
 
@@ -34,49 +27,80 @@ def main(
     max_new_tokens: int = MAX_NEW_TOKENS,
     seed: int = 0,
 ) -> None:
-    """Write a program for a description and a file of instructions, one a line. Exit code 1 where some step failed.
+    """Write a program, one rule for each instruction.
 
-    --samples writes that many answers a step, all but the first sampled at --temperature, and keeps what the solver gets
-    furthest with and most of them agree on; --grammar lets the model write nothing but well-formed statements.
-    --instance: facts that the program must have an answer set with; without them samples that are accepted mean the same.
-    --max-new-tokens: how long an answer may be; no statement of the shipped problems needs so many.
+    The solver checks each rule after the rules before it. If it finds an error, the model gets its code and the solver
+    message and answers again. A rule that still fails stands in the file as a comment, and the exit code is 1.
+
+    Arguments:
+        model: Folder of the model.
+        problem: Text file with the description of the problem.
+        steps: Text file with the instructions, one in each line.
+        out: File for the program.
+        adapter: Folder of a LoRA checkpoint over the model.
+        instance: File of facts. The program must then have an answer set with these facts after each rule.
+        k: Repairs of a rule, at most. 0 is the plain model.
+        samples: Answers to each prompt. The first is greedy. The answer that passes the most checks is kept; then the
+            answer sets that most samples share decide.
+        temperature: Temperature of the samples.
+        grammar: Let the model write well-formed statements only.
+        max_new_tokens: Tokens of an answer, at most.
+        seed: Seed of the samples.
     """
     import typer
+    from tqdm.auto import tqdm
+
+    from scripts.asp.solver import Solver
+    from scripts.inference.generator import load_generator
+    from scripts.inference.programs import program_text, write_programs
+    from scripts.inference.repair_loop import LoopSettings
+
+    task = _read_task(problem, steps, instance)
+    if k < 0 or samples < 1:
+        raise UserError("--k must be at least 0 and --samples at least 1")
+    generator = load_generator(model, adapter, max_new_tokens, grammar, temperature, seed)
+    with Solver() as solver, tqdm(total=len(task.instructions), unit="step", disable=None) as bar:
+
+        def show(_task: int, step: StepResult) -> None:
+            bar.write(_step_line(step))
+            bar.update()
+
+        [written] = write_programs(generator, [task], LoopSettings(k, samples), solver, on_step=show)
+    write_text(out, program_text(task, written))
+    _print_summary(written, out)
+    if not all(step.ok for step in written):
+        raise typer.Exit(1)
+
+
+def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:
+    """The task that the files describe. UserError if there is no instruction."""
+    from scripts.data.problems import without_front_matter
 
     instructions = tuple(line.strip() for line in read_text(steps).splitlines() if line.strip())
     if not instructions:
         raise UserError(
-            "there is no instruction in this file", where=steps, remedy="write one instruction a line"
+            "there is no instruction in this file", where=steps, remedy="write one instruction in each line"
         )
-    if k < 0 or samples < 1:
-        raise UserError("--k must be at least 0 and --samples at least 1")
-    task = Task(
-        without_front_matter(read_text(problem)).strip(),
-        instructions,
-        read_text(instance) if instance else "",
-    )
-    generator = load_generator(
-        model, adapter, max_new_tokens, grammar=grammar, temperature=temperature, seed=seed
-    )
-    with Solver() as solver, tqdm(total=len(instructions), unit="step", disable=None) as bar:
+    description = without_front_matter(read_text(problem)).strip()
+    return Task(description, instructions, read_text(instance) if instance else "")
 
-        def done(_: int, step: StepResult) -> None:
-            repaired = (
-                f"  % after {len(step.attempts) - 1} repairs" if len(step.attempts) > 1 and step.ok else ""
-            )
-            bar.write(f"{step.code}{repaired}" if step.ok else f"%! failed: {step.instruction}")
-            bar.update()
 
-        written = write_programs(generator, [task], k, solver, done, samples)[0]
-    write_text(out, program_text(task, written))
-    failed = [(number, step) for number, step in enumerate(written, 1) if not step.ok]
-    print(f"\n{len(written) - len(failed)} of {len(written)} steps accepted: {show_path(out)}")
-    for number, step in failed:
-        print(
-            f"\nstep {number} failed after {len(step.attempts)} tries: {step.instruction}\n{step.code}\n{step.last.message}"
-        )
-    if failed:
-        raise typer.Exit(1)
+def _step_line(step: StepResult) -> str:
+    """A finished step as the terminal shows it."""
+    if not step.ok:
+        return f"%! failed: {step.instruction}"
+    repairs = len(step.attempts) - 1
+    return f"{step.code}  % after {repairs} repairs" if repairs else step.code
+
+
+def _print_summary(steps: Sequence[StepResult], out: Path) -> None:
+    """Print how many steps were accepted, and each step that was not, with its solver message."""
+    accepted = sum(step.ok for step in steps)
+    print(f"\n{accepted} of {len(steps)} steps accepted: {show_path(out)}")
+    for number, step in enumerate(steps, 1):
+        if not step.ok:
+            print(f"\nstep {number} failed after {len(step.attempts)} attempts: {step.instruction}")
+            print(f"{step.code}\n{step.best.message}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from scripts.data.problems import problems_of_split
 from scripts.data.rows import SPLITS, load_rows, to_jsonl
 from scripts.evaluation.own_errors import TOGETHER, _kept, _kind
 from scripts.evaluation.results import SCORING_VERSION, weights_digest
-from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
+from scripts.inference.generator import load_generator
+from scripts.inference.requests import MAX_NEW_TOKENS
 from scripts.training.recipe import load_profile
 from utils_ft import (
     BENCHMARKS,

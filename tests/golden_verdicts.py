@@ -27,9 +27,9 @@ from scripts.evaluation import evaluate, results
 from scripts.evaluation.ablations import score_whole
 from scripts.evaluation.grader import Grader, Item
 from scripts.evaluation.own_errors import own_errors
-from scripts.inference import attempts, voting
+from scripts.inference import attempts, repair_loop, voting
 from scripts.inference.attempts import check
-from scripts.inference.repair_loop import write_steps
+from scripts.inference.repair_loop import LoopSettings, write_steps
 from scripts.lm import chat, prompts
 from scripts.lm.smoke_model import smoke_model
 from tests.fakes import ScriptedGenerator, instruction_of
@@ -247,7 +247,7 @@ def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
         | {
             "repairs": evaluate.REPAIRS,
             "vote_sets": voting.VOTE_SETS,
-            "others": voting.OTHERS,
+            "others": repair_loop.REDRAWN,
             "solve_seconds": attempts.SOLVE_SECONDS,
         },
     )
@@ -387,7 +387,7 @@ def _loop(grader: Grader) -> Iterator[Record]:
                 for part in (0, 1)
             )
             written = write_steps(
-                ScriptedGenerator.by_list(texts, drawn), requests, k, grader.solver, samples
+                ScriptedGenerator.by_list(texts, drawn), requests, LoopSettings(k, samples), grader.solver
             )
             for index, step in zip(scripts, written, strict=True):
                 yield _record(
@@ -395,10 +395,10 @@ def _loop(grader: Grader) -> Iterator[Record]:
                     f"{grader.problem.id}, step {index}, {evaluate.name_of(k, samples)}",
                     {
                         "tries": [found.output for found in step.attempts],
-                        "stands": [found is step.last for found in step.attempts].index(True),
+                        "stands": [found is step.best for found in step.attempts].index(True),
                         "code": step.code,
-                        "message": step.last.message,
-                        "satisfiable": step.last.satisfiable,
+                        "message": step.best.message,
+                        "satisfiable": step.best.satisfiable,
                     },
                 )
 

@@ -190,7 +190,7 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
 def test_clingo_parses_what_a_model_samples_under_the_grammar(generator: Generator) -> None:
     conversations = [[{"role": "user", "content": f"Write a rule, number {number}."}] for number in range(6)]
     answers = [text for texts in generator.sample(conversations, 6) for text in texts]
-    free = Generator(generator.model, generator.tokenizer, generator.ends, generator.max_new_tokens)
+    free = Generator(generator.model, generator.tokenizer, generator.end_tokens, generator.max_new_tokens)
     with Solver() as solver:
         verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
         unguided = [solver.check(text).verdict for texts in free.sample(conversations, 6) for text in texts]

@@ -19,7 +19,8 @@ import typer
 from scripts.asp.solver import Outcome, Request, Solver
 from scripts.data.problems import read_problems
 from scripts.evaluation.grader import Grader
-from scripts.inference.generator import MAX_NEW_TOKENS, load_generator
+from scripts.inference.generator import load_generator
+from scripts.inference.requests import MAX_NEW_TOKENS
 from scripts.lm.base_models import base_model
 from scripts.lm.chat import encode_prompt
 from utils_ft import BENCHMARKS, DATA, UserError, command, evenly_spaced
@@ -127,7 +128,7 @@ def generate(
         conversations = [ask.messages for problem in chosen for ask in Grader(problem, idle).requests()]
     some = evenly_spaced(list(range(len(conversations))), items)
     prompts = [encode_prompt(generator.tokenizer, messages) for messages in conversations]
-    end, network = sorted(generator.ends), generator.model
+    end, network = sorted(generator.end_tokens), generator.model
 
     def alone(ids: list[int]) -> str:
         tokens = torch.tensor([ids], device=network.device)

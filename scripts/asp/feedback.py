@@ -16,6 +16,9 @@ from scripts.asp.solver import Outcome, Verdict
 from scripts.asp.syntax import predicates
 from utils_ft import UserError
 
+UNSATISFIABLE = "UNSATISFIABLE"
+"""The solver message for a program without an answer set."""
+
 _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)(\(.*\))?$", re.DOTALL)
 
 
@@ -39,12 +42,12 @@ def solver_message(outcome: Outcome, context: str = "") -> str:
         context: The program before the step.
 
     Returns:
-        clingo's errors as printed; or "UNSATISFIABLE" for a solved outcome without an answer set; or clingo's
+        clingo's errors as printed; or `UNSATISFIABLE` for a solved outcome without an answer set; or clingo's
         notes on atoms that occur in no rule head, if `context` has their predicate, but only with other
         numbers of arguments.
     """
     if outcome.verdict is Verdict.UNSATISFIABLE:
-        return "UNSATISFIABLE"
+        return UNSATISFIABLE
     if not outcome.passes:
         return outcome.message
     undefined = [

@@ -31,10 +31,11 @@ from scripts.data.report import Report
 from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.results import kept_in, once
 from scripts.evaluation.scores import summary
-from scripts.inference.attempts import Attempt, StepRequest, check
-from scripts.inference.generator import MAX_NEW_TOKENS, Generator, load_generator
-from scripts.inference.programs import Task, program_text, write_programs
-from scripts.inference.repair_loop import write_steps
+from scripts.inference.attempts import Attempt, check
+from scripts.inference.generator import Generator, load_generator
+from scripts.inference.programs import program_text, write_programs
+from scripts.inference.repair_loop import LoopSettings, write_steps
+from scripts.inference.requests import MAX_NEW_TOKENS, StepRequest, Task
 from scripts.lm import prompts
 from scripts.lm.base_models import base_model
 from scripts.training import checkpoints
@@ -75,7 +76,11 @@ def score_loop(
     requests = [ask for _, _, ask in asked]
     with tqdm(total=len(requests), desc="steps in the loop", unit="step", disable=None) as bar:
         written = write_steps(
-            generator, requests, max(ks), graders[0].solver, samples, drafts, on_done=bar.update
+            generator,
+            [replace(ask, draft=text) for ask, text in zip(requests, drafts or [None] * len(requests), strict=True)],
+            LoopSettings(max(ks), samples),
+            graders[0].solver,
+            on_done=bar.update,
         )
     return [
         grader.step_item(
@@ -166,7 +171,7 @@ def score_programs(generator: Generator, graders: Sequence[Grader], k: int, samp
     with tqdm(
         total=sum(len(task.instructions) for task in tasks), desc=name, unit="step", disable=None
     ) as bar:
-        programs = write_programs(generator, tasks, k, graders[0].solver, lambda *_: bar.update(), samples)
+        programs = write_programs(generator, tasks, LoopSettings(k, samples), graders[0].solver, lambda *_: bar.update())
     looped = k > 0 or samples > 1  # the plain model has no solver that could leave a step out
     return [
         grader.program_item(

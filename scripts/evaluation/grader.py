@@ -16,7 +16,8 @@ from scripts.asp.feedback import context_of
 from scripts.asp.solver import Outcome, Solver, Verdict
 from scripts.data.gold import given_stands_first, gold_outcomes, solve, variant_of
 from scripts.data.problems import Problem
-from scripts.inference.attempts import NO_CODE, StepRequest, has_code, is_satisfiable
+from scripts.inference.attempts import NO_CODE, has_code, is_satisfiable
+from scripts.inference.requests import StepRequest
 from scripts.lm import prompts
 from utils_ft import UserError, show_path
 

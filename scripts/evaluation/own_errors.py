@@ -25,8 +25,9 @@ from scripts.data.report import Report
 from scripts.data.rows import Row
 from scripts.evaluation.grader import Grader
 from scripts.evaluation.results import kept_in
-from scripts.inference.attempts import StepRequest, check, has_code
+from scripts.inference.attempts import check, has_code
 from scripts.inference.generator import Generator
+from scripts.inference.requests import StepRequest
 from utils_ft import content_hash, write_json
 
 OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption

@@ -1,1 +1,1 @@
-"""Writing programs: decoding, and the solver in the loop."""
+"""Writing programs with a model: decoding, the repair loop, the vote."""

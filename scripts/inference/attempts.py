@@ -1,39 +1,35 @@
-"""Attempts at a step, and what the solver says of them."""
+"""Attempts at a step: the answer of a model, its code, and what the solver says about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from scripts.asp.feedback import solver_message
+from scripts.asp.feedback import UNSATISFIABLE, solver_message
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
+from scripts.inference.requests import StepRequest
 from scripts.lm import prompts
 
 NO_CODE = "error: there is no code"
+"""The solver message for an answer without code."""
 
-
-SOLVE_SECONDS = 0.5  # processor time to find an answer set; a program that needs longer counts as satisfiable
-
-
-@dataclass(frozen=True)
-class StepRequest:
-    """A step to be written: the conversation to answer, its instruction, the program text before it.
-
-    `solve`: the context has an answer set, and the step must leave it one.
-    """
-
-    messages: list[prompts.Message]
-    instruction: str
-    context: str
-    solve: bool = False
+SOLVE_SECONDS = 0.5
+"""Processor seconds to find one answer set. A program that needs longer counts as satisfiable."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One answer: as it came, its code, whether a fence was stripped, clingo's outcome, the complaint ("" where there is none).
+    """One answer to a step, with the solver's verdict.
 
-    `satisfiable` is None where nobody asked or the solver did not find out in time.
+    Attributes:
+        output: The text that the model wrote.
+        code: The code in it.
+        fenced: Whether a Markdown fence was removed to get the code.
+        outcome: The solver's outcome for the code in its context, grounded but not solved.
+        message: The solver message, "" if the solver accepts the code.
+        satisfiable: Whether the program so far has an answer set. None if the request does not ask for it,
+            or if the solver found no answer in time.
     """
 
     output: str
@@ -45,47 +41,52 @@ class Attempt:
 
     @property
     def rank(self) -> tuple[bool, ...]:
-        """How far the solver gets with it; the greater the better."""
+        """The checks that the attempt passes: accepted, has code, grounds, parses.
+
+        A greater tuple is better.
+        """
         parses = self.outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED)
         return not self.message, has_code(self.code), self.outcome.passes, parses
 
 
 @dataclass
 class StepResult:
-    """A step as it was written: each try. The one that the solver gets furthest with stands, the later of equals."""
+    """A step with all attempts at it, in their order."""
 
     instruction: str
     attempts: list[Attempt] = field(default_factory=list)
 
     @property
-    def last(self) -> Attempt:
-        """The try that stands."""
+    def best(self) -> Attempt:
+        """The attempt with the highest rank; the later one of equals."""
         return self.after(len(self.attempts))
 
     @property
     def code(self) -> str:
-        return self.last.code
+        """The code of the best attempt."""
+        return self.best.code
 
     @property
     def ok(self) -> bool:
-        return not self.last.message
+        """Whether the solver accepts the best attempt."""
+        return not self.best.message
 
     def after(self, k: int) -> Attempt:
-        """The try that stands after `k` repairs."""
-        return max(reversed(self.attempts[: k + 1]), key=lambda found: found.rank)
+        """The best attempt of the first answer and `k` repairs."""
+        return max(reversed(self.attempts[: k + 1]), key=lambda attempt: attempt.rank)
 
 
 OnAttempt = Callable[[int, StepResult], None]
-"""Number of a step and the step so far, after each try."""
+"""Gets the number of a step and its result so far, after each attempt."""
 
 
 def has_code(code: str) -> bool:
-    """Whether there is anything but comments and blanks."""
+    """Whether the text has anything but comments and blanks."""
     return bool(code_only(code).strip())
 
 
 def is_satisfiable(programs: Sequence[str], solver: Solver) -> list[bool | None]:
-    """Whether each program has an answer set; None where it is not found out in time."""
+    """Whether each program has an answer set; None if the solver finds no answer within `SOLVE_SECONDS`."""
     requests = [Request(program, solve=True, first=True, cpu_seconds=SOLVE_SECONDS) for program in programs]
     return [
         outcome.verdict is not Verdict.UNSATISFIABLE if outcome.passes else None
@@ -94,29 +95,19 @@ def is_satisfiable(programs: Sequence[str], solver: Solver) -> list[bool | None]
 
 
 def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solver) -> list[Attempt]:
-    """What the solver says of each output in the context of its step."""
-    cleaned = [prompts.code_of(output) for output in outputs]
-    outcomes = list(
-        solver.run(Request(ask.context + code) for ask, (code, _) in zip(requests, cleaned, strict=True))
-    )
-    complaints = [
-        solver_message(outcome, ask.context) if has_code(code) else NO_CODE
-        for ask, (code, _), outcome in zip(requests, cleaned, outcomes, strict=True)
+    """Check one output for each request, in its context."""
+    codes = [prompts.code_of(output) for output in outputs]
+    programs = [request.context + code for request, (code, _) in zip(requests, codes, strict=True)]
+    outcomes = solver.run(Request(program) for program in programs)
+    attempts = []
+    for request, output, (code, fenced), outcome in zip(requests, outputs, codes, outcomes, strict=True):
+        message = solver_message(outcome, request.context) if has_code(code) else NO_CODE
+        attempts.append(Attempt(output, code, fenced, outcome, message))
+    to_solve = [
+        index for index, request in enumerate(requests) if request.solve and not attempts[index].message
     ]
-    solved = [index for index, ask in enumerate(requests) if ask.solve and not complaints[index]]
-    satisfiable: dict[int, bool | None] = dict(
-        zip(
-            solved,
-            is_satisfiable([requests[index].context + cleaned[index][0] for index in solved], solver),
-            strict=True,
-        )
-    )
-    for index, found in satisfiable.items():
-        if found is False:
-            complaints[index] = solver_message(Outcome(Verdict.UNSATISFIABLE))
-    return [
-        Attempt(output, *clean, outcome, words, satisfiable.get(index))
-        for index, (output, clean, outcome, words) in enumerate(
-            zip(outputs, cleaned, outcomes, complaints, strict=True)
-        )
-    ]
+    found = is_satisfiable([programs[index] for index in to_solve], solver)
+    for index, satisfiable in zip(to_solve, found, strict=True):
+        message = UNSATISFIABLE if satisfiable is False else ""
+        attempts[index] = replace(attempts[index], message=message, satisfiable=satisfiable)
+    return attempts

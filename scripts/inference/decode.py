@@ -1,224 +1,270 @@
-"""Generation for many prompts at once, where what prompts share is computed once and kept once.
+"""Generation for many prompts at once: shared prefixes are computed and stored once.
 
-Prompts that begin alike make a `Tree`. All branches of all trees take part in one pass of the model a token, without
-padding, and drop out the moment they are finished. So the steps of a problem, or many samples of one step, cost one
-pass over the conversation and then a few tokens each.
+Prompts with shared prefixes form a `PrefixTree`. Each forward pass computes one token for every active
+sequence of all trees, without padding. A sequence leaves the pass when it is finished. So the steps of a
+problem, or many samples of one step, cost one pass over the conversation and a few tokens each.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import torch
+from torch import Tensor
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from scripts.inference.attention import AttentionOptions, NewTokens, PromptTokens, TreeTokens
 from scripts.inference.prefix_cache import PrefixCache
-from scripts.inference.prefix_tree import Tree, common
+from scripts.inference.prefix_tree import PrefixTree, common_prefix
+from scripts.inference.requests import OnDone
 from utils_ft import UserError
 
-Pick = Callable[[int, Any], int]
-"""Number of a prompt and its logits (vocabulary,), float32, in; the next token out."""
+Pick = Callable[[int, Tensor], int]
+"""Gets the number of a prompt and its logits, (vocabulary,), float32; returns the next token."""
 
-CHUNK = 256  # tokens of a prompt in one pass: what is ahead of a chunk is never multiplied
-BRANCHES = 64  # that grow side by side; more of them gain nothing
+CHUNK = 256
+"""Prompt tokens of one forward pass. Attention to the tokens after a chunk is not computed."""
 
-_WORK: ContextVar[list[tuple[int, Callable]]] = ContextVar("work")
-"""During a pass: for each strip of its rows how many there are, and the attention to compute for them."""
+MAX_ACTIVE = 64
+"""Sequences that grow side by side. More of them do not make it faster."""
+
+TREE_TOKENS = 512
+"""Distinct prompt tokens of one tree, unless its prompts share most of their tokens."""
+
+_ATTENTION = "prefix_tree"  # the name under which transformers finds `_attention`
+
+_PARTS: ContextVar[Sequence[TreeTokens]] = ContextVar("parts")
+"""The parts of the forward pass that runs."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are generated.
+
+    Attributes:
+        end_tokens: A sequence is finished at one of these tokens, which is not returned.
+        max_new_tokens: Tokens of an answer, at most.
+        pick: Chooses each token; None is greedy.
+    """
+
+    end_tokens: Set[int]
+    max_new_tokens: int
+    pick: Pick | None = None
+
+
+def generate_tokens(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    settings: Decoding,
+    on_done: OnDone | None = None,
+    prefixes: PrefixCache | None = None,
+) -> list[list[int]]:
+    """The answer of `model` to each prompt, as token ids.
+
+    New prompts are prefilled when sequences finish, so that the forward passes stay large.
+
+    Args:
+        model: A causal language model of transformers that supports other attention functions.
+        prompts: Token ids; none of them is empty.
+        settings: When an answer ends, and how its tokens are chosen.
+        on_done: Gets the number of answers that were finished since its last call.
+        prefixes: The keys and values of earlier calls with the same model; those of this call are added.
+
+    Raises:
+        UserError: The model's attention cannot be replaced.
+    """
+    answers = _Answers(settings, [[] for _ in prompts], on_done)
+    waiting = deque(packed(prompts))
+    running: list[_Running] = []
+    with _prefix_tree_attention(model):
+        while waiting or running:
+            started: list[_Running] = []
+            while waiting and sum(group.size for group in running + started) < MAX_ACTIVE:
+                numbers = waiting.popleft()
+                tree = PrefixTree([prompts[number] for number in numbers], settings.max_new_tokens)
+                started.append(_Running(tree, numbers))
+            logits = prefill(model, [group.tree for group in started], prefixes)
+            for group, rows in zip(started, logits, strict=True):
+                answers.extend(group, rows)
+            running = [group for group in running + started if group.size]
+            if running:
+                rows = decode_step(model, [NewTokens(group.tree, group.tokens) for group in running])
+                for group, part in zip(running, rows.split([group.size for group in running]), strict=True):
+                    answers.extend(group, part)
+    return answers.tokens
+
+
+@dataclass
+class _Running:
+    """A tree whose sequences grow: the numbers of its prompts, and the next token of each active sequence."""
+
+    tree: PrefixTree
+    numbers: list[int]
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """The number of active sequences."""
+        return len(self.tree.active)
+
+
+@dataclass
+class _Answers:
+    """The tokens of each answer so far."""
+
+    settings: Decoding
+    tokens: list[list[int]]
+    on_done: OnDone | None
+
+    def extend(self, group: _Running, logits: Tensor) -> None:
+        """Choose the next token of each active sequence, (sequences, vocabulary), and drop those that are
+        finished.
+        """
+        numbers = [group.numbers[sequence] for sequence in group.tree.active]
+        active, tokens = [], []
+        for sequence, number, token in zip(
+            group.tree.active, numbers, self._choose(numbers, logits), strict=True
+        ):
+            answer = self.tokens[number]
+            is_end = token in self.settings.end_tokens
+            if not is_end:
+                answer.append(token)
+            if is_end or len(answer) == self.settings.max_new_tokens:
+                if self.on_done:
+                    self.on_done(1)
+            else:
+                active.append(sequence)
+                tokens.append(token)
+        group.tree.active, group.tokens = active, tokens
+
+    def _choose(self, numbers: list[int], logits: Tensor) -> list[int]:
+        """The next token of each prompt in `numbers`."""
+        pick = self.settings.pick
+        if pick is None:
+            return logits.argmax(-1).tolist()
+        return [pick(number, row) for number, row in zip(numbers, logits, strict=True)]
+
+
+def prefill(model: Any, trees: Sequence[PrefixTree], prefixes: PrefixCache | None = None) -> list[Tensor]:
+    """Compute the prompts of `trees`, except what `prefixes` has.
+
+    The logits of each tree are (prompts, vocabulary).
+    """
+    todo = [(index, column) for index, tree in enumerate(trees) for column in tree.load_cached(prefixes)]
+    logits: dict[tuple[int, int], Tensor] = {}  # by tree and column, where a prompt ends
+    for begin in range(0, len(todo), CHUNK):
+        chunk = todo[begin : begin + CHUNK]
+        parts = [
+            PromptTokens(trees[index], [column for _, column in places])
+            for index, places in groupby(chunk, lambda place: place[0])
+        ]
+        rows = [row for row, (index, column) in enumerate(chunk) if trees[index].is_last(column)]
+        for row, result in zip(rows, forward(model, parts, rows), strict=True):
+            logits[chunk[row]] = result
+    if prefixes is not None:
+        for tree in trees:
+            tree.store(prefixes)
+    return [torch.stack([logits[index, column] for column in tree.last]) for index, tree in enumerate(trees)]
+
+
+def decode_step(model: Any, parts: Sequence[NewTokens]) -> Tensor:
+    """Append one token to each active sequence. The logits are (sequences of all trees, vocabulary)."""
+    logits = forward(model, parts, list(range(sum(len(part.ids) for part in parts))))
+    for part in parts:
+        part.tree.generated += 1
+    return logits
+
+
+def forward(model: Any, parts: Sequence[TreeTokens], rows: list[int]) -> Tensor:
+    """One forward pass over the tokens of all parts; the logits of `rows` of them, (rows, vocabulary),
+    float32.
+    """
+    ids = [token for part in parts for token in part.ids]
+    positions = [position for part in parts for position in part.positions]
+    reset = _PARTS.set(parts)
+    try:
+        with torch.inference_mode():
+            output = model(
+                input_ids=torch.tensor([ids], device=model.device),
+                position_ids=torch.tensor([positions], device=model.device),
+                use_cache=False,
+                logits_to_keep=torch.tensor(rows, dtype=torch.long, device=model.device),
+            )
+            return output.logits[0].float()
+    finally:
+        _PARTS.reset(reset)
 
 
 def _attention(
     module: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    attention_mask: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
     scaling: float | None = None,
     **kwargs: Any,
-) -> tuple[Any, None]:
-    """The attention that takes the place of the model's own: strip by strip, each among the keys of its own tree."""
-    import torch
+) -> tuple[Tensor, None]:
+    """The attention of one layer, as transformers calls it: each part of the pass attends to the keys of its
+    tree.
 
+    `query` is (1, query heads, tokens, width), `key` and `value` are (1, heads, tokens, width). Returns
+    (1, tokens, query heads, width).
+    """
     if kwargs.get("s_aux") is not None:
         raise UserError(
-            "the model has attention sinks, which this generator does not know",
+            "the model has attention sinks, which this generator does not support",
             remedy="use another base model",
         )
-    options = {
-        "scaling": scaling or query.shape[-1] ** -0.5,
-        "softcap": kwargs.get("softcap"),
-        "window": kwargs.get("sliding_window"),
-        "dtype": query.dtype,
-    }
-    out, row = [], 0
-    for size, attend in _WORK.get():
-        strip = slice(row, row + size)
-        out.append(
-            attend(module.layer_idx, query[0, :, strip], key[0, :, strip], value[0, :, strip], options)
+    options = AttentionOptions(
+        scaling=scaling or query.shape[-1] ** -0.5,
+        softcap=kwargs.get("softcap"),
+        window=kwargs.get("sliding_window"),
+        dtype=query.dtype,
+    )
+    results, start = [], 0
+    for part in _PARTS.get():
+        own = slice(start, start + len(part.ids))
+        results.append(
+            part.attend(module.layer_idx, query[0, :, own], key[0, :, own], value[0, :, own], options)
         )
-        row += size
-    return torch.cat(out, 1).transpose(0, 1)[None], None
+        start = own.stop
+    return torch.cat(results, 1).transpose(0, 1)[None], None
 
 
 @contextmanager
-def _attending(model: Any) -> Iterator[None]:
-    """The model with `_attention` in place of its own."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
+def _prefix_tree_attention(model: Any) -> Iterator[None]:
+    """`_attention` in place of the model's own attention."""
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
         raise UserError(
-            f"{type(model).__name__} lets nobody replace its attention",
+            f"the attention of a {type(model).__name__} cannot be replaced",
             remedy="use a Llama, Qwen, Mistral or Gemma model",
         )
-    ALL_ATTENTION_FUNCTIONS.register("forest", _attention)
-    own, config._attn_implementation = config._attn_implementation, "forest"
+    ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, _attention)
+    original, config._attn_implementation = config._attn_implementation, _ATTENTION
     try:
         yield
     finally:
-        config._attn_implementation = own
+        config._attn_implementation = original
 
 
-def _logits(
-    model: Any, ids: list[int], positions: list[int], rows: list[int], work: list[tuple[int, Callable]]
-) -> Any:
-    """One pass: the logits of `rows`, (rows, vocabulary), float32."""
-    import torch
+def packed(prompts: Sequence[Sequence[int]], budget: int = TREE_TOKENS) -> Iterator[list[int]]:
+    """Groups of prompt numbers whose distinct tokens, shared prefixes counted once, stay within `budget`.
 
-    token = _WORK.set(work)
-    try:
-        with torch.inference_mode():
-            return (
-                model(
-                    input_ids=torch.tensor([ids], device=model.device),
-                    position_ids=torch.tensor([positions], device=model.device),
-                    use_cache=False,
-                    logits_to_keep=torch.tensor(rows, dtype=torch.long, device=model.device),
-                )
-                .logits[0]
-                .float()
-            )
-    finally:
-        _WORK.reset(token)
-
-
-def plant(model: Any, trees: Sequence[Tree], prefixes: PrefixCache | None = None) -> list[Any]:
-    """Compute the prompts of `trees`, but for what `prefixes` knows; for each tree the logits behind its prompts, (prompts, vocabulary)."""
-    import torch
-
-    todo = [(index, column) for index, tree in enumerate(trees) for column in tree.recall(prefixes)]
-    found = {}
-    for begin in range(0, len(todo), CHUNK):
-        chunk = todo[begin : begin + CHUNK]
-        strips = [
-            (trees[index], [column for _, column in pairs])
-            for index, pairs in groupby(chunk, lambda pair: pair[0])
-        ]
-        work = [
-            (len(columns), partial(tree.attend_stem, columns=columns, masks={})) for tree, columns in strips
-        ]
-        ids, positions = (
-            [values(tree)[column] for tree, columns in strips for column in columns]
-            for values in (lambda tree: tree.ids, lambda tree: tree.positions)
-        )
-        wanted = [row for row, (index, column) in enumerate(chunk) if column in trees[index].ends]
-        found |= zip(
-            [chunk[row] for row in wanted], _logits(model, ids, positions, wanted, work), strict=True
-        )
-    if prefixes is not None:
-        for tree in trees:
-            tree.remember(prefixes)
-    return [torch.stack([found[index, column] for column in tree.last]) for index, tree in enumerate(trees)]
-
-
-def grow(model: Any, trees: Sequence[Tree], tokens: Sequence[Sequence[int]]) -> Any:
-    """Append one token to each living branch of each tree, in one pass; the logits behind them, tree after tree."""
-    positions = [tree.lengths[branch] + tree.grown for tree in trees for branch in tree.living]
-    work = [(len(tree.living), partial(tree.attend_twigs, masks={})) for tree in trees]
-    ids = [token for row in tokens for token in row]
-    logits = _logits(model, ids, positions, list(range(len(ids))), work)
-    for tree in trees:
-        tree.grown += 1
-    return logits
-
-
-# --- many prompts -----------------------------------------------------------------------------------------------
-
-
-def write(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    ends: set[int],
-    max_new_tokens: int = 160,
-    pick: Pick | None = None,
-    on_done: Callable[[int], None] | None = None,
-    prefixes: PrefixCache | None = None,
-) -> list[list[int]]:
-    """What `model` writes after each prompt, greedily or by `pick`, up to an end token (not returned) or the limit.
-
-    Trees are planted as branches finish, so that the passes stay full. `on_done` hears how many more prompts are finished.
-    `prefixes` keeps what this call computes for the next one; it belongs to one model.
-    """
-    written: list[list[int]] = [[] for _ in prompts]
-    waiting = deque(packed(prompts))
-    growing: list[tuple[Tree, list[int]]] = []  # a tree and the numbers of its prompts
-    fresh: list[list[int]] = []  # the token that comes next on each living branch of each growing tree
-
-    def advance(tree: Tree, group: list[int], logits: Any) -> list[int]:
-        """Choose the next tokens, drop the branches that end; the tokens of those that live on."""
-        numbers = [group[branch] for branch in tree.living]
-        chosen = (
-            [pick(number, row) for number, row in zip(numbers, logits, strict=True)]
-            if pick
-            else logits.argmax(-1).tolist()
-        )
-        living, tokens = [], []
-        for branch, number, token in zip(tree.living, numbers, chosen, strict=True):
-            if token not in ends:
-                written[number].append(token)
-            if token in ends or len(written[number]) == max_new_tokens:
-                if on_done:
-                    on_done(1)
-            else:
-                living.append(branch)
-                tokens.append(token)
-        tree.living = living
-        return tokens
-
-    with _attending(model):
-        while waiting or growing:
-            planted: list[tuple[Tree, list[int]]] = []
-            while waiting and sum(map(len, fresh)) + sum(len(group) for _, group in planted) < BRANCHES:
-                group = waiting.popleft()
-                planted.append((Tree([prompts[index] for index in group], max_new_tokens), group))
-            growing += planted
-            logits = plant(model, [tree for tree, _ in planted], prefixes)
-            fresh += [advance(*pair, rows) for pair, rows in zip(planted, logits, strict=True)]
-            alive = [(pair, tokens) for pair, tokens in zip(growing, fresh, strict=True) if tokens]
-            growing, fresh = [pair for pair, _ in alive], [tokens for _, tokens in alive]
-            if growing:
-                parts = grow(model, [tree for tree, _ in growing], fresh).split(
-                    [len(tokens) for tokens in fresh]
-                )
-                fresh = [advance(*pair, part) for pair, part in zip(growing, parts, strict=True)]
-    return written
-
-
-def packed(prompts: Sequence[Sequence[int]], budget: int = 512) -> Iterator[list[int]]:
-    """Groups of prompt numbers whose distinct tokens, shared beginnings counted once, stay within `budget`.
-
-    Groups are filled in the order of the tokens, so that prompts with the same beginning meet; a prompt that shares
-    most of its tokens with the group joins it over the budget.
+    The prompts are sorted by their tokens, so that those with the same prefix meet. A prompt that shares at
+    least half of its tokens with its group joins it beyond the budget: to share is cheaper than a new tree.
     """
     group: list[int] = []
     used = 0
-    for index in sorted(range(len(prompts)), key=lambda i: list(prompts[i])):
-        new = len(prompts[index]) - (common(prompts[group[-1]], prompts[index]) if group else 0)
-        if (
-            group and used + new > budget and 2 * new > len(prompts[index])
-        ):  # sharing is cheaper than starting anew
+    for index in sorted(range(len(prompts)), key=lambda number: list(prompts[number])):
+        new = len(prompts[index]) - (common_prefix(prompts[group[-1]], prompts[index]) if group else 0)
+        if group and used + new > budget and 2 * new > len(prompts[index]):
             yield group
             group, used, new = [], 0, len(prompts[index])
         group.append(index)

@@ -1,4 +1,6 @@
-"""A model that writes: from messages to text, greedily or by sampling, freely or within the grammar."""
+"""A loaded model that writes answers: messages in, text out, greedily or by sampling, freely or within the
+grammar.
+"""
 
 from __future__ import annotations
 
@@ -7,79 +9,87 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
 from scripts.asp.grammar import Grammar
-from scripts.inference.decode import Pick, write
+from scripts.inference.decode import Decoding, Pick, generate_tokens
 from scripts.inference.prefix_cache import PrefixCache
+from scripts.inference.requests import MAX_NEW_TOKENS, OnDone
 from scripts.lm import chat
+from scripts.lm.device import compute_dtype, device, silence_peft_warning
 from scripts.lm.prompts import Message
 from utils_ft import UserError, content_hash
 
-MAX_NEW_TOKENS = 160  # the longest answer in the shipped training rows has 89, with SmolLM2's tokenizer
+Draw = Callable[[Tensor], int]
+"""Gets logits, (vocabulary,), float32; returns a token."""
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A causal language model, its tokenizer, the tokens that end a turn, the most tokens it may say.
+    """A model with all that it needs to write answers.
 
-    With a `grammar` it can write nothing but one well-formed statement. `temperature` and `seed` are those of `samples`.
-    What conversations have begun with stays in `prefixes`, so that the next turn of each costs little.
+    Attributes:
+        model: A causal language model of transformers.
+        tokenizer: Its tokenizer.
+        end_tokens: The tokens that end an answer.
+        max_new_tokens: Tokens of an answer, at most.
+        grammar: If given, an answer is one well-formed statement.
+        temperature, seed: Of `sample`.
+        prefixes: The KV cache that calls share, for conversations with the same beginning.
     """
 
     model: Any
     tokenizer: Any
-    ends: frozenset[int]
+    end_tokens: frozenset[int]
     max_new_tokens: int = MAX_NEW_TOKENS
     grammar: Grammar | None = None
     temperature: float = 0.8
     seed: int = 0
     prefixes: PrefixCache = field(default_factory=PrefixCache)
 
-    def generate(
-        self, conversations: Sequence[list[Message]], on_done: Callable[[int], None] | None = None
-    ) -> list[str]:
-        """What the model says next in each conversation, greedily."""
+    def generate(self, conversations: Sequence[list[Message]], on_done: OnDone | None = None) -> list[str]:
+        """The greedy answer to each conversation.
+
+        `on_done` gets the number of answers finished since its last call.
+        """
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
-        return self._write(prompts, [_likeliest] * len(prompts) if self.grammar else None, on_done)
+        return self._generate(prompts, [_most_likely] * len(prompts) if self.grammar else None, on_done)
 
     def sample(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
-        """`count` sampled answers to each conversation. They depend on the seed and on the conversation alone."""
+        """`count` random answers to each conversation. They depend only on the seed and the conversation."""
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
         draws = [
             _sampler(self.temperature, content_hash(str((self.seed, number, prompt))))
             for prompt in prompts
             for number in range(count)
         ]
-        texts = self._write([prompt for prompt in prompts for _ in range(count)], draws, None)
+        texts = self._generate([prompt for prompt in prompts for _ in range(count)], draws)
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
-    def _write(
-        self,
-        prompts: list[list[int]],
-        draws: list[Callable[[Any], int]] | None,
-        on_done: Callable[[int], None] | None,
+    def _generate(
+        self, prompts: list[list[int]], draws: list[Draw] | None, on_done: OnDone | None = None
     ) -> list[str]:
-        """The answers as text, each token drawn by its prompt's own function; None is greedy."""
-        pick = self._pick(draws) if draws else None
-        written = write(
-            self.model, prompts, set(self.ends), self.max_new_tokens, pick, on_done, self.prefixes
-        )
-        return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+        """The answers as text; each prompt has its own function that draws its tokens, None is greedy."""
+        settings = Decoding(self.end_tokens, self.max_new_tokens, self._pick(draws) if draws else None)
+        answers = generate_tokens(self.model, prompts, settings, on_done, self.prefixes)
+        return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
 
-    def _pick(self, draws: list[Callable[[Any], int]]) -> Pick:
+    def _pick(self, draws: list[Draw]) -> Pick:
+        """The function that chooses the next token of a prompt, within the grammar if there is one."""
         if not self.grammar:
             return lambda number, logits: draws[number](logits)
         grammar, matchers = self.grammar, [self.grammar.start() for _ in draws]
         return lambda number, logits: grammar.choose(matchers[number], logits, draws[number])
 
 
-def _likeliest(logits: Any) -> int:
+def _most_likely(logits: Tensor) -> int:
     return int(logits.argmax())
 
 
-def _sampler(temperature: float, seed: str) -> Callable[[Any], int]:
-    """Draws tokens at `temperature` (above 0) from a random stream of its own."""
-    import torch
-
+def _sampler(temperature: float, seed: str) -> Draw:
+    """A function that draws tokens at `temperature`, from its own random stream; `seed` is hexadecimal."""
     stream = torch.Generator().manual_seed(int(seed[:15], 16))
     return lambda logits: int(
         torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=stream)
@@ -94,12 +104,37 @@ def load_generator(
     temperature: float = 0.8,
     seed: int = 0,
 ) -> Generator:
-    """Load a model folder, and with `adapter` a LoRA checkpoint over it, for generation on this machine's device."""
+    """Load a model folder, and a LoRA checkpoint over it if `adapter` is given, on this machine's device.
+
+    The other arguments are those of `Generator`.
+
+    Raises:
+        UserError: A folder has no model or no adapter, or the temperature is not above 0.
+    """
     if temperature <= 0:
         raise UserError(
-            f"nothing can be sampled at a temperature of {temperature}",
-            remedy="give one above 0; the first answer is greedy at any",
+            f"samples cannot be drawn at a temperature of {temperature}",
+            remedy="give a temperature above 0; the first answer is greedy at any temperature",
         )
+    _check_folders(model, adapter)
+    network, tokenizer = _load(model, adapter)
+    # A base model may end a text with another token than the one that ends a turn.
+    own = network.generation_config.eos_token_id
+    ends = {chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+    end_tokens = frozenset(ends - {None})
+    return Generator(
+        network,
+        tokenizer,
+        end_tokens,
+        max_new_tokens,
+        Grammar(tokenizer, end_tokens) if grammar else None,
+        temperature,
+        seed,
+    )
+
+
+def _check_folders(model: str | Path, adapter: str | Path | None) -> None:
+    """UserError unless the model folder and the adapter exist."""
     for folder in filter(None, (model, adapter)):
         if not Path(folder).is_dir():
             raise UserError(
@@ -113,15 +148,15 @@ def load_generator(
             where=adapter,
             remedy="name a checkpoint, such as adapters/smollm_pytorch/checkpoint-60",
         )
-    from transformers import AutoModelForCausalLM
 
-    from scripts.lm.device import compute_dtype, device, silence_peft_warning
 
+def _load(model: str | Path, adapter: str | Path | None) -> tuple[Any, Any]:
+    """The model, with the adapter merged into it, and its tokenizer."""
     silence_peft_warning()
-    own_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
+    has_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
     try:
-        tokenizer = chat.load_tokenizer(adapter if own_tokenizer else model)
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=compute_dtype()).to(device()).eval()
+        tokenizer = chat.load_tokenizer(adapter if has_tokenizer else model)
+        network = AutoModelForCausalLM.from_pretrained(model, dtype=compute_dtype()).to(device()).eval()
     except (OSError, ValueError) as error:
         raise UserError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
@@ -129,21 +164,7 @@ def load_generator(
             remedy="name a folder with config.json and safetensors weights",
         ) from None
     if adapter:
-        from peft import PeftModel
+        from peft import PeftModel  # takes seconds to import, and most models have no adapter
 
-        loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
-    # A base model ends a text with a token of its own, where a tuned one ends its turn.
-    own = loaded.generation_config.eos_token_id
-    ends = frozenset(
-        {chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-        - {None}
-    )
-    return Generator(
-        loaded,
-        tokenizer,
-        ends,
-        max_new_tokens,
-        Grammar(tokenizer, ends) if grammar else None,
-        temperature,
-        seed,
-    )
+        network = PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+    return network, tokenizer

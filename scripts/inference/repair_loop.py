@@ -1,77 +1,92 @@
-"""The solver in the loop for any number of steps at once: write, check in context, repair with the training's own prompt.
+"""The repair loop: write a step, check it in its context, and ask again with the solver message.
 
-A step counts as accepted when the solver has nothing against it in its context. Of several samples the solver keeps
-what it gets furthest with, and of those the one whose answer sets most of them share; the greedy one counts first.
-Where a repair changes nothing, samples are drawn even if one answer would do: the greedy one would be the same again.
+The repair prompt is the one of the training data. With several samples a step, the attempt that passes the
+most checks stays, then a vote decides (`voting`). If a greedy repair repeats the broken code, one sample is
+drawn in its place, because the same prompt would give the same answer again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from scripts.asp.solver import Solver
-from scripts.inference.attempts import Attempt, OnAttempt, StepRequest, StepResult, check
-from scripts.inference.generator import Generator
-from scripts.inference.voting import OTHERS, _best
+from scripts.inference.attempts import OnAttempt, StepResult, check
+from scripts.inference.requests import OnDone, StepRequest, TextGenerator
+from scripts.inference.voting import Pending, choose_among_samples
 from scripts.lm import prompts
+
+REDRAWN = 1
+"""Samples in place of a repair that changes nothing. So one round costs two answers at most."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """`k`: repairs of a step, at most; 0 is the plain model.
+
+    `samples`: answers in each round, the first one greedy.
+    """
+
+    k: int = 3
+    samples: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name in the scores: `k3`, or `k3n4` with 4 samples."""
+        return f"k{self.k}" + (f"n{self.samples}" if self.samples > 1 else "")
+
+    @property
+    def uses_solver(self) -> bool:
+        """Whether the solver has an influence on what is written."""
+        return self.k > 0 or self.samples > 1
 
 
 def write_steps(
-    generator: Generator,
+    generator: TextGenerator,
     requests: Sequence[StepRequest],
-    k: int,
+    settings: LoopSettings,
     solver: Solver,
-    samples: int = 1,
-    drafts: Sequence[str] | None = None,
     on_attempt: OnAttempt | None = None,
-    on_done: Callable[[int], None] | None = None,
+    on_done: OnDone | None = None,
 ) -> list[StepResult]:
-    """Write all steps, with up to `k` repairs each where the solver complains.
+    """Write all steps side by side, each with up to `settings.k` repairs.
 
-    `drafts`, where there are any, are the first answers, written already. `on_done` hears how many more first answers are there.
+    `on_done` counts the first answers.
     """
-    written = [StepResult(ask.instruction) for ask in requests]
-    failing = list(range(len(requests)))
-    for attempt in range(k + 1):
-        before = [written[index].attempts[-1] if attempt else None for index in failing]
-        asked = [
-            prompts.repair(requests[index].instruction, last.code, last.message)
-            if last
-            else requests[index].messages
-            for index, last in zip(failing, before, strict=True)
-        ]
-        outputs = drafts if drafts and not attempt else generator.generate(asked, None if attempt else on_done)
-        attempts = check([requests[index] for index in failing], outputs, solver)
-        unchanged = _unchanged(attempts, before)
-        again = [place for place, same in enumerate(unchanged) if samples > 1 or same]
-        best = _best(
-            generator,
-            [requests[failing[place]] for place in again],
-            [asked[place] for place in again],
-            [attempts[place] for place in again],
-            [unchanged[place] for place in again],
-            samples - 1 or OTHERS,
-            solver,
-        )
-        for place, found in zip(again, best, strict=True):
-            attempts[place] = found
-        still = []
-        for index, found, stuck in zip(
-            failing, attempts, _unchanged(attempts, before), strict=True
-        ):  # stuck: the sample is no better
-            written[index].attempts.append(found)
+    results = [StepResult(request.instruction) for request in requests]
+    pending = [Pending(index, request, request.messages) for index, request in enumerate(requests)]
+    for number in range(settings.k + 1):
+        outputs = _repairs(generator, pending) if number else _first_answers(generator, pending, on_done)
+        attempts = check([step.request for step in pending], outputs, solver)
+        for step, attempt in zip(pending, attempts, strict=True):
+            step.attempt = attempt
+        to_sample = [step for step in pending if settings.samples > 1 or step.unchanged]
+        choose_among_samples(generator, to_sample, settings.samples - 1 or REDRAWN, solver)
+        for step in pending:
+            results[step.index].attempts.append(step.attempt)
             if on_attempt:
-                on_attempt(index, written[index])
-            if found.message and not stuck:
-                still.append(index)
-        failing = still
-        if not failing:
+                on_attempt(step.index, results[step.index])
+        pending = [_next_round(step) for step in pending if step.attempt.message and not step.unchanged]
+        if not pending:
             break
-    return written
+    return results
 
 
-def _unchanged(attempts: Sequence[Attempt], before: Sequence[Attempt | None]) -> list[bool]:
-    """Which tries have the code of the one they should repair."""
-    return [
-        last is not None and found.code == last.code for found, last in zip(attempts, before, strict=True)
-    ]
+def _first_answers(generator: TextGenerator, pending: Sequence[Pending], on_done: OnDone | None) -> list[str]:
+    """The draft of each request, or else the greedy answer."""
+    without = [step for step in pending if step.request.draft is None]
+    if not without:
+        return [step.request.draft for step in pending]
+    answers = iter(generator.generate([step.prompt for step in without], on_done))
+    return [next(answers) if step.request.draft is None else step.request.draft for step in pending]
+
+
+def _repairs(generator: TextGenerator, pending: Sequence[Pending]) -> list[str]:
+    """The greedy answers to the repair prompts."""
+    return generator.generate([step.prompt for step in pending])
+
+
+def _next_round(step: Pending) -> Pending:
+    """The step with the prompt that repairs its attempt."""
+    prompt = prompts.repair(step.request.instruction, step.attempt.code, step.attempt.message)
+    return Pending(step.index, step.request, prompt, previous=step.attempt)

@@ -1,78 +1,107 @@
-"""The choice among several samples: checks passed, then a vote by answer sets."""
+"""The choice among several samples: the checks that they pass, then a vote by answer sets (Shi et al.,
+2022).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 from scripts.asp.solver import Request, Solver
-from scripts.inference.attempts import SOLVE_SECONDS, Attempt, StepRequest, check
-from scripts.inference.generator import Generator
+from scripts.inference.attempts import SOLVE_SECONDS, Attempt, check
+from scripts.inference.requests import StepRequest, TextGenerator
 from scripts.lm import prompts
 
-VOTE_SETS = 256  # answer sets at the most by which two samples are compared
+VOTE_SETS = 256
+"""Answer sets of one program, at most, by which the vote compares samples. With more it compares the code."""
 
 
-OTHERS = 1  # samples in place of a repair that changes nothing: a try costs two answers at the most
+@dataclass
+class Pending:
+    """A step that the repair loop is writing.
 
-
-def _best(
-    generator: Generator,
-    requests: Sequence[StepRequest],
-    asked: Sequence[list[prompts.Message]],
-    attempts: Sequence[Attempt],
-    unchanged: Sequence[bool],
-    count: int,
-    solver: Solver,
-) -> list[Attempt]:
-    """In place of each try the best of it and `count` samples more: what the solver gets furthest with, by a vote.
-
-    Of those that get equally far, the largest group that means the same wins (Shi et al., 2022, vote by execution); of
-    equally large ones the try itself, but anything else where it is `unchanged`, a repair that repeats what it repairs.
+    Attributes:
+        index: Its place among the requests of the loop.
+        request: The request.
+        prompt: The prompt of this round: the request's own, or a repair.
+        previous: The attempt that this round repairs; None in the first round.
+        attempt: The attempt of this round; None until the solver has checked it.
     """
-    if not requests:
-        return []
-    sampled = [text for texts in generator.sample(asked, count) for text in texts]
-    checked = check([ask for ask in requests for _ in range(count)], sampled, solver)
-    groups = []
-    for index, greedy in enumerate(attempts):
-        found = [greedy, *checked[index * count : (index + 1) * count]]
-        top = [each for each in found if each.rank == max(other.rank for other in found)]
-        if unchanged[index]:
-            top = [each for each in top if each.code != greedy.code] or [greedy]
-        groups.append(top)
-    meanings = _meanings(requests, groups, solver)
-    return [
-        _most_agreed(group, [meanings.get((ask.context, found.code), found.code) for found in group])
-        for ask, group in zip(requests, groups, strict=True)
+
+    index: int
+    request: StepRequest
+    prompt: list[prompts.Message]
+    previous: Attempt | None = None
+    attempt: Attempt | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the attempt repeats the code that it should repair."""
+        return self.previous is not None and self.attempt.code == self.previous.code
+
+
+def choose_among_samples(
+    generator: TextGenerator, pending: Sequence[Pending], count: int, solver: Solver
+) -> None:
+    """Draw `count` samples for each step and set its attempt to the best of them and its greedy attempt.
+
+    The attempts of the highest rank form groups with equal answer sets; the largest group wins. Of equally
+    large groups the one with the greedy attempt wins, except if that attempt repeats the code that it
+    should repair.
+    """
+    if not pending:
+        return
+    sampled = generator.sample([step.prompt for step in pending], count)
+    requests = [step.request for step in pending for _ in range(count)]
+    checked = check(requests, [text for texts in sampled for text in texts], solver)
+    candidates = [
+        _candidates(step, checked[place * count : (place + 1) * count]) for place, step in enumerate(pending)
     ]
+    meanings = _meanings(pending, candidates, solver)
+    for step, attempts in zip(pending, candidates, strict=True):
+        # Without all its answer sets, an attempt votes only for the same code.
+        keys = [meanings.get((step.request.context, found.code), found.code) for found in attempts]
+        step.attempt = _most_common(attempts, keys)
+
+
+def _candidates(step: Pending, samples: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts of the highest rank, the greedy one first; without it where it repeats what it should
+    repair.
+    """
+    attempts = [step.attempt, *samples]
+    highest = max(attempt.rank for attempt in attempts)
+    top = [attempt for attempt in attempts if attempt.rank == highest]
+    if step.unchanged:
+        top = [attempt for attempt in top if attempt.code != step.attempt.code] or [step.attempt]
+    return top
 
 
 def _meanings(
-    requests: Sequence[StepRequest], groups: Sequence[Sequence[Attempt]], solver: Solver
+    pending: Sequence[Pending], candidates: Sequence[Sequence[Attempt]], solver: Solver
 ) -> dict[tuple[str, str], Hashable]:
-    """The answer sets of the program so far with each code that passes, by context and code; where they are all found."""
-    wanted = list(
-        dict.fromkeys(
-            (ask.context, found.code)
-            for ask, group in zip(requests, groups, strict=True)
-            if len(group) > 1
-            for found in group
-            if found.outcome.passes
-        )
+    """By context and code: the answer sets of the program so far, for the code that grounds and has few
+    enough.
+    """
+    programs = dict.fromkeys(
+        (step.request.context, attempt.code)
+        for step, attempts in zip(pending, candidates, strict=True)
+        if len(attempts) > 1
+        for attempt in attempts
+        if attempt.outcome.passes
     )
-    requests = (
+    outcomes = solver.run(
         Request(context + code, solve=True, answer_sets=VOTE_SETS, cpu_seconds=SOLVE_SECONDS)
-        for context, code in wanted
+        for context, code in programs
     )
     return {
-        pair: outcome.answer_sets
-        for pair, outcome in zip(wanted, solver.run(requests), strict=True)
+        program: outcome.answer_sets
+        for program, outcome in zip(programs, outcomes, strict=True)
         if outcome.answer_sets is not None
     }
 
 
-def _most_agreed(group: Sequence[Attempt], meanings: Sequence[Hashable]) -> Attempt:
-    """The first try of the largest group that means the same; of equally large ones the first."""
-    votes = Counter(meanings)
-    return max(zip(group, meanings, strict=True), key=lambda pair: votes[pair[1]])[0]
+def _most_common(attempts: Sequence[Attempt], keys: Sequence[Hashable]) -> Attempt:
+    """The first attempt whose key is the most common one."""
+    votes = Counter(keys)
+    return max(zip(attempts, keys, strict=True), key=lambda pair: votes[pair[1]])[0]

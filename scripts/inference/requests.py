@@ -1,0 +1,87 @@
+"""What a model is asked to write: a task of several steps, and the request for one step.
+
+The repair loop, the grader and the ablations build their prompts and contexts here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scripts.asp.feedback import context_of
+from scripts.lm import prompts
+
+MAX_NEW_TOKENS = 160
+"""Tokens of one answer, at most.
+
+The longest answer in the shipped training rows has 89 (SmolLM2's tokenizer).
+"""
+
+OnDone = Callable[[int], None]
+"""Gets the number of answers that were finished since the last call."""
+
+
+class TextGenerator(Protocol):
+    """What the repair loop and the evaluation need of a generator. Tests use one without a model."""
+
+    def generate(
+        self, conversations: Sequence[list[prompts.Message]], on_done: OnDone | None = None
+    ) -> list[str]:
+        """The greedy answer to each conversation."""
+        ...
+
+    def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
+        """`count` random answers to each conversation."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """A step that a model shall write.
+
+    Attributes:
+        messages: The prompt.
+        instruction: The instruction of the step, which a repair prompt repeats.
+        context: The program text before the step.
+        solve: Whether the program must still have an answer set after the step. Set it only if the context
+            has one.
+        draft: An answer that is known already. The model is then asked for repairs only.
+    """
+
+    messages: list[prompts.Message]
+    instruction: str
+    context: str
+    solve: bool = False
+    draft: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A program to write, step by step.
+
+    Attributes:
+        description: The text of the problem.
+        instructions: One for each step, in order.
+        facts: An instance. Each step is checked after these facts.
+        given: Code that stands before the steps.
+    """
+
+    description: str
+    instructions: tuple[str, ...]
+    facts: str = ""
+    given: str = ""
+
+    def conversation(self, history: Sequence[tuple[str, str]]) -> list[prompts.Message]:
+        """The opening message and the turns of `history`, pairs of instruction and code."""
+        return prompts.conversation(prompts.describe(self.description, self.given), history)
+
+    def context(self, codes: Sequence[str]) -> str:
+        """The program text before the next step, if `codes` are the code of the steps before it."""
+        return context_of(self.facts, self.given, codes)
+
+    def next_step(self, index: int, history: Sequence[tuple[str, str]], codes: Sequence[str]) -> StepRequest:
+        """The request for step `index`: the model sees `history`, the solver sees `codes`."""
+        instruction = self.instructions[index]
+        messages = [*self.conversation(history), prompts.step(instruction)]
+        return StepRequest(messages, instruction, self.context(codes))

@@ -1,0 +1,49 @@
+"""The generator: its greedy text is that of transformers, its samples depend on the seed and the conversation only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts.inference.generator import load_generator
+from scripts.lm import chat, prompts
+from utils_ft import UserError
+
+
+def test_greedy_text_is_that_of_transformers_generate(smoke: Path) -> None:
+    generator = load_generator(smoke, max_new_tokens=12)
+    conversations = [[prompts.step(text)] for text in ("Say a.", "Say b, please.")]
+    for messages, text in zip(conversations, generator.generate(conversations), strict=True):
+        ids = torch.tensor([chat.encode_prompt(generator.tokenizer, messages)])
+        tokens = generator.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0
+        )
+        assert text == generator.tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_samples_depend_on_the_seed_and_the_conversation_only(smoke: Path) -> None:
+    generator = load_generator(smoke, max_new_tokens=8)
+    conversations = [[prompts.step(text)] for text in ("Say a.", "Say b.", "Say c.")]
+    first = generator.sample(conversations, 3)
+    assert len({text for texts in first for text in texts}) == 9
+    assert generator.sample(conversations[1:2], 3) == [first[1]]
+    assert generator.sample(conversations, 2) == [texts[:2] for texts in first]
+    assert replace(generator, seed=1).sample(conversations, 3) != first
+    cold = replace(generator, temperature=1e-4)
+    assert cold.sample(conversations, 2) == [[text] * 2 for text in generator.generate(conversations)]
+
+
+def test_an_error_names_the_folder_that_is_not_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model folder"):
+        load_generator(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: the model cannot be loaded"):
+        load_generator(tmp_path / "empty")
+
+
+def test_an_error_names_the_folder_without_an_adapter(smoke: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-60"):
+        load_generator(smoke, tmp_path)
