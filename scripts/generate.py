@@ -1,6 +1,6 @@
 """Write a program from a description and a list of instructions, step by step, with the repair loop.
 
-    python -m scripts.generate --model DIR --problem FILE.md --steps FILE.txt --out FILE.lp [--instance FILE.lp]
+python -m scripts.generate --model DIR --problem FILE.md --steps FILE.txt --out FILE.lp [--instance FILE.lp]
 """
 
 from __future__ import annotations

@@ -10,14 +10,17 @@ from scripts.lm import prompts
 
 Conversation = list[prompts.Message]
 Answer = Callable[[Conversation, int], str]
-"""Gets a conversation and the number of the answer (0 is the greedy one, 1, 2, … are samples); returns the text."""
+"""Gets a conversation and the number of the answer (0 is the greedy one, 1, 2, … are samples); returns the
+text.
+"""
 
 
 @dataclass
 class ScriptedGenerator:
     """Answers as `answer` says. It has the two methods of `scripts.inference.generator.Generator`.
 
-    `asked` records every conversation in order, `sampled` the instruction and the count of each call of `sample`.
+    `asked` records every conversation in order, `sampled` the instruction and the count of each call of
+    `sample`.
     """
 
     answer: Answer
@@ -28,7 +31,10 @@ class ScriptedGenerator:
     def by_instruction(
         cls, step: Callable[[str], str], repair: Callable[[str], str] | None = None
     ) -> ScriptedGenerator:
-        """Answers by a function of the instruction. `repair` answers repair prompts, if they have other answers."""
+        """Answers by a function of the instruction.
+
+        `repair` answers repair prompts, if they have other answers.
+        """
 
         def answer(messages: Conversation, _number: int) -> str:
             is_repair = messages[0]["content"] == prompts.REPAIR_PERSONA
@@ -40,7 +46,9 @@ class ScriptedGenerator:
     def by_list(
         cls, greedy: dict[str, list[str]], samples: dict[str, list[str]] | None = None
     ) -> ScriptedGenerator:
-        """Answers to an instruction one after another: `greedy` for the first answer and the repairs, and `samples`."""
+        """Answers to an instruction one after another: `greedy` for the first answer and the repairs, and
+        `samples`.
+        """
         queues = [
             {instruction: list(texts) for instruction, texts in part.items()}
             for part in (greedy, samples or {})

@@ -178,8 +178,7 @@ def convert_folder(
     if tokenizer:
         loaded, limit = load_tokenizer(tokenizer), chosen.recipe.max_tokens
         summary["tokens"] = {
-            split: asdict(counts(rows[split], encode_rows(loaded, rows[split], limit)))
-            for split in SPLITS
+            split: asdict(counts(rows[split], encode_rows(loaded, rows[split], limit))) for split in SPLITS
         }
     write_json(out / "report.json", summary)
     for split, text in texts.items():

@@ -77,7 +77,10 @@ def score_loop(
     with tqdm(total=len(requests), desc="steps in the loop", unit="step", disable=None) as bar:
         written = write_steps(
             generator,
-            [replace(ask, draft=text) for ask, text in zip(requests, drafts or [None] * len(requests), strict=True)],
+            [
+                replace(ask, draft=text)
+                for ask, text in zip(requests, drafts or [None] * len(requests), strict=True)
+            ],
             LoopSettings(max(ks), samples),
             graders[0].solver,
             on_done=bar.update,
@@ -171,7 +174,9 @@ def score_programs(generator: Generator, graders: Sequence[Grader], k: int, samp
     with tqdm(
         total=sum(len(task.instructions) for task in tasks), desc=name, unit="step", disable=None
     ) as bar:
-        programs = write_programs(generator, tasks, LoopSettings(k, samples), graders[0].solver, lambda *_: bar.update())
+        programs = write_programs(
+            generator, tasks, LoopSettings(k, samples), graders[0].solver, lambda *_: bar.update()
+        )
     looped = k > 0 or samples > 1  # the plain model has no solver that could leave a step out
     return [
         grader.program_item(

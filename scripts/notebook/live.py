@@ -16,8 +16,9 @@ from scripts.data.problems import Problem
 from scripts.evaluation.grader import Grader
 from scripts.inference import repair_loop
 from scripts.inference.attempts import Attempt, StepResult
-from scripts.inference.generator import Generator
-from scripts.inference.programs import Task, program_text, write_programs
+from scripts.inference.programs import program_text, write_programs
+from scripts.inference.repair_loop import LoopSettings
+from scripts.inference.requests import Task, TextGenerator
 from scripts.notebook import plots
 from scripts.notebook.html import BOX, CODE, ERROR, SMALL, highlight
 from scripts.training.checkpoints import OnLog
@@ -76,7 +77,7 @@ def progress(log: list[dict], max_steps: int) -> str:
 
 
 def write(
-    generator: Generator,
+    generator: TextGenerator,
     description: str,
     instructions: str | Sequence[str],
     facts: str = "",
@@ -112,11 +113,12 @@ def write(
         finished += 1
         draw()
 
-    [written] = write_programs(generator, [task], k, shared_solver(), on_step, samples, on_attempt)
+    settings = LoopSettings(k, samples)
+    [written] = write_programs(generator, [task], settings, shared_solver(), on_step, on_attempt)
     return program_text(task, written)
 
 
-def write_steps(generator: Generator, problem: Problem, k: int = 3) -> list[StepResult]:
+def write_steps(generator: TextGenerator, problem: Problem, k: int = 3) -> list[StepResult]:
     """Write each step of a problem after the gold steps before it.
 
     Draws the steps whose first attempt was rejected, with all attempts and their solver messages.
@@ -132,7 +134,7 @@ def write_steps(generator: Generator, problem: Problem, k: int = 3) -> list[Step
             rejected[index] = step
             draw()
 
-    return repair_loop.write_steps(generator, requests, k, solver, on_attempt=on_attempt)
+    return repair_loop.write_steps(generator, requests, LoopSettings(k), solver, on_attempt)
 
 
 def _redrawn(page: Callable[[], str]) -> Callable[[], None]:

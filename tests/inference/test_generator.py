@@ -1,4 +1,6 @@
-"""The generator: its greedy text is that of transformers, its samples depend on the seed and the conversation only."""
+"""The generator: its greedy text is that of transformers, its samples depend on the seed and the
+conversation only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The repair loop: its prompts are those of the training data, it repairs at most k times, samples are put to the vote."""
+"""The repair loop: its prompts are those of the training data, it repairs at most k times, samples are put
+to the vote.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def test_a_repair_that_changes_nothing_is_drawn_again_and_ends_the_loop_if_it_ch
             {"Do.": ["a :- b", "a :- c", "a :- c", "a :- d", "a :- d", "b."]}, {"Do.": [sample] * 6}
         )
         step = write(generator, 9, solver)
-        assert set(generator.sampled) == {("Do.", REDRAWN)}, "samples only where the greedy repair is the same"
+        assert set(generator.sampled) == {("Do.", REDRAWN)}, (
+            "samples only where the greedy repair is the same"
+        )
         return step
 
     repaired = attempts("a.")
@@ -91,7 +95,9 @@ def test_a_repair_that_changes_nothing_is_drawn_again_and_ends_the_loop_if_it_ch
     stuck = attempts("a :- c")
     assert not stuck.ok and codes(stuck) == ["a :- b", "a :- c", "a :- c"]
     other = attempts("a :- x")
-    assert codes(other) == ["a :- b", "a :- c", "a :- x", "a :- d", "a :- x", "b."], "not better, but not the same"
+    assert codes(other) == ["a :- b", "a :- c", "a :- x", "a :- d", "a :- x", "b."], (
+        "not better, but not the same"
+    )
 
 
 def test_a_draft_is_the_first_answer(solver: Solver) -> None:
@@ -120,7 +126,9 @@ def test_the_sample_that_passes_the_most_checks_is_chosen(solver: Solver) -> Non
     assert best(solver, no_syntax, no_syntax, unsafe) == unsafe
     assert best(solver, unsafe, no_syntax, unsatisfiable) == unsatisfiable
     assert best(solver, unsatisfiable, good) == good
-    assert best(solver, unsafe, "p(Y).", no_syntax) == unsafe, "the greedy answer stays if no sample is better"
+    assert best(solver, unsafe, "p(Y).", no_syntax) == unsafe, (
+        "the greedy answer stays if no sample is better"
+    )
     assert best(solver, no_syntax, "% I am sorry", "") == no_syntax, "no code at all is the worst"
 
 
