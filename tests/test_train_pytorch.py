@@ -218,13 +218,13 @@ def test_mlx_takes_the_same_steps(base: Path, data: Path, tmp_path: Path, plain_
 def test_losses_are_those_of_plain_trl(base: Path, data: Path, tmp_path: Path):
     """The variant that the benchmark calls plain: SFTTrainer with the recipe's numbers and its own defaults."""
     from scripts.training.sft_trainer import CHANGES, load_base
-    from tools.speed_train import Load, lean_trainer, plain_trainer
+    from tools.training_variants import Load, fast_trainer, plain_trainer
 
     recipe, rows = replace(LONG, max_steps=8), encoded_rows(base, data)
     order = batches(len(rows), recipe.rows_per_step, recipe.max_steps, recipe.seed)
     load = Load("smoke", base, base, tuple(rows[index] for step in order for index in step), recipe)
     losses = []
-    for make, options in ((plain_trainer, ()), (lean_trainer, (tuple(CHANGES),))):
+    for make, options in ((plain_trainer, ()), (fast_trainer, (tuple(CHANGES),))):
         folder = tmp_path / make.__name__
         trainer = make(
             load_base(base, False, torch.float32), chat.load_tokenizer(base), load, str(folder), [], *options
@@ -853,45 +853,3 @@ def test_a_dry_run_prints_its_table_and_nothing_else_and_trains_nothing(base: Pa
     ] == "model trained device data tokens memory time".split()
     assert "hours expected" in said and "measured" in said and said.endswith("tokens/s)\n") and not noise
     assert not (ADAPTERS / "dry_pytorch").exists()
-
-
-# --- the benchmark ----------------------------------------------------------------------------------------------
-
-
-def test_the_benchmark_of_the_8b_shape_runs_on_a_small_one(base: Path, data: Path, capfd):
-    """What runs on a GPU, with smaller sizes: random weights in NF4, plain TRL and ours, tokens/s, memory and losses."""
-    from tools.speed_train import LLAMA3_8B as whole
-    from tools.speed_train import measure, random_llama, random_loads
-
-    assert {name: LLAMA3_8B[name] for name in whole} == whole
-    sizes = whole | {
-        "vocab_size": 384,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    model = random_llama(sizes, True, torch.float32)
-    assert (
-        type(model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
-        and type(model.lm_head) is torch.nn.Linear
-    )
-    recipe = replace(PLAIN, max_steps=2, qlora=True, top_layers=1)
-    rows = (encoded_rows(base, data) * 2)[: recipe.rows_per_step * recipe.max_steps]
-    as_rows, full = random_loads("random", sizes, base, rows, recipe)
-    assert [len(row.input_ids) for row in as_rows.rows] == [len(row.input_ids) for row in rows]
-    assert {len(row.input_ids) for row in full.rows} == {recipe.max_tokens}
-    heading, columns, *lines = measure(as_rows, alone=False)
-    assert (
-        heading.startswith("random, the data's rows: 8 rows")
-        and "tokens/s | times plain | peak GB | of plain" in columns
-    )
-    cells = {
-        line.split(" | ")[0].strip("| "): [float(cell.strip("| ")) for cell in line.split(" | ")[1:]]
-        for line in lines
-    }
-    assert list(cells) == ["plain TRL", "ours"], lines
-    speed, ratio, peak, share, loss = cells["ours"]
-    assert speed > 0 and ratio > 0 and peak > 0.1 and share > 0
-    assert loss == pytest.approx(cells["plain TRL"][-1], rel=0.02)

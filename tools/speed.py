@@ -1,8 +1,9 @@
-"""What this machine does in a second. Each measure is a subcommand that prints a small table.
+"""Measure how fast this machine checks programs and writes answers.
 
-python -m tools.speed solver        checks per second, live workers against one process per check
-python -m tools.speed train         tokens per second and memory, the plain TRL recipe against ours
-python -m tools.speed generate      answers per second, side by side against one after another
+python -m tools.speed solver        checks per second: live worker processes against one process per check
+python -m tools.speed generate      answers per second: all prompts together against one after another
+
+The speed of training: python -m tools.speed_train.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice, takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from scripts.asp.solver import Outcome, Request, Solver
 from scripts.data.problems import read_problems
-from scripts.evaluation.grader import Grader
-from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS
-from scripts.lm.base_models import base_model
-from scripts.lm.chat import encode_prompt
-from utils_ft import BENCHMARKS, DATA, UserError, command, evenly_spaced
+from utils_ft import BENCHMARKS, UserError, command, evenly_spaced
+
+if TYPE_CHECKING:  # imports torch
+    from scripts.inference.generator import Generator
 
 COLOURING = """
 node(1..6). edge(1,2..4). edge(2,4..6). edge(3,4..5). edge(4,5..6). colour(red;green;blue).
@@ -34,10 +35,15 @@ node(1..6). edge(1,2..4). edge(2,4..6). edge(3,4..5). edge(4,5..6). colour(red;g
 
 
 def solver(benchmarks: Path = BENCHMARKS, seconds: float = 3.0, workers: int | None = None) -> None:
-    """Checks per second through a `Solver`, and with a fresh process for each check.
+    """Measure checks per second, with live worker processes and with a new process for each check.
 
-    Three loads: to parse and ground a small colouring problem, to enumerate its answer sets, and to parse and ground
-    every problem of the folder on its first instance. --seconds is the time for each figure.
+    There are three loads: ground a small colouring problem, enumerate its answer sets, and ground every
+    problem of a folder with its first instance.
+
+    Arguments:
+        benchmarks: The folder of problems.
+        seconds: The time for each measurement, in seconds.
+        workers: The number of processes at a time. Without it, one for each processor core.
     """
     problems = read_problems(benchmarks)
     loads = {
@@ -52,42 +58,24 @@ def solver(benchmarks: Path = BENCHMARKS, seconds: float = 3.0, workers: int | N
     print(f"{workers} workers{'':20} live/s   process each/s   times as fast")
     for name, load in loads.items():
         with Solver(workers) as live:
-            list(live.run(load * workers))  # started and warm
+            list(live.run(load * workers))  # starts the workers
             fast = _rate(live.run, load, seconds)
         slow = _rate(lambda requests: _one_process_each(requests, workers), load, seconds)
         print(f"{name:28} {fast:7,.0f} {slow:16.1f} {fast / slow:15.0f}", flush=True)
 
 
-def train(
-    model_type: str = "smollm",
-    data: Path = DATA,
-    steps: int = 3,
-    qlora: bool | None = None,
-    alone: bool = True,
-) -> None:
-    """Tokens per second and peak memory of training: plain TRL, ours, and with --alone each of our changes by itself.
-
-    Both train on the rows of --data, in one run, a step each in turn. --qlora measures over an NF4 base only, --no-qlora
-    without. On CUDA the model has random weights in the shape of Llama-3-8B.
-    """
-    from tools.speed_train import loads, machine, measure
-
-    print(machine(), flush=True)
-    for load in loads(model_type, data, steps, qlora):
-        print(flush=True)
-        for line in measure(load, alone):
-            print(line, flush=True)
-
-
 def _rate(
     run: Callable[[Iterator[Request]], Iterator[Outcome]], load: list[Request], seconds: float
 ) -> float:
-    """Outcomes per second of `load` in rotation. UserError where a program of the load does not pass."""
+    """Outcomes per second when `run` gets the requests of `load` in rotation.
+
+    Raises UserError if a program of the load does not pass.
+    """
     count, start = 0, time.perf_counter()
     for outcome in run(takewhile(lambda _: time.perf_counter() < start + seconds, cycle(load))):
         if not outcome.passes:
             raise UserError(
-                f"the solver says {outcome.verdict}: {outcome.message}",
+                f"a program does not pass ({outcome.verdict}): {outcome.message}",
                 remedy="python -m scripts.benchmarks check",
             )
         count += 1
@@ -95,15 +83,15 @@ def _rate(
 
 
 def _one_process_each(requests: Iterator[Request], workers: int) -> Iterator[Outcome]:
-    """The outcomes of `requests`, each from a process of its own, as many at a time as there are workers."""
+    """The outcome of each request from a new process, with `workers` processes at a time."""
 
-    def alone(request: Request) -> Outcome:
+    def in_new_process(request: Request) -> Outcome:
         with Solver(1) as fresh:
             return next(iter(fresh.run([request])))
 
     with ThreadPoolExecutor(workers) as pool:
-        while part := list(islice(requests, workers)):
-            yield from pool.map(alone, part)
+        while group := list(islice(requests, workers)):
+            yield from pool.map(in_new_process, group)
 
 
 def generate(
@@ -114,25 +102,58 @@ def generate(
     max_new_tokens: int = MAX_NEW_TOKENS,
     grammar: bool = False,
 ) -> None:
-    """Answers per second to the steps of some problems: `decode.write` on all of them, transformers' `generate` on a few.
+    """Measure answers per second to the steps of some problems, together and one after another.
 
-    --items is how many are also answered one by one, spread evenly. In float32 the answers are the same; bfloat16 rounds, and
-    of two tokens that are as likely the batch may take the other. Without --model it is SmolLM2. --grammar measures what
-    the grammar costs; then the answers differ.
+    "Together" is this project's generator, "one after another" is generate() of transformers. In float32 the
+    answers are equal. In bfloat16 they can differ where two tokens are almost equally likely.
+
+    Arguments:
+        model: The folder of the model. Without it, SmolLM2-135M-Instruct.
+        benchmarks: The folder of problems.
+        problems: How many problems to take, evenly spaced.
+        items: How many steps to write one after another, evenly spaced.
+        max_new_tokens: The largest number of tokens of an answer.
+        grammar: Write together with the grammar, to measure its cost. Then the answers differ.
     """
     import torch
+
+    from scripts.evaluation.grader import Grader
+    from scripts.inference.generator import load_generator
+    from scripts.lm.base_models import base_model
+    from scripts.lm.chat import encode_prompt
 
     generator = load_generator(model or base_model("smollm"), max_new_tokens=max_new_tokens, grammar=grammar)
     chosen = evenly_spaced(read_problems(benchmarks), problems)
     with Solver() as idle:
-        conversations = [ask.messages for problem in chosen for ask in Grader(problem, idle).requests()]
-    some = evenly_spaced(list(range(len(conversations))), items)
+        conversations = [
+            request.messages for problem in chosen for request in Grader(problem, idle).requests()
+        ]
     prompts = [encode_prompt(generator.tokenizer, messages) for messages in conversations]
-    end, network = sorted(generator.end_tokens), generator.model
+    length = sum(map(len, prompts)) / len(prompts)
+    print(f"{len(chosen)} problems, {len(prompts)} steps, {length:.0f} tokens per prompt", flush=True)
+    print(f"{generator.model.dtype}, {torch.get_num_threads()} threads", flush=True)
+    start = time.perf_counter()
+    together = generator.generate(conversations)
+    fast = len(conversations) / (time.perf_counter() - start)
+    print(f"together            {fast:7.2f} answers/s", flush=True)
+    some = evenly_spaced(list(range(len(conversations))), items)
+    start = time.perf_counter()
+    singly = _one_after_another(generator, [prompts[index] for index in some], max_new_tokens)
+    slow = len(some) / (time.perf_counter() - start)
+    same = sum(text == together[index] for text, index in zip(singly, some, strict=True))
+    print(f"one after another   {slow:7.2f} answers/s, {same} of {len(some)} equal")
+    print(f"times as fast       {fast / slow:7.1f}")
 
-    def alone(ids: list[int]) -> str:
+
+def _one_after_another(generator: Generator, prompts: list[list[int]], max_new_tokens: int) -> list[str]:
+    """The greedy answer of transformers' `generate` to each prompt, given as token ids."""
+    import torch
+
+    network, end = generator.model, sorted(generator.end_tokens)
+    texts = []
+    for ids in prompts:
         tokens = torch.tensor([ids], device=network.device)
-        written = network.generate(
+        output = network.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=max_new_tokens,
@@ -140,33 +161,17 @@ def generate(
             eos_token_id=end,
             pad_token_id=end[0],
         )
-        return generator.tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True)
-
-    print(
-        f"{len(chosen)} problems, {len(prompts)} steps, {sum(map(len, prompts)) / len(prompts):.0f} tokens a prompt, "
-        f"{network.dtype}, {torch.get_num_threads()} threads",
-        flush=True,
-    )
-    start = time.perf_counter()
-    together = generator.generate(conversations)
-    fast = len(prompts) / (time.perf_counter() - start)
-    print(f"side by side        {fast:7.2f} answers/s", flush=True)
-    start = time.perf_counter()
-    singly = [alone(prompts[index]) for index in some]
-    slow = len(some) / (time.perf_counter() - start)
-    same = sum(text == together[index] for text, index in zip(singly, some, strict=True))
-    print(
-        f"one after another   {slow:7.2f} answers/s, {same} of {len(some)} the same\ntimes as fast       {fast / slow:7.1f}"
-    )
+        texts.append(generator.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True))
+    return texts
 
 
 def main() -> None:
-    """The command line: one subcommand a measure, made from its signature."""
+    """The command line, with one subcommand for each measurement."""
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True
     )
     app.callback()(lambda: None)
-    for measure in (solver, train, generate):
+    for measure in (solver, generate):
         app.registered_commands += command(measure).registered_commands
     app()
 

@@ -1,6 +1,6 @@
 """SFTTrainer made lean, piece by piece: what is supervised, what is kept, what is computed once.
 
-Every change is named in `CHANGES` and can be had alone: `python -m tools.speed train` says what each is worth. Imports
+Every change is named in `CHANGES` and can be had alone: `python -m tools.speed_train` says what each is worth. Imports
 torch and TRL: import this module inside functions.
 """
 
