@@ -1,0 +1,1 @@
+"""Procedural problems: random rules in random worlds, with instructions, instances and a verified encoding."""
