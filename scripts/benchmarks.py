@@ -1,7 +1,7 @@
-"""Base problems: a text, an annotated encoding, small instances. Reading them, and the gate they must pass.
+"""Check a folder of problems, or count the constructs that it shows.
 
-python -m scripts.benchmarks check DIR        every fault with file, line and remedy; exit code 2 if there is one
-python -m scripts.benchmarks constructs DIR   how many problems show each construct of the language
+python -m scripts.benchmarks check DIR
+python -m scripts.benchmarks constructs DIR
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import typer
 
 from scripts.asp.constructs import construct_table
 from scripts.asp.solver import Solver
-from scripts.data.checks import Fault, check_problem
+from scripts.data.checks import check_problem
 from scripts.data.problems import Problem, read_problems
 from scripts.data.twins import twins
-from utils_ft import BENCHMARKS, command
+from utils_ft import BENCHMARKS, UserError, command
 
 
 class Action(StrEnum):
+    """What the command does."""
+
     CHECK = "check"
     CONSTRUCTS = "constructs"
 
@@ -28,13 +30,31 @@ class Action(StrEnum):
 def main(
     action: Annotated[Action, typer.Argument()], folder: Annotated[Path, typer.Argument()] = BENCHMARKS
 ) -> None:
-    """Check a folder of problems, or count the constructs that it shows."""
+    """Check a folder of problems, or count the constructs that it shows.
+
+    `check` prints a line for each problem, and then every fault with its file, line and remedy. The exit code
+    is 2 if there is a fault. `constructs` prints how many problems show each construct of the language.
+
+    Arguments:
+        action: check or constructs.
+        folder: The folder of problems: DIR/<family>/<problem>/ with problem.md, encoding.lp and
+            instances/*.lp.
+    """
     problems = read_problems(folder)
     if action is Action.CONSTRUCTS:
         for name, count in construct_table(problem.encoding for problem in problems).most_common():
             print(f"{count:5}  {name}")
         return
-    faults: list[Fault] = []
+    faults = _check(problems)
+    for fault in faults:
+        print(f"\n{fault}")
+    if faults:
+        raise typer.Exit(2)
+
+
+def _check(problems: list[Problem]) -> list[UserError]:
+    """Check all problems, print a table, and return the faults."""
+    faults: list[UserError] = []
     parsed: list[Problem] = []
     statements = load_bearing = 0
     with Solver() as solver:
@@ -48,11 +68,10 @@ def main(
             statements += checked.statements
             load_bearing += checked.load_bearing
     faults += [
-        Fault(
-            second.encoding_file,
-            None,
+        UserError(
             f"the same problem as {first.id}, up to renaming",
-            "remove one of the two",
+            where=second.encoding_file,
+            remedy="remove one of the two",
         )
         for first, second in twins(parsed)
     ]
@@ -60,10 +79,7 @@ def main(
         f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
         f"({load_bearing / max(statements, 1):.1%}), {len(faults)} faults"
     )
-    for fault in faults:
-        print(f"\n{fault}")
-    if faults:
-        raise typer.Exit(2)
+    return faults
 
 
 if __name__ == "__main__":

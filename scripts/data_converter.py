@@ -1,10 +1,6 @@
-"""Annotated problems in, proved JSONL out, with a report of what was kept and dropped and why.
+"""Convert problems into training rows that the solver has verified, and write a report.
 
-    python -m scripts.data_converter --benchmarks data/benchmarks --out data --seed 0
-
-Two kinds of rows: conversations (a problem step by step, in several styles, namings, noise and vocabularies) and
-independent repair turns. Each carries a proof: renamed programs have the answer sets of the original, a repair's message is what
-clingo prints for that code in its context, its fix is accepted. Same input and seed, same bytes.
+python -m scripts.data_converter --benchmarks data/benchmarks --out data --seed 0
 """
 
 from __future__ import annotations
@@ -12,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from scripts.data.conversion import convert_folder
-from scripts.data.paraphrase.files import PARAPHRASES
+from scripts.data.report import ConversionReport
+from scripts.data.settings import PARAPHRASES
+from scripts.training.recipe import load_profile
 from utils_ft import BENCHMARKS, UserError, command
 
 
@@ -29,32 +26,64 @@ def main(
     tokenizer: Path | None = None,
     vocabularies: int | None = None,
 ) -> None:
-    """Convert annotated problems into proved training rows.
+    """Convert problems into training rows that the solver has verified.
 
-    --conversations and --repairs limit the rows of each problem, --problems how many are read; the profile
-    (smoke, demo, full) has the defaults. --vocabularies retells each training problem with its predicates renamed.
-    --paraphrases: the folder that scripts.data_augmentor wrote, for its texts in place of the hand-written ones.
-    --tokenizer, a model's folder, has tokens counted.
+    There are two kinds of rows. A conversation has a whole problem, step by step; the training problems are
+    varied in style, variable names, predicate names and noise. A repair has a broken rule and the solver
+    message, and the corrected rule as the answer. The command writes train.jsonl, valid.jsonl, test.jsonl and
+    report.json. The same problems, options and seed give the same bytes.
+
+    Arguments:
+        benchmarks: The folder of problems: DIR/<family>/<problem>/ with problem.md, encoding.lp and
+            instances/*.lp.
+        out: The folder to write to. Default: the profile's.
+        seed: Decides all random choices.
+        conversations: The most conversations of a training problem. Default: the profile's.
+        repairs: The most repairs of a problem. Default: the profile's.
+        problems: Convert only so many problems, some of each split. Default: the profile's, else all.
+        profile: smoke, demo or full: where defaults come from. Default: FT_PROFILE, else demo.
+        paraphrases: The folder that scripts.data_augmentor wrote. Its paraphrases replace the hand-written
+            ones.
+        tokenizer: The folder of a model. Its tokenizer counts the tokens of the rows, for the report.
+        vocabularies: How often each training problem is repeated with other predicate names. Default: the
+            profile's.
     """
+    from scripts.data.conversion import add_token_counts, convert_folder
+
     if paraphrases and not paraphrases.is_dir() and paraphrases.resolve() != PARAPHRASES.resolve():
         raise UserError(
             "there is no such folder of paraphrases",
             where=paraphrases,
-            remedy="leave out --paraphrases for the hand-written ones, or name the --out of scripts.data_augmentor",
+            remedy="leave out --paraphrases for the hand-written ones, "
+            "or name the --out of scripts.data_augmentor",
         )
-    summary = convert_folder(
-        benchmarks, out, seed, conversations, repairs, problems, profile, paraphrases, tokenizer, vocabularies
+    chosen = load_profile(profile)
+    out = out or chosen.data
+    report = convert_folder(
+        benchmarks,
+        out,
+        chosen.conversion(conversations=conversations, repairs=repairs, vocabularies=vocabularies),
+        seed=seed,
+        limit=problems or chosen.problems,
+        paraphrases=paraphrases,
     )
-    counts: Counter[tuple[str, str]] = Counter()
-    for row in summary["rows"]:
-        counts[row["split"], row["kind"]] += row["rows"]
-    for (split, kind), number in sorted(counts.items()):
+    if tokenizer:
+        report = add_token_counts(out, tokenizer, chosen.recipe.max_tokens)
+    _print(report)
+
+
+def _print(report: ConversionReport) -> None:
+    rows: Counter[tuple[str, str]] = Counter()
+    for counted in report["rows"]:
+        rows[counted["split"], counted["kind"]] += counted["rows"]
+    for (split, kind), number in sorted(rows.items()):
         print(f"{split:6} {kind:13} {number:6}")
-    for split, tokens in summary.get("tokens", {}).items():
+    for split, tokens in report.get("tokens", {}).items():
         print(
-            f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, {tokens['cut_turns']} turns cut"
+            f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, "
+            f"{tokens['cut_turns']} turns cut"
         )
-    for reason, number in summary["dropped"].items():
+    for reason, number in report["dropped"].items():
         print(f"dropped {number:5}  {reason}")
 
 

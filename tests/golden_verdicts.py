@@ -21,8 +21,8 @@ from scripts.asp.solver import Limits, Solver
 from scripts.data.conversion import convert
 from scripts.data.problems import Problem, read_problem
 from scripts.data.renamed_problems import RenamedProblem
-from scripts.data.repairs import repair_rows
-from scripts.data.report import Report
+from scripts.data.repairs import RepairMaker
+from scripts.data.settings import ConversionSettings
 from scripts.evaluation import evaluate, results
 from scripts.evaluation.ablations import score_whole
 from scripts.evaluation.grader import Grader, Item
@@ -433,8 +433,8 @@ def _evaluation(problems: Sequence[Problem]) -> Record:
 
 def _repairs(grader: Grader) -> Record:
     """The repair rows drawn of a problem."""
-    told = RenamedProblem(grader.problem, {}, grader.gold, grader.solver, Report(), ("original",))
-    rows = repair_rows(told, evaluate.REPAIRS, Random(content_hash("golden", grader.problem.id)))
+    maker = RepairMaker(RenamedProblem(grader.problem), grader.solver)
+    rows = maker.rows(evaluate.REPAIRS, Random(content_hash("golden", grader.problem.id)))
     return _record(
         "repair rows",
         grader.problem.id,
@@ -448,7 +448,8 @@ def _repairs(grader: Grader) -> Record:
 def _conversion(problem: Problem) -> Iterator[Record]:
     """The rows that a study trains on, of one problem as a training and as a validation problem."""
     for split in ("train", "valid"):
-        rows, report = convert([problem], {problem.id: split}, conversations=8, repairs=4, vocabularies=2)
+        settings = ConversionSettings(conversations=8, repairs=4, vocabularies=2)
+        rows, report = convert([problem], {problem.id: split}, settings)
         yield _record(
             "converted rows",
             f"{problem.id}, {split}",

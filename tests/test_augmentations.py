@@ -293,8 +293,8 @@ def test_every_class_of_corruption_is_really_wrong_and_says_so_in_clingos_words(
     assert set(EXPECTED) == set(CORRUPTIONS)
     rng, cases = Random(7), []
     for context, code in every_step(11):
-        for name, (_, corrupt) in CORRUPTIONS.items():
-            if (broken := corrupt(code, rng)) is not None:
+        for name, corruption in CORRUPTIONS.items():
+            if (broken := corruption.corrupt(code, rng)) is not None:
                 assert broken != code or name == "wrong meaning", (name, code)
                 assert strings(code) == strings(broken) or name in (
                     "wrong meaning",
@@ -334,13 +334,14 @@ def test_every_class_of_corruption_is_really_wrong_and_says_so_in_clingos_words(
     ],
 )
 def test_a_class_that_does_not_apply_says_so(name, code):
-    assert all(CORRUPTIONS[name][1](code, Random(seed)) is None for seed in range(20))
+    assert all(CORRUPTIONS[name].corrupt(code, Random(seed)) is None for seed in range(20))
 
 
 def test_corruptions_follow_the_generator_alone():
     code = '{ a(X,"b(c)") : b(X) } = 1 :- c(X,Y), X != Y, not d(Y).'
-    for name, (weight, corrupt) in CORRUPTIONS.items():
-        assert weight > 0
+    for name, corruption in CORRUPTIONS.items():
+        corrupt = corruption.corrupt
+        assert corruption.weight > 0
         assert [corrupt(code, Random(seed)) for seed in range(5)] == [
             corrupt(code, Random(seed)) for seed in range(5)
         ], name
@@ -352,7 +353,7 @@ def test_a_string_survives_what_happens_around_it():
     code = 'a(X,"not b(c), (d,e) != 1.") :- b(X,"f,g"), X != "h;i".'
     for seed in range(300):
         for name in ("foreign operator", "colon or set", "period or neck", "illegal place"):
-            broken = CORRUPTIONS[name][1](code, Random(seed))
+            broken = CORRUPTIONS[name].corrupt(code, Random(seed))
             assert broken is None or strings(broken) == strings(code), broken
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.asp.constructs import constructs
+from scripts.asp.constructs import construct_table, constructs
 from scripts.asp.encoding import read_encoding
 from scripts.asp.solver import Solver
 from scripts.data.checks import check_problem
-from scripts.data.problems import STYLES, construct_table, read_problem, read_problems, split_of
+from scripts.data.problems import STYLES, read_problem, read_problems, split_of
 from scripts.data.twins import canonical, twins
 from scripts.data.variable_renaming import rename
 from utils_ft import BENCHMARKS, UserError, content_hash
@@ -175,7 +175,7 @@ def copy_of(problem, root: Path):
 
 def faults(folder: Path, solver: Solver) -> list[tuple[str, int | None, str]]:
     return [
-        (fault.file.name, fault.line, fault.what)
+        (fault.where.name, fault.line, fault.what)
         for fault in check_problem(read_problem(folder, "f"), solver).faults
     ]
 

@@ -19,11 +19,11 @@ from scripts.asp.solver import Solver
 from scripts.data.conversion import convert, convert_folder
 from scripts.data.corruptions import CORRUPTIONS
 from scripts.data.noise import noisy
-from scripts.data.problems import STYLES, read_problems, split_of
-from scripts.data.renamed_problems import renamed_problems
-from scripts.data.repairs import repair_rows
-from scripts.data.report import Report
+from scripts.data.problems import read_problems, split_of
+from scripts.data.renamed_problems import RenamedProblem
+from scripts.data.repairs import RepairMaker
 from scripts.data.rows import SPLITS, to_jsonl
+from scripts.data.settings import STYLES, ConversionSettings
 from scripts.lm import prompts
 from utils_ft import BENCHMARKS, UserError
 
@@ -392,15 +392,15 @@ def test_the_same_input_and_seed_give_the_same_bytes(few, tmp_path):
 def test_a_problems_rows_do_not_depend_on_its_neighbours(few):
     problems = read_problems(few)
     splits = dict.fromkeys((problem.id for problem in problems), "train")
-    whole, _ = convert(problems, splits, 0, 3, 3)
-    alone, _ = convert(problems[2:3], splits, 0, 3, 3)
+    whole, _ = convert(problems, splits, ConversionSettings(3, 3))
+    alone, _ = convert(problems[2:3], splits, ConversionSettings(3, 3))
     assert to_jsonl(alone["train"]) == to_jsonl(
         row for row in whole["train"] if row["meta"]["problem"] == problems[2].name
     )
 
 
 def test_the_knobs_limit_the_rows_of_each_problem(few, tmp_path):
-    summary = convert_folder(few, tmp_path, 0, conversations=2, repairs=3)
+    summary = convert_folder(few, tmp_path, ConversionSettings(conversations=2, repairs=3, vocabularies=9))
     counts = Counter()
     for row in summary["rows"]:
         counts[row["split"], row["kind"]] += row["rows"]
@@ -418,7 +418,7 @@ def test_code_without_an_instruction_is_given_never_asked_for(few, tmp_path):
     lines = encoding.read_text().split("\n")
     encoding.write_text("\n".join(lines[1:]))  # the first rule loses its instruction
     (problem,) = read_problems(tmp_path)
-    rows, report = convert([problem], {problem.id: "train"}, 0, 4, 4)
+    rows, report = convert([problem], {problem.id: "train"}, ConversionSettings(4, 4))
     assert [finding["kind"] for finding in report.findings] == ["statement without an instruction"]
     for row in rows["train"]:
         if row["meta"]["kind"] == "conversation":
@@ -435,7 +435,8 @@ def test_code_without_an_instruction_is_given_never_asked_for(few, tmp_path):
 def test_with_one_wording_there_are_as_many_conversations_each_in_its_vocabulary(few):
     (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
     for styles in ((), STYLES):
-        rows = convert([problem], {problem.id: "train"}, 0, 10, 0, vocabularies=9, styles=styles)[0]["train"]
+        settings = ConversionSettings(10, 0, 9, styles=styles)
+        rows = convert([problem], {problem.id: "train"}, settings)[0]["train"]
         assert len(rows) == 10 and len({str(row["meta"].get("vocabulary")) for row in rows}) == 10
         assert sum(row["meta"]["noise"] for row in rows) == 2
 
@@ -444,7 +445,8 @@ def test_paraphrased_instructions_are_told_in_every_vocabulary(few):
     (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
     wording = {step.instruction: f"Please note: {step.instruction}" for step in problem.encoding.instructed}
     wordings = dict.fromkeys(("original", *STYLES), wording)
-    rows = convert([problem], {problem.id: "train"}, 0, 10, 0, lambda _: wordings, vocabularies=9)[0]["train"]
+    settings = ConversionSettings(10, 0, 9)
+    rows = convert([problem], {problem.id: "train"}, settings, wordings={problem.id: wordings})[0]["train"]
     for row in rows:
         told = [message["content"] for message in row["messages"] if message["role"] == "user"]
         assert all(text.lower().startswith("please note") for text in told)
@@ -463,9 +465,8 @@ def test_a_variable_named_like_a_predicate_keeps_its_name_in_a_paraphrased_instr
         facts.write_text(f"node(1..{number + 2}).\n")
     [problem] = read_problems(tmp_path)
     wordings = dict.fromkeys(("original", *STYLES), {instruction: other})
-    rows = convert([problem], {problem.id: "train"}, 0, 10, 0, lambda _: wordings, vocabularies=9, noise=0.0)[
-        0
-    ]["train"]
+    settings = ConversionSettings(10, 0, 9, noise=0.0)
+    rows = convert([problem], {problem.id: "train"}, settings, wordings={problem.id: wordings})[0]["train"]
     assert sum("vocabulary" in row["meta"] for row in rows) > 5
     for row in rows:
         name = row["meta"].get("vocabulary", {}).get("node", "node")
@@ -500,17 +501,17 @@ def test_a_predicate_named_like_a_directive_is_converted(few, tmp_path):
     for number, facts in enumerate((folder / "instances").iterdir()):
         facts.write_text(f"thing(1..{number + 2}).\n")
     (problem,) = read_problems(tmp_path)
-    rows = convert([problem], {problem.id: "train"}, 0, 4, 2, vocabularies=3)[0]["train"]
+    rows = convert([problem], {problem.id: "train"}, ConversionSettings(4, 2, 3))[0]["train"]
     assert sum("vocabulary" in row["meta"] for row in rows) >= 3
 
 
 def test_a_repair_is_dropped_and_counted_where_the_solver_does_not_confirm_it(few):
     (problem,) = (problem for problem in read_problems(few) if problem.id == FEW[0])
-    report = Report()
     with Solver() as solver:
-        rows = repair_rows(renamed_problems(problem, 0, Random(3), solver, report)[0], 40, Random(3))
+        maker = RepairMaker(RenamedProblem(problem), solver)
+        rows = maker.rows(40, Random(3))
     assert len(rows) >= 25
-    assert report.dropped and all(": " in reason for reason in report.dropped)
+    assert maker.report.dropped and all(": " in reason for reason in maker.report.dropped)
 
 
 def test_a_broken_instance_is_named_with_its_line(few, tmp_path):
@@ -519,7 +520,7 @@ def test_a_broken_instance_is_named_with_its_line(few, tmp_path):
     broken.write_text(broken.read_text() + "thing(1) thing(2).\n")
     line = broken.read_text().count("\n")
     with pytest.raises(UserError, match=rf"{re.escape(broken.name)}:{line}: clingo says syntax"):
-        convert_folder(tmp_path, tmp_path / "out", vocabularies=1)
+        convert_folder(tmp_path, tmp_path / "out", ConversionSettings(vocabularies=1))
 
 
 def test_a_broken_encoding_ends_in_one_message_and_what_was_there_stays(few, tmp_path):
@@ -542,4 +543,4 @@ def test_a_broken_encoding_ends_in_one_message_and_what_was_there_stays(few, tmp
     assert "Traceback" not in done.stderr
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     with pytest.raises(UserError, match="no such folder"):
-        convert_folder(tmp_path / "nowhere", out)
+        convert_folder(tmp_path / "nowhere", out, ConversionSettings())

@@ -13,16 +13,17 @@ from scripts.data.conversion import convert
 from scripts.data.gold import solve
 from scripts.data.predicate_renaming import (
     WORDS,
-    another,
+    fresh_names,
     predicate_names,
+    rename_answer_sets,
     rename_predicates,
     rename_predicates_in_program,
     rename_predicates_in_text,
-    renamed,
 )
 from scripts.data.problems import read_problem
-from scripts.data.renamed_problems import renamed_problems
+from scripts.data.renamed_problems import VariableRenamer, renamed_problems
 from scripts.data.report import Report
+from scripts.data.settings import ConversionSettings
 from utils_ft import BENCHMARKS
 
 NAMES = {"guest": "violin", "sleeps_in": "acorn_kettle", "on": "plum", "room": "harp"}
@@ -118,7 +119,7 @@ label("% depot").
 
 def test_names_never_run_out():
     many = {f"p_{number}" for number in range(400)}
-    assert len(set(another(many, "", Random(0)).values())) == 400
+    assert len(set(fresh_names(many, "", Random(0)).values())) == 400
 
 
 def test_no_new_name_wants_another_article_than_the_rest():
@@ -137,12 +138,12 @@ def test_a_retold_problem_passes_the_gate_and_keeps_its_answer_sets(name, solver
         solve(retold, retold.encoding.program, solver),
         strict=True,
     ):
-        assert renamed(before.answer_sets, names) == after.answer_sets
+        assert rename_answer_sets(before.answer_sets, names) == after.answer_sets
 
 
 def test_fresh_names_occur_nowhere_in_the_texts():
     text = " ".join(WORDS[:-30])
-    assert set(another({"a", "b_c"}, text, Random(0)).values()) <= {
+    assert set(fresh_names({"a", "b_c"}, text, Random(0)).values()) <= {
         f"{x}{y}" for x in WORDS[-30:] for y in ("", *(f"_{w}" for w in WORDS))
     }
 
@@ -153,7 +154,7 @@ def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     assert [
         renamed_problem.names for renamed_problem in renamed_problems(told, 2, Random(0), solver, report)
     ][0] == {}
-    assert report.proofs["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
+    assert report.verified["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
     other = problem(FEW[1])
     monkeypatch.setattr(
         renamings, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {})
@@ -165,22 +166,20 @@ def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
 def test_only_namings_that_are_asked_for_are_proved(solver):
     report = Report()
     [told] = renamed_problems(problem(FEW[0]), 0, Random(0), solver, report)
-    assert told.variant("original") == told.original and not report.proofs
-    assert told.variant("abstract").naming == "abstract" and told.variant("abstract") is told.variant(
-        "abstract"
-    )
-    assert report.proofs["renamings with the same trees and answer sets"] == 1
-    told.gold = told.gold[:-1] + [replace(told.gold[-1], answer_sets=frozenset())]
-    assert (
-        told.variant("canonical") == told.original
-        and report.dropped["renaming canonical: answer sets different"] == 1
-    )
+    renamer = VariableRenamer(solver, report)
+    assert renamer.variant(told, "original") == told.original and not report.verified
+    abstract = renamer.variant(told, "abstract")
+    assert abstract.naming == "abstract" and renamer.variant(told, "abstract") is abstract
+    assert report.verified["renamings with the same trees and answer sets"] == 1
+    other = replace(told, gold=(*told.gold[:-1], replace(told.gold[-1], answer_sets=frozenset())))
+    assert renamer.variant(other, "canonical") == other.original
+    assert report.dropped["renaming canonical: answer sets different"] == 1
 
 
 def test_rows_carry_their_names_and_only_training_rows_are_retold():
     problems = [problem(name) for name in FEW]
     splits = dict(zip((p.id for p in problems), ("train", "train", "valid", "test"), strict=True))
-    rows, report = convert(problems, splits, conversations=6, repairs=3, vocabularies=2)
+    rows, report = convert(problems, splits, ConversionSettings(6, 3, 2))
     assert not [row for split in ("valid", "test") for row in rows[split] if "vocabulary" in row["meta"]]
     retold = [row for row in rows["train"] if "vocabulary" in row["meta"]]
     assert len(rows["train"]) == 18 and len({str(row["meta"]["vocabulary"]) for row in retold}) == 4
@@ -200,7 +199,7 @@ def test_rows_carry_their_names_and_only_training_rows_are_retold():
 def test_every_vocabulary_has_its_share_of_styles_namings_noise_and_repairs():
     """Ten vocabularies in ten conversations leave none of the other variations out."""
     told = problem(FEW[0])
-    rows = convert([told], {told.id: "train"}, conversations=10, repairs=8, vocabularies=9)[0]["train"]
+    rows = convert([told], {told.id: "train"}, ConversionSettings(10, 8, 9))[0]["train"]
     metas = [row["meta"] for row in rows]
     conversations = [meta for meta in metas if meta["kind"] == "conversation"]
     assert len(conversations) == 10 and len({str(meta.get("vocabulary")) for meta in conversations}) == 10

@@ -39,7 +39,7 @@ def compare(gold: Sequence[Outcome], candidate: Sequence[Outcome]) -> Comparison
     one of the two reaches a limit, the relation is never equal. A candidate that clingo rejects is different,
     even from a gold program that clingo rejects as well.
 
-    Args:
+    Arguments:
         gold: The outcomes of the gold program, one for each instance.
         candidate: The outcomes of the candidate, in the same order.
 

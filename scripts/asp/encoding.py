@@ -88,7 +88,7 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     - Statements that follow without a blank line share the instruction above them.
     - Comments that are followed by a blank line and other comments are a heading. They instruct nothing.
 
-    Args:
+    Arguments:
         text: The program.
         where: The name of its file, for messages.
 

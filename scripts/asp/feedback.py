@@ -25,7 +25,7 @@ _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_
 def context_of(facts: str, given: str, history: Sequence[str]) -> str:
     """Return the program before a step as one text.
 
-    Args:
+    Arguments:
         facts: The text of an instance, or "".
         given: The given code: statements without an instruction.
         history: The rules of the steps before this one.
@@ -37,7 +37,7 @@ def context_of(facts: str, given: str, history: Sequence[str]) -> str:
 def solver_message(outcome: Outcome, context: str = "") -> str:
     """Return the solver message for a step, or "" if the solver accepts it.
 
-    Args:
+    Arguments:
         outcome: The outcome of `context` and the step's code as one program.
         context: The program before the step.
 

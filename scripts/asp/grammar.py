@@ -20,7 +20,7 @@ LARK = Path(__file__).with_name("asp.lark").read_text(encoding="utf-8")
 class Grammar:
     """The grammar over the tokens of one model.
 
-    Args:
+    Arguments:
         tokenizer: The model's tokenizer (transformers).
         ends: The tokens that end the model's turn.
     """
@@ -45,7 +45,7 @@ class Grammar:
         greedy draw and for sampling the result is that of the masked distribution, and most of the time no
         mask is needed.
 
-        Args:
+        Arguments:
             matcher: The state of the statement so far; it is changed.
             logits: The model's logits for the next token, of shape (vocabulary,).
             draw: The function that chooses a token from logits.

@@ -258,7 +258,7 @@ class Solver:
 
     Any thread may use it; close it at the end, or use it in a `with` statement.
 
-    Args:
+    Arguments:
         workers: The number of processes, by default one for each core. They start when they are needed.
         limits: The limits of each request.
     """

@@ -86,7 +86,7 @@ class Messages:
 def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
     """Parse and ground `program`. With `solve`, enumerate its (optimal) answer sets as well.
 
-    Args:
+    Arguments:
         program: The text of the program.
         solve: Whether to solve after grounding.
         cap: The largest number of answer sets. With more, the verdict is "too many answer sets".

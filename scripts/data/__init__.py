@@ -1,1 +1,1 @@
-"""Problems, and the verified training rows that are made from them."""
+"""Problems, and the training rows that are made from them and verified with the solver."""

@@ -1,218 +1,165 @@
-"""The checks that a problem must pass before it teaches or measures anything."""
+"""The checks that a problem must pass before rows are made from it and answers are compared with it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from clingo import SymbolType
 from clingo.ast import ASTType
 
-from scripts.asp.solver import Outcome, Request, Solver, Verdict
+from scripts.asp.solver import Outcome, Request, Solver
 from scripts.asp.syntax import Statement, predicates, walk
+from scripts.data.gold import instance_faults, on_instance, solve
 from scripts.data.problems import Problem
-from utils_ft import UserError, show_path
+from utils_ft import UserError
 
-
-@dataclass(frozen=True)
-class Fault:
-    """One reason why a problem does not pass the gate."""
-
-    file: Path
-    line: int | None
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{show_path(self.file)}{f':{self.line}' if self.line else ''}: {self.what}\n  remedy: {self.remedy}"
+_REMEDIES = {
+    "statement without an instruction": "write a comment directly above it that says what it does",
+    "comment without a statement": "write the statement below it, or remove the comment",
+}
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A problem's way through the gate: its faults, and how many of its statements the solver found load-bearing."""
+    """The result of the checks for one problem.
+
+    Attributes:
+        problem: The problem.
+        faults: What a person should correct, each with file, line and remedy.
+        statements: The number of statements; 0 if the encoding does not parse.
+        load_bearing: The number of load-bearing statements; 0 if the answer sets are not all known.
+        answer_sets: The number of answer sets of each instance.
+    """
 
     problem: Problem
-    faults: tuple[Fault, ...]
+    faults: tuple[UserError, ...]
     statements: int
     load_bearing: int
     answer_sets: tuple[int, ...]
 
 
 def check_problem(problem: Problem, solver: Solver) -> Checked:
-    """Everything the gate asks of one problem.
+    """Check one problem.
 
-    It parses, each statement has its own instruction, the text names each predicate and constant, every instance is
-    satisfiable (unless its name says `unsat`) and enumerates completely, and every statement is load-bearing: without
-    it the projected answer sets, or the optimal costs, of at least one instance change. Definitions are tested through
-    the shown atoms that need them, symmetry breakers through the answer sets that come back without them.
+    - clingo parses the encoding, and each statement has an instruction of its own.
+    - The description names each predicate, and the texts name each constant.
+    - Every instance has answer sets (unless its name contains `unsat`), and all of them are enumerated.
+    - Every statement is load-bearing: without it the answer sets or the optimal costs of some instance
+      change. Answer sets are compared on the shown atoms, so a definition is tested through the shown atoms
+      that depend on it, and a symmetry breaker through the answer sets that it removes.
     """
     try:
         encoding = problem.encoding
     except UserError as error:
-        what, _, remedy = str(error).partition("\n  remedy: ")
-        position = re.search(r":(\d+): (.*)", what, re.DOTALL)
-        fault = Fault(
-            problem.encoding_file,
-            int(position[1]) if position else None,
-            position[2] if position else what,
-            remedy,
-        )
-        return Checked(problem, (fault,), 0, 0, ())
+        return Checked(problem, (error,), 0, 0, ())
     statements = [statement for step in encoding.steps for statement in step.statements]
-    faults = [*_annotation_faults(problem), *_naming_faults(problem)]
-    if not (problem.folder / "instances").is_dir():
-        faults.append(
-            Fault(
-                problem.folder / "instances",
-                None,
-                "the problem has no instances",
-                "add two to four small files of facts, instances/NAME.lp",
-            )
-        )
-    outcomes = list(
-        solver.run(
-            Request(f"{facts}\n{encoding.program}", solve=True) for facts in problem.instances.values()
-        )
-    )
+    faults = [*_annotation_faults(problem), *_naming_faults(problem), *_folder_faults(problem)]
+    outcomes = solve(problem, encoding.program, solver)
     faults += instance_faults(problem, outcomes)
+    counts = tuple(len(outcome.answer_sets or ()) for outcome in outcomes)
     if any(outcome.answer_sets is None for outcome in outcomes):
-        return Checked(
-            problem,
-            tuple(faults),
-            len(statements),
-            0,
-            tuple(len(outcome.answer_sets or ()) for outcome in outcomes),
-        )
-    idle = untested(problem, statements, outcomes, solver)
+        return Checked(problem, tuple(faults), len(statements), 0, counts)
+    redundant = redundant_statements(problem, statements, outcomes, solver)
     faults += [
-        Fault(
-            problem.encoding_file,
-            statement.line,
+        UserError(
             f"no instance tests this statement: {statement.code}",
-            "add an instance whose answer sets change without it, or remove it",
+            where=problem.encoding_file,
+            line=statement.line,
+            remedy="add an instance whose answer sets change without it, or remove it",
         )
-        for statement in idle
+        for statement in redundant
     ]
-    counts = tuple(len(outcome.answer_sets) for outcome in outcomes)
-    return Checked(problem, tuple(faults), len(statements), len(statements) - len(idle), counts)
+    return Checked(problem, tuple(faults), len(statements), len(statements) - len(redundant), counts)
 
 
-def untested(
+def redundant_statements(
     problem: Problem,
     statements: Sequence[Statement],
-    outcomes: Sequence[Outcome],
+    gold: Sequence[Outcome],
     solver: Solver,
 ) -> list[Statement]:
-    """The statements without which no instance's answer sets or costs change.
+    """Return the statements that are not load-bearing: without each of them no instance's outcome changes.
 
-    A program that no longer ends without a statement, a constant that bounds a recursion, say, is changed as well.
+    A statement is load-bearing as well if clingo reaches a limit without it, for example a bound on a
+    recursion.
+
+    Arguments:
+        problem: The problem.
+        statements: All statements of its encoding.
+        gold: The outcomes of the whole program, one for each instance.
+        solver: The solver.
     """
-    idle = list(range(len(statements)))
-    for facts, gold in zip(problem.instances.values(), outcomes, strict=True):
-        rests = (
-            "\n".join(other.code for other in statements if other is not statements[index]) for index in idle
+    redundant = list(statements)
+    for facts, outcome in zip(problem.instances.values(), gold, strict=True):
+        rests = ["\n".join(other.code for other in statements if other is not one) for one in redundant]
+        without = solver.run(Request(on_instance(facts, rest), solve=True, cpu_seconds=1.0) for rest in rests)
+        redundant = [
+            statement
+            for statement, changed in zip(redundant, without, strict=True)
+            if changed.answer_sets == outcome.answer_sets
+        ]
+    return redundant
+
+
+def _folder_faults(problem: Problem) -> Iterator[UserError]:
+    if not (problem.folder / "instances").is_dir():
+        yield UserError(
+            "the problem has no instances",
+            where=problem.folder / "instances",
+            remedy="add two to four small files of facts, instances/NAME.lp",
         )
-        without = solver.run(Request(f"{facts}\n{rest}", solve=True, cpu_seconds=1.0) for rest in rests)
-        same = [outcome.answer_sets == gold.answer_sets for outcome in without]
-        idle = [index for index, is_same in zip(idle, same, strict=True) if is_same]
-    return [statements[index] for index in idle]
 
 
-def _annotation_faults(problem: Problem) -> Iterator[Fault]:
+def _annotation_faults(problem: Problem) -> Iterator[UserError]:
+    """Findings of the reader that are faults: statements or comments without a counterpart."""
     for finding in problem.encoding.findings:
         if "joined to its instruction" in finding.kind or finding.kind == "banner":
             continue
-        remedy = {
-            "statement without an instruction": "write a comment directly above it that says what it does",
-            "comment without a statement": "write the statement below it, or remove the comment",
-        }.get(finding.kind, "give each statement a comment of its own, directly above it")
-        yield Fault(problem.encoding_file, finding.line, f"{finding.kind}: {finding.text}", remedy)
+        yield UserError(
+            f"{finding.kind}: {finding.text}",
+            where=problem.encoding_file,
+            line=finding.line,
+            remedy=_REMEDIES.get(finding.kind, "give each statement a comment of its own, directly above it"),
+        )
 
 
-def _naming_faults(problem: Problem) -> Iterator[Fault]:
-    """Predicates that the text never names, and constants that neither it nor what came before does: nobody can guess them."""
-    said, reported = problem.description, set()
+def _naming_faults(problem: Problem) -> Iterator[UserError]:
+    """Predicates that the description does not name, and constants that no text before them names."""
+    texts, reported = problem.description, set()
     for step in problem.encoding.steps:
-        said += "\n" + step.instruction
+        texts += "\n" + step.instruction
         for statement in step.statements:
-            names = {name.lstrip("-"): problem.description for name, _ in predicates(statement)}
-            names |= {name: said for name in _constants(statement) - names.keys()}
-            for name, text in sorted(names.items()):
-                if name and name not in reported and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+            named_in = {name.lstrip("-"): problem.description for name, _ in predicates(statement)}
+            named_in |= {name: texts for name in _constants(statement) - named_in.keys()}
+            for name, text in sorted(named_in.items()):
+                if name and name not in reported and not _is_word_of(name, text):
                     reported.add(name)
-                    kind = "predicate" if text is problem.description else "constant"
-                    yield Fault(
-                        problem.encoding_file,
-                        statement.line,
-                        f"the text never names the {kind} {name}",
-                        f"name it{' with its arguments' * (kind == 'predicate')} in {problem.description_file.name}",
-                    )
-        said += "\n" + step.code
+                    yield _naming_fault(problem, statement, name, text is problem.description)
+        texts += "\n" + step.code
+
+
+def _is_word_of(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
+def _naming_fault(problem: Problem, statement: Statement, name: str, is_predicate: bool) -> UserError:
+    kind, arguments = ("predicate", " with its arguments") if is_predicate else ("constant", "")
+    return UserError(
+        f"the text never names the {kind} {name}",
+        where=problem.encoding_file,
+        line=statement.line,
+        remedy=f"name it{arguments} in {problem.description_file.name}",
+    )
 
 
 def _constants(statement: Statement) -> set[str]:
     """The symbolic constants and strings of a statement."""
-    symbols = [
-        node.symbol
-        for tree in statement.trees
-        for node in walk(tree)
-        if node.ast_type == ASTType.SymbolicTerm
-    ]
+    nodes = (node for tree in statement.trees for node in walk(tree))
+    symbols = [node.symbol for node in nodes if node.ast_type == ASTType.SymbolicTerm]
     return {
         symbol.name if symbol.type == SymbolType.Function else symbol.string
         for symbol in symbols
         if symbol.type in (SymbolType.Function, SymbolType.String)
     }
-
-
-def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[Fault]:
-    """One fault an instance, and a fault of the encoding once only."""
-    reported: set[tuple[Path, int | None]] = set()
-    for (name, facts), outcome in zip(problem.instances.items(), outcomes, strict=True):
-        file = problem.folder / "instances" / f"{name}.lp" if name else problem.encoding_file
-        if outcome.verdict is Verdict.UNSATISFIABLE and "unsat" not in name:
-            yield Fault(file, 1, "the instance has no answer set", "mend it, or put `unsat` into its name")
-        elif outcome.answer_sets and "unsat" in name:
-            yield Fault(
-                file,
-                1,
-                "the instance has an answer set, though its name says `unsat`",
-                "mend it, or rename it",
-            )
-        elif outcome.verdict is Verdict.TOO_MANY:
-            yield Fault(
-                file,
-                1,
-                "the instance has too many answer sets to enumerate",
-                "make it smaller (2,000 at the most)",
-            )
-        elif outcome.answer_sets is None:
-            place, line = file, outcome.position[0] if outcome.position else None
-            if line and line > (height := facts.count("\n") + 1):
-                place, line = problem.encoding_file, _encoding_line(problem, line - height)
-            if (place, line) not in reported:
-                reported.add((place, line))
-                what = (
-                    f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}"
-                )
-                yield Fault(
-                    place,
-                    line,
-                    what,
-                    "mend the statement at that position" if line else "make the instance smaller",
-                )
-
-
-def _encoding_line(problem: Problem, program_line: int | None) -> int | None:
-    """The line of the encoding file for a line of `Encoding.program`."""
-    if program_line is None:
-        return None
-    for step in problem.encoding.steps:
-        for statement in step.statements:
-            height = statement.code.count("\n") + 1
-            if program_line <= height:
-                return statement.line + program_line - 1
-            program_line -= height
-    return None

@@ -1,76 +1,109 @@
-"""Conversation rows: a problem step by step, in several styles and names."""
+"""Conversation rows: a problem step by step, in several styles, namings and predicate renamings."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice, product
 from random import Random
 
 from scripts.data.gold import Variant
 from scripts.data.noise import noisy
 from scripts.data.predicate_renaming import rename_predicates_in_text, variable_names
-from scripts.data.problems import STYLES
-from scripts.data.renamed_problems import RenamedProblem
+from scripts.data.renamed_problems import RenamedProblem, VariableRenamer
 from scripts.data.rows import Row
+from scripts.data.settings import ConversionSettings
 from scripts.data.variable_renaming import rename_in_text
 from scripts.lm import prompts
 
-NOISE_SHARE = (
-    0.25  # of the conversations: enough to be robust, while most instructions stay as people write them
-)
+Wordings = Mapping[str, Mapping[str, str]]
+"""Paraphrased instructions: for each style, from an instruction to its paraphrase."""
+
+
+@dataclass(frozen=True)
+class _Variation:
+    """In which style and naming a conversation is written, and whether its instructions have noise."""
+
+    style: str
+    naming: str
+    noise: bool
 
 
 def conversation_rows(
-    told: Sequence[RenamedProblem],
-    limit: int,
+    problems: Sequence[RenamedProblem],
+    renamer: VariableRenamer,
+    settings: ConversionSettings,
     rng: Random,
-    wordings: dict[str, dict[str, str]] | None = None,
-    styles: Collection[str] = STYLES,
-    noise: float = NOISE_SHARE,
+    wordings: Wordings | None = None,
 ) -> Iterator[Row]:
-    """Up to `limit` conversations of a problem: as it is first, then a draw over tones and namings, a share of it with noise.
+    """Yield up to `settings.conversations` conversations of one problem.
 
-    The vocabularies take turns. `wordings` has, by style, paraphrases of instructions where somebody made them.
+    The first is the problem as it is. The others are drawn from all combinations of style and naming; a share
+    has noise. The predicate renamings take turns.
+
+    Arguments:
+        problems: The problem as it is, then under its predicate renamings.
+        renamer: Gives the variants under other variable names.
+        settings: How many conversations, and the styles, namings and noise.
+        rng: Draws the combinations.
+        wordings: Paraphrased instructions.
     """
-    descriptions = [
-        style for style in told[0].problem.descriptions() if style == "original" or style in styles
+    descriptions = problems[0].problem.descriptions()
+    styles = [style for style in descriptions if style == "original" or style in settings.styles]
+    variations = _draw_variations(styles, settings, rng)
+    turns = zip(variations, cycle(problems), strict=False)
+    for variation, renamed in dict.fromkeys(turns):  # each once: with few combinations some are drawn twice
+        yield _conversation(variation, renamed, renamer, (wordings or {}).get(variation.style, {}))
+
+
+def _draw_variations(styles: Sequence[str], settings: ConversionSettings, rng: Random) -> list[_Variation]:
+    """Draw the variations: the original, then combinations without noise, then a share with noise."""
+    first, *others = product(styles, settings.namings)
+    without_noise, with_noise = others or [first], [first, *others]
+    rng.shuffle(without_noise)
+    rng.shuffle(with_noise)
+    noisy_rows = round(settings.conversations * settings.noise)
+    clean_rows = max(0, settings.conversations - 1 - noisy_rows)
+    variations = [
+        _Variation(*first, noise=False),
+        *(_Variation(*each, noise=False) for each in islice(cycle(without_noise), clean_rows)),
+        *(_Variation(*each, noise=True) for each in islice(cycle(with_noise), noisy_rows)),
     ]
-    first, *rest = product(descriptions, told[0].namings)
-    quiet, loud = rest or [first], [first, *rest]
-    rng.shuffle(quiet)
-    rng.shuffle(loud)
-    noisy_rows = round(limit * noise)
-    drawn = [
-        (first, False),
-        *((each, False) for each in islice(cycle(quiet), max(0, limit - 1 - noisy_rows))),
-        *((each, True) for each in islice(cycle(loud), noisy_rows)),
-    ][:limit]
-    turns = zip(drawn, cycle(range(len(told))), strict=False)
-    for ((style, naming), unclean), turn in dict.fromkeys(
-        turns
-    ):  # nothing twice, where there are few ways to tell it
-        renamed_problem = told[turn]
-        variant = renamed_problem.variant(naming)
-        instructions = _told(renamed_problem, variant, (wordings or {}).get(style, {}))
-        steps = [
-            (noisy(instruction) or instruction if unclean else instruction, code)
-            for instruction, (_, code) in zip(instructions, variant.steps, strict=True)
-        ]
-        description = prompts.describe(renamed_problem.problem.descriptions()[style], variant.given)
-        yield {
-            "messages": prompts.conversation(description, steps),
-            "meta": renamed_problem.meta
-            | {"kind": "conversation", "style": style, "naming": variant.naming, "noise": unclean},
-        }
+    return variations[: settings.conversations]
 
 
-def _told(renamed_problem: RenamedProblem, variant: Variant, wording: dict[str, str]) -> Iterator[str]:
-    """The instructions of a variant, each in another wording where there is one, its predicates and variables renamed along."""
-    kept = variable_names(renamed_problem.source.problem) if renamed_problem.source else ()
-    for index, (instruction, _) in enumerate((renamed_problem.source or renamed_problem).original.steps):
-        other = wording.get(instruction)
-        if other is None:
-            yield variant.steps[index][0]
-        else:
-            other = rename_predicates_in_text(other, renamed_problem.names, kept)
-            yield rename_in_text(other, variant.names[index]) if variant.names else other
+def _conversation(
+    variation: _Variation, renamed: RenamedProblem, renamer: VariableRenamer, wording: Mapping[str, str]
+) -> Row:
+    """The row of one conversation."""
+    variant = renamer.variant(renamed, variation.naming)
+    instructions = _instructions(renamed, variant, wording)
+    if variation.noise:
+        instructions = [noisy(instruction) or instruction for instruction in instructions]
+    codes = [code for _, code in variant.steps]
+    description = prompts.describe(renamed.problem.descriptions()[variation.style], variant.given)
+    return {
+        "messages": prompts.conversation(description, list(zip(instructions, codes, strict=True))),
+        "meta": renamed.meta
+        | {
+            "kind": "conversation",
+            "style": variation.style,
+            "naming": variant.naming,
+            "noise": variation.noise,
+        },
+    }
+
+
+def _instructions(renamed: RenamedProblem, variant: Variant, wording: Mapping[str, str]) -> list[str]:
+    """The instructions of a variant. A paraphrase gets the variant's predicate and variable names as well."""
+    source = renamed.source or renamed
+    variables = variable_names(source.problem) if renamed.source else ()
+    instructions = []
+    for index, (instruction, _) in enumerate(source.original.steps):
+        paraphrase = wording.get(instruction)
+        if paraphrase is None:
+            instructions.append(variant.steps[index][0])
+            continue
+        text = rename_predicates_in_text(paraphrase, renamed.names, variables)
+        instructions.append(rename_in_text(text, variant.names[index]) if variant.names else text)
+    return instructions

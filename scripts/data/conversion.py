@@ -1,195 +1,198 @@
-"""Annotated problems in, proved JSONL out, with a report of what was kept and dropped and why.
+"""The conversion: problems in, verified rows and a report out.
 
-    python -m scripts.data_converter --benchmarks data/benchmarks --out data --seed 0
-
-Two kinds of rows: conversations (a problem step by step, in several styles, namings, noise and vocabularies) and
-independent repair turns. Each carries a proof: renamed programs have the answer sets of the original, a repair's message is what
-clingo prints for that code in its context, its fix is accepted. Same input and seed, same bytes.
+Each problem gives conversations (the problem step by step) and repairs (a broken rule and the solver
+message). The solver verifies each row: a renamed program has the answer sets of the original, a repair's
+message is what the solver says about the broken rule in its context, and the solver accepts the corrected
+rule. The same problems, settings and seed give the same bytes.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
-from scripts.data.conversations import NOISE_SHARE, conversation_rows
+from scripts.data.conversations import Wordings, conversation_rows
 from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.paraphrase.files import load_instructions, with_paraphrases
-from scripts.data.problems import STYLES, Problem, read_problems, split_of
-from scripts.data.renamed_problems import NAMINGS, renamed_problems
-from scripts.data.repairs import repair_rows
-from scripts.data.report import COUNTED, Report
-from scripts.data.rows import SPLITS, Row, to_jsonl
+from scripts.data.problems import Problem, read_collection
+from scripts.data.renamed_problems import VariableRenamer, renamed_problems
+from scripts.data.repairs import RepairMaker
+from scripts.data.report import ConversionReport, Report
+from scripts.data.rows import SPLITS, Row, load_rows, to_jsonl
+from scripts.data.settings import ConversionSettings
 from scripts.lm.chat import load_tokenizer
-from scripts.training.recipe import load_profile
-from utils_ft import BENCHMARKS, content_hash, write_json, write_text
-
-# --- variants ---------------------------------------------------------------------------------------------------
-
-
-# --- conversations ----------------------------------------------------------------------------------------------
-
-
-# --- repairs ----------------------------------------------------------------------------------------------------
-
-
-# --- the whole --------------------------------------------------------------------------------------------------
-
-
-def convert(
-    problems: list[Problem],
-    splits: dict[str, str],
-    seed: int = 0,
-    conversations: int = 10,
-    repairs: int = 8,
-    wordings: Callable[[Problem], dict[str, dict[str, str]]] | None = None,
-    vocabularies: int = 0,
-    styles: Collection[str] = STYLES,
-    namings: tuple[str, ...] = NAMINGS,
-    noise: float = NOISE_SHARE,
-) -> tuple[dict[str, list[Row]], Report]:
-    """The rows of each split, in order, and the report. Every problem's rows depend on the seed and on it alone.
-
-    Training data varies `styles` and `namings`, has a share of `noise`, and the vocabulary in up to `vocabularies` retellings;
-    validation and test keep the original conversation, and repairs.
-    """
-    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    report = Report()
-    seen: set[str] = set()
-
-    def made(problem: Problem) -> tuple[list[Row], Report]:
-        train = splits[problem.id] == "train"
-        return problem_rows(
-            problem,
-            Random(content_hash(str(seed), problem.id)),
-            solver,
-            conversations if train else 1,
-            repairs,
-            wordings and wordings(problem),
-            vocabularies if train else 0,
-            styles,
-            namings if train else ("original",),
-            noise,
-        )
-
-    # While the solver's workers prove the rows of one problem, this process makes those of another.
-    with Solver() as solver, ThreadPoolExecutor(solver.size) as pool:
-        found = pool.map(made, problems)
-        for problem, (new, told) in zip(
-            problems, tqdm(found, "converting", len(problems), unit="problem", disable=None), strict=True
-        ):
-            report.add(told)
-            split = splits[problem.id]
-            for row in new:
-                row["meta"]["split"] = split
-                fingerprint = content_hash(json.dumps(row["messages"]))
-                if fingerprint in seen:
-                    report.dropped[f"{row['meta']['kind']}: exact duplicate"] += 1
-                    continue
-                seen.add(fingerprint)
-                rows[split].append(row)
-                counted = row["meta"] | {"names": "others" if "vocabulary" in row["meta"] else "its own"}
-                report.rows[tuple(counted.get(name, "") for name in COUNTED)] += 1
-    return rows, report
-
-
-def problem_rows(
-    problem: Problem,
-    rng: Random,
-    solver: Solver,
-    conversations: int,
-    repairs: int,
-    wordings: dict[str, dict[str, str]] | None,
-    vocabularies: int,
-    styles: Collection[str],
-    namings: tuple[str, ...],
-    noise: float,
-) -> tuple[list[Row], Report]:
-    """The rows of one problem, the conversations first, and the report of what was proved and dropped on the way."""
-    report = Report()
-    report.findings += [
-        {"problem": problem.id, "line": f.line, "kind": f.kind, "text": f.text}
-        for f in problem.encoding.findings
-    ]
-    if not problem.encoding.instructed:
-        report.dropped["problem: no statement has an instruction"] += 1
-        return [], report
-    told = [
-        replace(renamed_problem, namings=namings)
-        for renamed_problem in renamed_problems(problem, vocabularies, rng, solver, report)
-    ]
-    rows = list(conversation_rows(told, conversations, rng, wordings, styles, noise)) if told else []
-    for place, renamed_problem in enumerate(told):
-        rows += repair_rows(renamed_problem, repairs // len(told) + (place < repairs % len(told)), rng)
-    return rows, report
+from utils_ft import content_hash, read_text, write_json, write_text
 
 
 def convert_folder(
-    benchmarks: Path = BENCHMARKS,
-    out: Path | None = None,
+    benchmarks: Path,
+    out: Path,
+    settings: ConversionSettings,
+    *,
     seed: int = 0,
-    conversations: int | None = None,
-    repairs: int | None = None,
-    problems: int | None = None,
-    profile: str | None = None,
+    limit: int | None = None,
     paraphrases: Path | None = None,
-    tokenizer: Path | None = None,
-    vocabularies: int | None = None,
-    **variety: Any,
-) -> dict:
-    """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`; the report.
+) -> ConversionReport:
+    """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`.
 
-    What is not given comes from the profile. With `paraphrases`, the folder that `data_augmentor` wrote, its texts stand in
-    for the hand-written ones. With `tokenizer`, the folder of a model, tokens are counted, and the turns that its context
-    would cut. `variety` limits styles, namings or noise, as in `convert`. Every file appears whole or not at all.
+    Files are written at the end, each as a whole: if the conversion fails, older files stay.
+
+    Arguments:
+        benchmarks: The folder of problems.
+        out: The folder to write to.
+        settings: What to make of each problem.
+        seed: Decides all random choices.
+        limit: Convert only so many problems, some of each split.
+        paraphrases: A folder that `data_augmentor` wrote. Its paraphrases replace those of the problems.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        UserError: A problem, an encoding, an instance or a paraphrase cannot be read or solved.
     """
-    chosen = load_profile(profile)
-    every = read_problems(benchmarks)
-    splits = split_of(every, benchmarks)
+    collection = read_collection(benchmarks)
+    chosen = _some_of_each_split(collection.problems, collection.splits, limit)
+    wordings = None
     if paraphrases:
-        every = with_paraphrases(every, paraphrases)
-    wanted = _spread(every, splits, problems or chosen.problems)
-    rows, report = convert(
-        wanted,
-        splits,
-        seed,
-        chosen.conversations if conversations is None else conversations,
-        chosen.repairs if repairs is None else repairs,
-        (lambda problem: load_instructions(problem, paraphrases)) if paraphrases else None,
-        chosen.vocabularies if vocabularies is None else vocabularies,
-        **variety,
-    )
-    out = out or chosen.data
+        chosen = with_paraphrases(chosen, paraphrases)
+        wordings = {problem.id: load_instructions(problem, paraphrases) for problem in chosen}
+    rows, report = convert(chosen, collection.splits, settings, seed, wordings)
     texts = {split: to_jsonl(rows[split]) for split in SPLITS}
     summary = report.as_json() | {
         "seed": seed,
-        "problems": dict(Counter(splits[problem.id] for problem in wanted)),
+        "problems": dict(Counter(collection.splits[problem.id] for problem in chosen)),
         "sha256": {split: content_hash(text) for split, text in texts.items()},
     }
-    if tokenizer:
-        loaded, limit = load_tokenizer(tokenizer), chosen.recipe.max_tokens
-        summary["tokens"] = {
-            split: asdict(counts(rows[split], encode_rows(loaded, rows[split], limit))) for split in SPLITS
-        }
     write_json(out / "report.json", summary)
     for split, text in texts.items():
         write_text(out / f"{split}.jsonl", text)
     return summary
 
 
-def _spread(problems: list[Problem], splits: dict[str, str], limit: int | None) -> list[Problem]:
-    """`limit` problems with each split in it: for the smoke profile, which reads a few only."""
+def add_token_counts(folder: Path, tokenizer: Path, max_tokens: int) -> ConversionReport:
+    """Count the tokens of converted rows and add them to `report.json`, as `tokens`.
+
+    Arguments:
+        folder: The folder of the rows and the report.
+        tokenizer: The folder of a model whose tokenizer counts.
+        max_tokens: The limit of a row in training; the report says what is beyond it.
+
+    Returns:
+        The content of `report.json`.
+    """
+    loaded = load_tokenizer(tokenizer)
+    report: ConversionReport = json.loads(read_text(folder / "report.json"))
+    report["tokens"] = {}
+    for split in SPLITS:
+        rows = load_rows(folder, split)
+        report["tokens"][split] = asdict(counts(rows, encode_rows(loaded, rows, max_tokens)))
+    write_json(folder / "report.json", report)
+    return report
+
+
+def convert(
+    problems: Sequence[Problem],
+    splits: Mapping[str, str],
+    settings: ConversionSettings,
+    seed: int = 0,
+    wordings: Mapping[str, Wordings] | None = None,
+) -> tuple[dict[str, list[Row]], Report]:
+    """Convert problems.
+
+    The rows of a problem depend on the problem, the settings and the seed, not on the other problems. Of
+    equal rows only the first is kept.
+
+    Arguments:
+        problems: The problems.
+        splits: The split of each problem, by id.
+        settings: What to make of each training problem; other problems are not varied.
+        seed: Decides all random choices.
+        wordings: Paraphrased instructions, by the id of the problem.
+
+    Returns:
+        The rows of each split, in the order of the problems, and the report.
+    """
+    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    report = Report()
+    seen: set[str] = set()
+
+    def convert_one(problem: Problem) -> tuple[list[Row], Report]:
+        rng = Random(content_hash(str(seed), problem.id))
+        own_settings = settings.for_split(splits[problem.id])
+        return problem_rows(problem, own_settings, rng, solver, (wordings or {}).get(problem.id))
+
+    # The threads make the rows of several problems, so that all workers of the solver are in use.
+    with Solver() as solver, ThreadPoolExecutor(solver.size) as pool:
+        results = pool.map(convert_one, problems)
+        bar = tqdm(results, "converting", len(problems), unit="problem", disable=None)
+        for problem, (new_rows, new_report) in zip(problems, bar, strict=True):
+            report.add(new_report)
+            split = splits[problem.id]
+            for row in new_rows:
+                fingerprint = content_hash(json.dumps(row["messages"]))
+                if fingerprint in seen:
+                    report.dropped[f"{row['meta']['kind']}: exact duplicate"] += 1
+                    continue
+                seen.add(fingerprint)
+                row["meta"]["split"] = split
+                rows[split].append(row)
+                report.count_row(row)
+    return rows, report
+
+
+def problem_rows(
+    problem: Problem,
+    settings: ConversionSettings,
+    rng: Random,
+    solver: Solver,
+    wordings: Wordings | None = None,
+) -> tuple[list[Row], Report]:
+    """Return the rows of one problem, conversations first, and a report on what was verified and dropped."""
+    report = Report()
+    report.findings += [
+        {"problem": problem.id, "line": finding.line, "kind": finding.kind, "text": finding.text}
+        for finding in problem.encoding.findings
+    ]
+    if not problem.encoding.instructed:
+        report.dropped["problem: no statement has an instruction"] += 1
+        return [], report
+    renamed = renamed_problems(problem, settings.vocabularies, rng, solver, report)
+    if not renamed:
+        return [], report
+    renamer = VariableRenamer(solver, report)
+    rows = list(conversation_rows(renamed, renamer, settings, rng, wordings))
+    for one, limit in zip(renamed, _shares(settings.repairs, len(renamed)), strict=True):
+        maker = RepairMaker(one, solver, renamer, settings.namings)
+        rows += maker.rows(limit, rng)
+        report.add(maker.report)
+    return rows, report
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    """`total` in `parts` shares that differ by 1 at the most, the larger ones first."""
+    return [total // parts + (index < total % parts) for index in range(parts)]
+
+
+def _some_of_each_split(
+    problems: Sequence[Problem], splits: Mapping[str, str], limit: int | None
+) -> list[Problem]:
+    """`limit` of the problems, a sixth of them for validation and a sixth for test; all if there are not
+    more.
+    """
     if limit is None or limit >= len(problems):
-        return problems
-    by_split = [[problem for problem in problems if splits[problem.id] == split] for split in SPLITS]
-    shares = (limit - 2 * (limit // 6), limit // 6, limit // 6)
-    return [problem for part, share in zip(by_split, shares, strict=True) for problem in part[:share]]
+        return list(problems)
+    sixth = limit // 6
+    shares = {"train": limit - 2 * sixth, "valid": sixth, "test": sixth}
+    chosen: list[Problem] = []
+    for split in SPLITS:
+        chosen += [problem for problem in problems if splits[problem.id] == split][: shares[split]]
+    return chosen

@@ -1,36 +1,44 @@
-"""Algorithmic augmentation: alpha-renaming on the syntax tree, input noise, and corruptions to repair.
+"""Corruptions: changes that break a rule, in the classes of errors that models make.
 
-Everything here is a pure function of its text and a seeded generator; `data_converter` lets the solver prove what
-comes out before it becomes a row.
+Each is a function of the rule and a random generator, and of nothing else. Whether the result is really
+broken is the solver's decision (`scripts/data/repairs.py`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from scripts.data.variable_renaming import variables
 
-# --- alpha-renaming ---------------------------------------------------------------------------------------------
-
-
-# --- input noise ------------------------------------------------------------------------------------------------
-
-
-# --- corruptions ------------------------------------------------------------------------------------------------
-
 Corruption = Callable[[str, Random], str | None]
-"""Code and a generator in, broken code out; None where the class does not apply to this code."""
+"""A function from a rule and a random generator to the broken rule, or None if the class does not apply to
+the rule.
+"""
+
+
+@dataclass(frozen=True)
+class CorruptionClass:
+    """A class of corruptions: its weight when classes are drawn, and its function."""
+
+    weight: float
+    corrupt: Corruption
 
 
 def _masked(code: str) -> str:
-    """`code` with strings blanked, so that patterns find code only; positions stay."""
+    """Return `code` with spaces in its strings, so that patterns match code only. Positions stay."""
     return re.sub(r'"(?:\\.|[^"\\])*"', lambda match: '"' + " " * (len(match[0]) - 2) + '"', code)
 
 
 def _edit(code: str, rng: Random, *edits: tuple[str, str]) -> str | None:
-    """Apply one of the (pattern, replacement) edits that match, at one of the places where it does."""
+    """Apply one of the edits at one of its matches, drawn from all matches of all edits.
+
+    None if nothing matches.
+
+    Each edit is a regular expression and its replacement, which may refer to groups (`\\1`).
+    """
     places = [
         (match, replacement)
         for pattern, replacement in edits
@@ -40,7 +48,7 @@ def _edit(code: str, rng: Random, *edits: tuple[str, str]) -> str | None:
         return None
     match, replacement = rng.choice(places)
 
-    def expand(reference: re.Match) -> str:  # groups come from the code itself, where strings are not blanked
+    def expand(reference: re.Match) -> str:  # the text of a group comes from `code`: there strings are whole
         return code[slice(*match.span(int(reference[1])))] if reference[1].isdigit() else reference[1]
 
     return code[: match.start()] + re.sub(r"\\(.)", expand, replacement) + code[match.end() :]
@@ -149,15 +157,13 @@ def _colon_or_set(code: str, rng: Random) -> str | None:
 
 
 def _period_or_neck(code: str, rng: Random) -> str | None:
-    if code.startswith(
-        "#show"
-    ):  # without its period clingo has two messages, and which of them it prints is chance
+    if code.startswith("#show"):  # without its period clingo prints one of two messages, by chance
         return None
     return _edit(code, rng, (r"\s*\.(?=\s*(?:\[[^\]]*\])?\s*$)", ""), (r":-", ":- :-"), (r"\.(?=\s*$)", ";"))
 
 
 def _unsafe_variable(code: str, rng: Random) -> str | None:
-    """Take away a positive literal that binds, or misspell one occurrence of a variable."""
+    """Remove a positive literal, or misspell one occurrence of a variable."""
     occurrences = list(variables(code).items())
     if not occurrences:
         return None
@@ -178,7 +184,7 @@ def _unsafe_variable(code: str, rng: Random) -> str | None:
 
 
 def _wrong_arity(code: str, rng: Random) -> str | None:
-    """One argument too many or too few in the body: clingo notes an atom that occurs in no rule head."""
+    """Add or remove an argument in the body. clingo then notes that an atom occurs in no rule head."""
     neck = _masked(code).find(":-")
     if neck < 0:
         return None
@@ -193,15 +199,14 @@ def _wrong_arity(code: str, rng: Random) -> str | None:
 
 
 def _wrong_meaning(code: str, rng: Random) -> str | None:
-    """What clingo accepts and the instances refute: an operator, a number, an order of arguments, a negation."""
-
-    def nudge(match: re.Match) -> str:
-        return str(max(0, int(match[0]) + rng.choice([-1, 1])))
-
+    """Change an operator, a number, the order of arguments or a negation, so that clingo still accepts the
+    rule.
+    """
     numbers = list(re.finditer(r"(?<![\w.@])\d+(?!\w)", _masked(code)))
     if numbers and rng.random() < 0.3:
         match = rng.choice(numbers)
-        return code[: match.start()] + nudge(match) + code[match.end() :]
+        number = max(0, int(match[0]) + rng.choice([-1, 1]))
+        return f"{code[: match.start()]}{number}{code[match.end() :]}"
     return _edit(
         code,
         rng,
@@ -226,21 +231,22 @@ def _wrong_meaning(code: str, rng: Random) -> str | None:
     )
 
 
-CORRUPTIONS: dict[str, tuple[float, Corruption]] = {
-    # Shares of 224 parse errors in 63 programs that Llama-3, DeepSeek-V3 and Qwen2.5 wrote; a class that a parser
-    # cannot see, or that only the instances refute, has a share of its own below. A fence was the most common of all, in
-    # 25 of 100, but the loop strips nearly every one before it would ask: a few rows teach to answer without one.
-    "markdown fence": (6, _fence),
-    "doubled braces": (18, _doubled_braces),
-    "list number": (16, _list_number),
-    "foreign operator": (12, _foreign_operator),
-    "prose": (10, _prose),
-    "aggregate or comma": (7, _aggregate_or_comma),
-    "illegal place": (3, _illegal_place),
-    "colon or set": (5, _colon_or_set),
-    "period or neck": (1, _period_or_neck),
-    "unsafe variable": (20, _unsafe_variable),
-    "wrong arity": (10, _wrong_arity),
-    "wrong meaning": (20, _wrong_meaning),
+# The weights of syntax errors are their shares of 224 parse errors in 63 programs by Llama-3, DeepSeek-V3 and
+# Qwen2.5. Two exceptions: fences were the most common (in 25 of 100), but the repair loop strips them itself.
+# And errors that the parser cannot find (the last three classes) were not counted there; their weights are
+# chosen.
+CORRUPTIONS: dict[str, CorruptionClass] = {
+    "markdown fence": CorruptionClass(6, _fence),
+    "doubled braces": CorruptionClass(18, _doubled_braces),
+    "list number": CorruptionClass(16, _list_number),
+    "foreign operator": CorruptionClass(12, _foreign_operator),
+    "prose": CorruptionClass(10, _prose),
+    "aggregate or comma": CorruptionClass(7, _aggregate_or_comma),
+    "illegal place": CorruptionClass(3, _illegal_place),
+    "colon or set": CorruptionClass(5, _colon_or_set),
+    "period or neck": CorruptionClass(1, _period_or_neck),
+    "unsafe variable": CorruptionClass(20, _unsafe_variable),
+    "wrong arity": CorruptionClass(10, _wrong_arity),
+    "wrong meaning": CorruptionClass(20, _wrong_meaning),
 }
-"""Class of error → its weight in the data and the function that makes it."""
+"""The classes of corruptions by name."""

@@ -1,7 +1,7 @@
 """Rows as tokens.
 
-`lm.chat.encode` decides which tokens of a row are supervised. Both training engines, the conversion report and the
-comparison of a fused model use the same encoded rows.
+`lm.chat.encode` decides which tokens of a row are supervised. Both training engines, the conversion report
+and the comparison of a fused model use the same encoded rows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def encode_rows(
 ) -> list[Encoded]:
     """Encode `rows`, in their order, at most `max_tokens` tokens each.
 
-    A row that has no supervised token within `max_tokens` is left out; `counts` says how many. With `cache_dir` the
-    result is kept there, under a hash of everything that it depends on.
+    A row that has no supervised token within `max_tokens` is left out; `counts` says how many. With
+    `cache_dir` the result is kept there, under a hash of everything that it depends on.
     """
     file = _cache_file(Path(cache_dir), tokenizer, rows, max_tokens) if cache_dir is not None else None
     if file is not None and file.exists():
@@ -40,7 +40,9 @@ def encode_rows(
 
 
 def _cache_file(folder: Path, tokenizer: Any, rows: Sequence[Row], max_tokens: int) -> Path:
-    """The cache file for these rows, this tokenizer with its template, this limit and this version of `encode`."""
+    """The cache file for these rows, this tokenizer with its template, this limit and this version of
+    `encode`.
+    """
     name = content_hash(
         data_digest(rows),
         tokenizer.backend_tokenizer.to_str(),

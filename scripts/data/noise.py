@@ -1,22 +1,23 @@
-"""Input noise: an instruction in lower case and without punctuation."""
+"""Noise: an instruction in lower case and without punctuation."""
 
 from __future__ import annotations
 
 import re
 
 _OPERAND = r"(?:\d+|[^\W\d_]\d*)"  # a number or a variable
-
-
-_MATHS = (  # operators between operands, or of a longer name and an operand, and the sign of a number
-    rf"(?<=[\w)`])\s*(?:[-+*/=<>]|\.\.|!=|<=|>=)\s*(?={_OPERAND}(?![\w'])|\(\w)|(?<=\b[^\W\d_])\s*(?:[+*=<>]|!=|<=|>=)\s*(?=\w)"
+# An operator between two operands, or between a longer name and an operand; the sign of a number.
+_MATHS = (
+    rf"(?<=[\w)`])\s*(?:[-+*/=<>]|\.\.|!=|<=|>=)\s*(?={_OPERAND}(?![\w'])|\(\w)"
+    r"|(?<=\b[^\W\d_])\s*(?:[+*=<>]|!=|<=|>=)\s*(?=\w)"
     r"|(?<![\w)-])-(?=\d)"
 )
 
 
 def noisy(instruction: str) -> str:
-    """The instruction in lower case without punctuation; what is mathematics stays, and underscores inside names.
+    """Return the instruction in lower case and without punctuation.
 
-    `T-1`, `X != Y` and `1..n` without their signs would say something else, and nobody types them so.
+    Formulas such as `T-1`, `X != Y` and `1..n` keep their operators, and names keep their underscores:
+    without them the instruction would mean something else.
     """
     text = re.sub(
         rf"(?P<maths>(?a:{_MATHS}))|[^\w\s]", lambda match: match["maths"] or " ", instruction.lower()

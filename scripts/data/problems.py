@@ -1,7 +1,7 @@
-"""Base problems: a text, an annotated encoding, small instances. Reading them, and the gate they must pass.
+"""Problems: reading a folder of them, and which split each belongs to.
 
-python -m scripts.benchmarks check DIR        every fault with file, line and remedy; exit code 2 if there is one
-python -m scripts.benchmarks constructs DIR   how many problems show each construct of the language
+A problem is a folder with `problem.md` (the description), `encoding.lp` (the encoding with its comments) and
+`instances/*.lp` (facts). `split.json` beside the families says which problems are for validation and test.
 """
 
 from __future__ import annotations
@@ -13,16 +13,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from scripts.asp.constructs import construct_table, constructs  # noqa: F401 - read from here as well
 from scripts.asp.encoding import Encoding, read_encoding
+from scripts.data.settings import STYLES
 from utils_ft import BENCHMARKS, UserError, content_hash, evenly_spaced, read_text, show_path
-
-STYLES = ("natural", "instructional", "academic")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One base problem. `source` is the annotated encoding; `instances` and `paraphrases` map a name or style to a text."""
+    """One problem.
+
+    Attributes:
+        name: The name of its folder.
+        family: The name of its family: the folder above.
+        folder: Its folder.
+        encoding_file: The file of the encoding.
+        description_file: The file of the description.
+        source: The text of the encoding, with its comments.
+        description: The description.
+        instances: The facts of each instance, by name.
+        paraphrases: The paraphrases of the description, by style.
+    """
 
     name: str
     family: str
@@ -36,73 +46,75 @@ class Problem:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """The annotated encoding; UserError where it does not parse."""
+        """The encoding as steps. UserError if clingo cannot parse it."""
         return read_encoding(self.source, str(self.encoding_file))
 
     @property
     def id(self) -> str:
+        """`family/name`."""
         return f"{self.family}/{self.name}"
 
     @property
     def digest(self) -> str:
-        """A hash of all its texts: what is kept of a problem holds as long as it stays the same."""
+        """A hash of all texts of the problem. Results of an earlier run are valid if it is the same."""
         named = [*self.instances.items(), *self.paraphrases.items()]
-        return content_hash(
-            self.id, self.source, self.description, *(text for pair in named for text in pair)
-        )
+        texts = [text for pair in named for text in pair]
+        return content_hash(self.id, self.source, self.description, *texts)
 
     @property
     def example(self) -> tuple[str, str]:
-        """Name and facts of the first instance with a solution (its name does not say `unsat`), as a person would give one."""
-        return next(
-            (item for item in self.instances.items() if "unsat" not in item[0]),
-            next(iter(self.instances.items())),
-        )
+        """Name and facts of the first instance that has an answer set (its name does not contain `unsat`)."""
+        satisfiable = (item for item in self.instances.items() if "unsat" not in item[0])
+        return next(satisfiable, next(iter(self.instances.items())))
 
     def descriptions(self) -> dict[str, str]:
-        """The description in every style there is, the original first."""
+        """The description by style, `original` first, then the paraphrases."""
         return {"original": self.description, **self.paraphrases}
 
 
-# --- reading ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Collection:
+    """A folder of problems.
+
+    Attributes:
+        problems: The problems, by id.
+        splits: `train`, `valid` or `test` for each id.
+        held_out_families: The families that are in the test split as a whole.
+    """
+
+    problems: list[Problem]
+    splits: dict[str, str]
+    held_out_families: frozenset[str]
+
+    def of_split(self, split: str) -> list[Problem]:
+        """The problems of `split`, or all for `all`."""
+        return [problem for problem in self.problems if split in ("all", self.splits[problem.id])]
 
 
-def read_problem(folder: Path, family: str) -> Problem:
-    """Read one problem: our layout, or the predecessor's (`NL.txt` beside `ASP.txt` or `ASP.lp`)."""
-    description = next((folder / name for name in ("problem.md", "NL.txt") if (folder / name).exists()), None)
-    encoding = next(
-        (folder / name for name in ("encoding.lp", "ASP.lp", "ASP.txt") if (folder / name).exists()), None
-    )
-    if description is None or encoding is None:
-        missing = "problem.md" if description is None else "encoding.lp"
-        raise UserError(
-            f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}"
-        )
-    instances = {file.stem: read_text(file) for file in sorted((folder / "instances").glob("*.lp"))}
-    return Problem(
-        name=folder.name,
-        family=family,
-        folder=folder,
-        encoding_file=encoding,
-        description_file=description,
-        source=read_text(encoding),
-        description=without_front_matter(read_text(description)).strip(),
-        instances=instances or {"": ""},  # a program that carries its own facts is one instance
-        paraphrases={
-            style: without_front_matter(read_text(file)).strip()
-            for style in STYLES
-            if (file := folder / "paraphrases" / f"{style}.md").exists()
-        },
-    )
+@dataclass(frozen=True)
+class _SplitFile:
+    """What a split.json says. All sets are empty if there is no file."""
+
+    file: Path
+    exists: bool
+    held_out_families: frozenset[str]
+    test: frozenset[str]
+    valid: frozenset[str]
 
 
-def without_front_matter(text: str) -> str:
-    """`text` without the `---` block at its head."""
-    return re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
+def read_collection(root: str | Path = BENCHMARKS) -> Collection:
+    """Read all problems below `root` and the split of each. Raises as `read_problems` and `split_of` do."""
+    problems = read_problems(root)
+    return Collection(problems, split_of(problems, root), _read_split_file(Path(root)).held_out_families)
 
 
 def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
-    """All problems below `root`, by name. The family is the folder above a problem. UserError where there is none."""
+    """Read all problems below `root`, sorted by folder. The family of a problem is the folder above it.
+
+    Raises:
+        UserError: There is no such folder, no problem in it, a file cannot be read, or two problems have one
+            id.
+    """
     root = Path(root)
     if not root.is_dir():
         raise UserError(
@@ -115,7 +127,8 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
         raise UserError(
             "there is no problem in this folder",
             where=root,
-            remedy="put each problem into DIR/<family>/<problem>/ as problem.md and encoding.lp, with instances/*.lp",
+            remedy="put each problem into DIR/<family>/<problem>/ as problem.md and encoding.lp, "
+            "with instances/*.lp",
         )
     problems = [
         read_problem(folder, folder.parent.name if folder != root else root.name)
@@ -132,20 +145,99 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
     return problems
 
 
-def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict[str, str]:
-    """`train`, `valid` or `test` for each problem's id.
+def read_problem(folder: Path, family: str) -> Problem:
+    """Read one problem, in our layout or the predecessor's (`NL.txt` beside `ASP.txt` or `ASP.lp`).
 
-    `split.json` beside the families fixes it: {"test_families": […], "test": [ids], "valid": [ids]}. What it does not
-    name is train. Without one a hash of the id decides (one in ten valid, one in ten test).
+    Raises:
+        UserError: A file is missing or is not UTF-8 text.
     """
-    file = Path(root) / "split.json"
+    description = _first_file(folder, "problem.md", "NL.txt")
+    encoding = _first_file(folder, "encoding.lp", "ASP.lp", "ASP.txt")
+    if description is None or encoding is None:
+        missing = "problem.md" if description is None else "encoding.lp"
+        raise UserError(
+            f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}"
+        )
+    instances = {file.stem: read_text(file) for file in sorted((folder / "instances").glob("*.lp"))}
+    paraphrases = {style: folder / "paraphrases" / f"{style}.md" for style in STYLES}
+    return Problem(
+        name=folder.name,
+        family=family,
+        folder=folder,
+        encoding_file=encoding,
+        description_file=description,
+        source=read_text(encoding),
+        description=without_front_matter(read_text(description)).strip(),
+        instances=instances or {"": ""},  # a program that contains its facts is one instance
+        paraphrases={
+            style: without_front_matter(read_text(file)).strip()
+            for style, file in paraphrases.items()
+            if file.exists()
+        },
+    )
+
+
+def _first_file(folder: Path, *names: str) -> Path | None:
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def without_front_matter(text: str) -> str:
+    """Return `text` without the `---` block at its beginning."""
+    return re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
+
+
+def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict[str, str]:
+    """Return `train`, `valid` or `test` for the id of each problem.
+
+    `<root>/split.json` decides: {"test_families": [families], "test": [ids], "valid": [ids]}. All other
+    problems are in the training split. If there is no such file, a hash of the id decides: one in ten is
+    valid, one in ten test.
+
+    Raises:
+        UserError: The file is not a split, has a name that is not in `problems`, or has an id as valid and as
+            test.
+    """
+    fixed = _read_split_file(Path(root))
+    if not fixed.exists:
+        digits = {problem.id: int(content_hash(problem.id)[:8], 16) % 10 for problem in problems}
+        return {name: {0: "valid", 1: "test"}.get(digit, "train") for name, digit in digits.items()}
+    known = {problem.id for problem in problems} | {problem.family for problem in problems}
+    if unknown := sorted((fixed.held_out_families | fixed.test | fixed.valid) - known):
+        raise UserError(
+            f"{unknown[0]} is not in this folder", where=fixed.file, remedy="mend the name or remove it"
+        )
+    held_out = {problem.id for problem in problems if problem.family in fixed.held_out_families}
+    test = fixed.test | held_out
+    if both := sorted(fixed.valid & test):
+        raise UserError(f"{both[0]} is both valid and test", where=fixed.file, remedy="name it once")
+    return {problem.id: _side(problem.id, test, fixed.valid) for problem in problems}
+
+
+def _side(name: str, test: frozenset[str], valid: frozenset[str]) -> str:
+    if name in test:
+        return "test"
+    return "valid" if name in valid else "train"
+
+
+def held_out_families(problems: Sequence[Problem]) -> set[str]:
+    """Return the families that the split.json beside the families of `problems` holds out.
+
+    UserError as `split_of`.
+    """
+    roots = {problem.folder.parent.parent for problem in problems}
+    return {family for root in roots for family in _read_split_file(root).held_out_families}
+
+
+def _read_split_file(root: Path) -> _SplitFile:
+    """Read `<root>/split.json`. UserError if it is not a split."""
+    file = root / "split.json"
     if not file.exists():
-        draws = {problem.id: int(content_hash(problem.id)[:8], 16) % 10 for problem in problems}
-        return {name: {0: "valid", 1: "test"}.get(draw, "train") for name, draw in draws.items()}
+        return _SplitFile(file, False, frozenset(), frozenset(), frozenset())
     try:
-        fixed = json.loads(read_text(file))
+        content = json.loads(read_text(file))
         families, test, valid = (
-            {str(name) for name in fixed.get(part, ())} for part in ("test_families", "test", "valid")
+            frozenset(str(name) for name in content.get(part, ()))
+            for part in ("test_families", "test", "valid")
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
@@ -154,48 +246,23 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
             line=getattr(error, "lineno", None),
             remedy='write {"test_families": [names], "test": [family/problem, …], "valid": […]}',
         ) from None
-    known = {problem.id for problem in problems} | {problem.family for problem in problems}
-    if unknown := sorted((families | test | valid) - known):
-        raise UserError(
-            f"{unknown[0]} is not in this folder", where=file, remedy="mend the name or remove it"
-        )
-    test |= {problem.id for problem in problems if problem.family in families}
-    if both := sorted(valid & test):
-        raise UserError(f"{both[0]} is both valid and test", where=file, remedy="name it once")
-    return {
-        problem.id: "test" if problem.id in test else "valid" if problem.id in valid else "train"
-        for problem in problems
-    }
-
-
-def held_out_families(problems: Sequence[Problem]) -> set[str]:
-    """The families of `problems` that training never sees a problem of, as the split.json beside them says."""
-    folders = {problem.folder.parent.parent for problem in problems}
-    return {
-        str(name)
-        for folder in folders
-        if (file := folder / "split.json").exists()
-        for name in json.loads(read_text(file)).get("test_families", ())
-    }
-
-
-# --- the gate ---------------------------------------------------------------------------------------------------
-
-
-# --- command ----------------------------------------------------------------------------------------------------
+    return _SplitFile(file, True, families, test, valid)
 
 
 def problems_of_split(
     benchmarks: Path = BENCHMARKS, split: str = "test", limit: int | None = None
 ) -> list[Problem]:
-    """The problems of a split, or `all`; `limit` of them, spread evenly over the families. UserError where there is none."""
-    problems = read_problems(benchmarks)
-    splits = split_of(problems, benchmarks)
-    chosen = [problem for problem in problems if split in ("all", splits[problem.id])]
+    """Read the problems of a split (or of `all`), at most `limit`, spread evenly over the families.
+
+    Raises:
+        UserError: No problem is in that split, or the folder cannot be read.
+    """
+    chosen = read_collection(benchmarks).of_split(split)
     if not chosen:
         raise UserError(
             f"no problem of this folder is in the split {split!r}",
             where=benchmarks,
-            remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, or score everything with --split all',
+            remedy=f'name some in its split.json, {{"{split}": ["family/problem"]}}, '
+            "or score everything with --split all",
         )
     return chosen if limit is None else evenly_spaced(chosen, limit)

@@ -1,4 +1,4 @@
-"""A problem under other predicate and variable names, verified on all instances."""
+"""Problems with other predicate names and other variable names, verified on all instances."""
 
 from __future__ import annotations
 
@@ -11,115 +11,148 @@ from scripts.asp.comparison import Relation, compare
 from scripts.asp.solver import Outcome, Solver
 from scripts.data.gold import Variant, given_stands_first, gold_outcomes, solve, variant_of
 from scripts.data.predicate_renaming import (
+    rename_answer_sets,
     rename_predicates,
     rename_predicates_in_program,
     rename_predicates_in_text,
-    renamed,
 )
 from scripts.data.problems import Problem
 from scripts.data.report import Report
 from scripts.data.variable_renaming import POOLS, rename, same_up_to
 
-NAMINGS = ("original", *POOLS)
 
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class RenamedProblem:
-    """A problem in one vocabulary, under the namings of its variables that are asked for and proved.
+    """A problem under one predicate renaming, or as it is.
 
-    `names` maps its own predicates to those told, {} where they are the same; `gold` are its outcomes on its instances;
-    `source` is the problem in its own vocabulary, where this is another.
+    Attributes:
+        problem: The problem with the new names.
+        names: The old and new names of its predicates; empty if it has its own.
+        gold: The outcomes of its gold program, one for each instance; empty if nothing is compared with them.
+        source: The problem with its own names, if `problem` has others.
     """
 
     problem: Problem
-    names: dict[str, str]
-    gold: list[Outcome]
-    solver: Solver
-    report: Report
-    namings: tuple[str, ...] = NAMINGS
+    names: dict[str, str] = field(default_factory=dict)
+    gold: tuple[Outcome, ...] = ()
     source: RenamedProblem | None = None
-    _variants: dict[str, Variant] = field(default_factory=dict)
 
     @cached_property
     def original(self) -> Variant:
+        """The gold program with the problem's own variables."""
         return variant_of(self.problem)
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What every row of it says of its origin."""
-        return {"problem": self.problem.name, "family": self.problem.family} | (
-            {"vocabulary": self.names} if self.names else {}
-        )
+        """The part of a row's `meta` that all rows of this problem share."""
+        vocabulary = {"vocabulary": self.names} if self.names else {}
+        return {"problem": self.problem.name, "family": self.problem.family} | vocabulary
 
-    def variant(self, naming: str) -> Variant:
-        """The problem under `naming` if its renaming is proved: same trees, nothing merged, same answer sets; else as it is."""
-        if naming not in self._variants:
-            self._variants[naming] = (self._renamed(naming) if naming in POOLS else None) or self.original
-        return self._variants[naming]
 
-    def _renamed(self, pool: str) -> Variant | None:
-        variant = self._retold(pool) if self.source else self._same_trees(pool)
+class VariableRenamer:
+    """Gives the variants of problems under other names of their variables, each verified when it is first
+    used.
+
+    A variant is verified if its trees are the same up to the names, no two variables have become one, and it
+    has the same answer sets on all instances.
+
+    Arguments:
+        solver: The solver that verifies.
+        report: Counts what is verified and what is dropped.
+    """
+
+    def __init__(self, solver: Solver, report: Report):
+        self.solver, self.report = solver, report
+        self._variants: dict[tuple[RenamedProblem, str], Variant] = {}
+
+    def variant(self, renamed: RenamedProblem, naming: str) -> Variant:
+        """Return the variant of a problem under `naming`, or the original if none is verified."""
+        key = (renamed, naming)
+        if key not in self._variants:
+            variant = self._verified(renamed, naming) if naming in POOLS else None
+            self._variants[key] = variant or renamed.original
+        return self._variants[key]
+
+    def _verified(self, renamed: RenamedProblem, pool: str) -> Variant | None:
+        variant = self._from_source(renamed, pool) if renamed.source else self._same_trees(renamed, pool)
         if variant is None:
             return None
-        relation = compare(self.gold, solve(self.problem, variant.program, self.solver)).relation
+        outcomes = solve(renamed.problem, variant.program, self.solver)
+        relation = compare(renamed.gold, outcomes).relation
         if relation is not Relation.EQUAL:
             self.report.dropped[f"renaming {pool}: answer sets {relation}"] += 1
             return None
-        self.report.proofs["renamings with the same trees and answer sets"] += 1
+        self.report.verified["renamings with the same trees and answer sets"] += 1
         return variant
 
-    def _same_trees(self, pool: str) -> Variant | None:
-        """The problem with its variables renamed, if that is all that is changed."""
-        found = [rename(instruction, code, pool) for instruction, code in self.original.steps]
-        if not all(
-            same_up_to(new.names, code, new.code)
-            for new, (_, code) in zip(found, self.original.steps, strict=True)
-        ):
-            self.report.dropped[f"renaming {pool}: not the same tree"] += 1
-            return None
-        return Variant(
-            pool,
-            self.original.given,
-            tuple((new.instruction, new.code) for new in found),
-            tuple(new.names for new in found),
-        )
+    def _same_trees(self, renamed: RenamedProblem, pool: str) -> Variant | None:
+        """The original with renamed variables, or None if more than the names of variables would change."""
+        original = renamed.original
+        renamings = [rename(instruction, code, pool) for instruction, code in original.steps]
+        for renaming, (_, code) in zip(renamings, original.steps, strict=True):
+            if not same_up_to(renaming.names, code, renaming.code):
+                self.report.dropped[f"renaming {pool}: not the same tree"] += 1
+                return None
+        steps = tuple((renaming.instruction, renaming.code) for renaming in renamings)
+        return Variant(pool, original.given, steps, tuple(renaming.names for renaming in renamings))
 
-    def _retold(self, pool: str) -> Variant | None:
-        """The source under `pool`, its predicates renamed: which of the two comes first makes no difference."""
-        renamed = self.source.variant(pool)
+    def _from_source(self, renamed: RenamedProblem, pool: str) -> Variant | None:
+        """The source's variant under `pool`, with the new predicate names.
+
+        The two renamings are independent.
+        """
+        variant = self.variant(renamed.source, pool)
+        if variant.naming != pool:
+            return None
         steps = tuple(
             (
-                rename_predicates_in_text(instruction, self.names),
-                rename_predicates_in_program(code, self.names),
+                rename_predicates_in_text(instruction, renamed.names),
+                rename_predicates_in_program(code, renamed.names),
             )
-            for instruction, code in renamed.steps
+            for instruction, code in variant.steps
         )
-        return Variant(pool, self.original.given, steps, renamed.names) if renamed.naming == pool else None
+        return Variant(pool, renamed.original.given, steps, variant.names)
 
 
 def renamed_problems(
     problem: Problem, count: int, rng: Random, solver: Solver, report: Report
 ) -> list[RenamedProblem]:
-    """The problem as it is, then in up to `count` other vocabularies, each proved: same answer sets up to the names.
+    """Return the problem as it is, then under up to `count` predicate renamings.
 
-    Empty where its code without instructions cannot stand before the rest.
+    A predicate renaming is dropped if the solver does not verify that the answer sets of all instances are
+    the same up to the names. The list is empty if the given code cannot stand before the steps: then no
+    context would be right.
+
+    Arguments:
+        problem: The problem.
+        count: The number of predicate renamings to draw.
+        rng: Draws the new names.
+        solver: The solver that verifies.
+        report: Counts what is verified and what is dropped.
+
+    Raises:
+        UserError: The answer sets of the problem are not all found on some instance.
     """
     gold = gold_outcomes(problem, solver)
-    own = RenamedProblem(problem, {}, gold, solver, report)
+    own = RenamedProblem(problem, {}, tuple(gold))
     if not given_stands_first(problem, gold, solver):
         report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
         return []
     result = [own]
     for _ in range(count):
-        retold, names = rename_predicates(problem, rng)
-        found = solve(retold, retold.encoding.program, solver)
-        pairs = zip(gold, found, strict=True)
-        if all(
-            new.answer_sets is not None and renamed(old.answer_sets, names) == new.answer_sets
-            for old, new in pairs
-        ):
-            report.proofs["vocabularies with the same answer sets up to the names"] += 1
-            result.append(RenamedProblem(retold, names, found, solver, report, source=own))
+        renamed, names = rename_predicates(problem, rng)
+        outcomes = solve(renamed, renamed.encoding.program, solver)
+        if _same_up_to_names(gold, outcomes, names):
+            report.verified["vocabularies with the same answer sets up to the names"] += 1
+            result.append(RenamedProblem(renamed, names, tuple(outcomes), own))
         else:
             report.dropped["vocabulary: other answer sets"] += 1
     return result
+
+
+def _same_up_to_names(gold: list[Outcome], outcomes: list[Outcome], names: dict[str, str]) -> bool:
+    """Whether a renamed problem has the outcomes of the original up to the names, on every instance."""
+    return all(
+        new.answer_sets is not None and rename_answer_sets(old.answer_sets, names) == new.answer_sets
+        for old, new in zip(gold, outcomes, strict=True)
+    )

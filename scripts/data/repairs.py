@@ -1,9 +1,13 @@
-"""Repair rows: broken code and the solver's message in, the corrected code out."""
+"""Repair rows: a broken rule and the solver message in, the corrected rule out.
+
+Rules of the gold program are broken by corruptions. The solver decides which of them become rows: it must
+reject the broken rule, or find other answer sets for it, and it must accept the corrected one.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -13,87 +17,166 @@ from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.asp.syntax import predicates
 from scripts.data.corruptions import CORRUPTIONS
+from scripts.data.gold import Variant
 from scripts.data.predicate_renaming import mentions_predicate
-from scripts.data.problems import Problem
-from scripts.data.renamed_problems import RenamedProblem, renamed_problems
+from scripts.data.renamed_problems import RenamedProblem, VariableRenamer
 from scripts.data.report import Report
 from scripts.data.rows import Row
 from scripts.lm import prompts
 
-EVIDENCE = "clingo accepts this code, but "  # opens a message that comes from comparing answer sets
+EVIDENCE = "clingo accepts this code, but "  # how a message about the answer sets begins
+_TRIES = 4  # candidates for each row that is wanted
+_DRAWS = 16  # draws for each row that is wanted; a draw gives no candidate if no step admits the class
+_CPU_SECONDS = 0.5  # for a program that is only grounded: enough, unless its error makes it endless
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A broken step and its fix: the class of corruption, the naming and step it is of, the instance and program before it."""
+    """A broken step that may become a repair row.
+
+    Attributes:
+        corruption: The class of the error.
+        naming: The variable renaming of the step.
+        step: The number of the step, from 0.
+        instance: The name of the instance in the context.
+        context: The program before the step.
+        instruction: The instruction of the step.
+        broken: The broken rule.
+        fixed: The corrected rule.
+    """
 
     corruption: str
     naming: str
     step: int
     instance: str
     context: str
+    instruction: str
     broken: str
     fixed: str
 
 
-def repair_rows(renamed_problem: RenamedProblem, limit: int, rng: Random) -> list[Row]:
-    """Up to `limit` repair turns, each with the message that the solver really gives."""
-    candidates = _candidates(renamed_problem, limit, rng)
-    rows: list[Row] = []
-    while len(rows) < limit and (part := list(islice(candidates, limit - len(rows)))):
-        rows += _proved(part, renamed_problem)
-    return rows
+@dataclass(frozen=True)
+class _Judgement:
+    """The solver's judgement of a candidate: the class and the message of its row, or why it gives none."""
+
+    corruption: str = ""
+    error: str = ""
+    reason: str = ""
 
 
-def example_repair(problem: Problem, corruption: str, solver: Solver, seed: int = 0) -> Row:
-    """A proved repair row of a problem, of the class `corruption` if one is found."""
-    [own, *_] = renamed_problems(problem, 0, Random(seed), solver, Report())
-    rows = repair_rows(own, 40, Random(seed))
-    return next((row for row in rows if row["meta"]["corruption"] == corruption), rows[0])
+class RepairMaker:
+    """Makes repair rows from the gold program of one problem.
 
+    Arguments:
+        renamed: The problem.
+        solver: The solver that judges broken and corrected rules.
+        renamer: Gives the variants under other variable names; None if `namings` has only `original`.
+        namings: The namings from which one is drawn for each row.
 
-def _proved(candidates: list[Candidate], renamed_problem: RenamedProblem) -> Iterator[Row]:
-    """The rows of those candidates that the solver confirms, in order."""
-    requests = [
-        # A step grounds in a few hundredths of a second, or its error makes it endless: no need to wait for long.
-        Request(c.context + code, solve=solve, cpu_seconds=None if solve else 0.5)
-        for c in candidates
-        for solve in [c.corruption == "wrong meaning"]
-        for code in (c.broken, c.fixed)
-    ]
-    outcomes = list(renamed_problem.solver.run(requests))
-    for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
-        kind, error, why = _judge(candidate, broken, fixed)
-        if why:
-            renamed_problem.report.dropped[f"{candidate.corruption}: {why}"] += 1
-        elif row := repair_row(candidate, renamed_problem, kind, error):
-            yield row
-
-
-def repair_row(candidate: Candidate, renamed_problem: RenamedProblem, kind: str, error: str) -> Row | None:
-    """The row of a proved repair, `error` being what was said of the broken code.
-
-    None, and counted as dropped, where the fix needs a predicate that this turn does not show: nobody could know it.
+    Attributes:
+        report: Counts what was verified and what was dropped.
     """
-    instruction = renamed_problem.variant(candidate.naming).steps[candidate.step][0]
-    step = renamed_problem.problem.encoding.instructed[candidate.step]
+
+    def __init__(
+        self,
+        renamed: RenamedProblem,
+        solver: Solver,
+        renamer: VariableRenamer | None = None,
+        namings: Sequence[str] = ("original",),
+    ):
+        self.renamed, self.solver, self.renamer, self.namings = renamed, solver, renamer, tuple(namings)
+        self.report = Report()
+
+    def rows(self, limit: int, rng: Random) -> list[Row]:
+        """Return up to `limit` repair rows that the solver has verified; `rng` draws the corruptions."""
+        candidates = self._candidates(limit, rng)
+        rows: list[Row] = []
+        while len(rows) < limit and (some := list(islice(candidates, limit - len(rows)))):
+            rows += self._verified(some)
+        return rows
+
+    def _candidates(self, limit: int, rng: Random) -> Iterator[Candidate]:
+        """Yield broken steps, four for each row that is wanted, no two the same.
+
+        The class is drawn first, by its weight, and then a step that it applies to. The other way round,
+        classes that apply to every rule would displace those that need a brace or an aggregate.
+        """
+        weights = [corruption.weight for corruption in CORRUPTIONS.values()]
+        seen: set[tuple[str, int, str]] = set()
+        for _ in range(_DRAWS * limit):
+            if len(seen) == _TRIES * limit:
+                break
+            corruption = rng.choices(list(CORRUPTIONS), weights)[0]
+            naming = rng.choice(self.namings)
+            instance = rng.choice(list(self.renamed.problem.instances))
+            variant = self._variant(naming)
+            for step in rng.sample(range(len(variant.steps)), len(variant.steps)):
+                code = variant.steps[step][1]
+                broken = CORRUPTIONS[corruption].corrupt(code, rng)
+                if broken and broken != code and (naming, step, broken) not in seen:
+                    seen.add((naming, step, broken))
+                    yield self._candidate(corruption, variant, step, instance, broken)
+                    break
+
+    def _candidate(
+        self, corruption: str, variant: Variant, step: int, instance: str, broken: str
+    ) -> Candidate:
+        instruction, fixed = variant.steps[step]
+        history = [code for _, code in variant.steps[:step]]
+        context = context_of(self.renamed.problem.instances[instance], variant.given, history)
+        return Candidate(corruption, variant.naming, step, instance, context, instruction, broken, fixed)
+
+    def _variant(self, naming: str) -> Variant:
+        return self.renamer.variant(self.renamed, naming) if self.renamer else self.renamed.original
+
+    def _verified(self, candidates: Sequence[Candidate]) -> Iterator[Row]:
+        """Yield the rows of the candidates that the solver confirms, in their order."""
+        requests: list[Request] = []
+        for candidate in candidates:
+            requests += [_request(candidate, candidate.broken), _request(candidate, candidate.fixed)]
+        outcomes = list(self.solver.run(requests))
+        for candidate, broken, fixed in zip(candidates, outcomes[::2], outcomes[1::2], strict=True):
+            judgement = _judge(candidate, broken, fixed)
+            if judgement.reason:
+                self.report.dropped[f"{candidate.corruption}: {judgement.reason}"] += 1
+            elif row := repair_row(
+                candidate, self.renamed, judgement.corruption, judgement.error, self.report
+            ):
+                yield row
+
+
+def repair_row(
+    candidate: Candidate, renamed: RenamedProblem, corruption: str, error: str, report: Report
+) -> Row | None:
+    """Return the row of a candidate that the solver has judged, or None.
+
+    There is no row if the corrected rule needs a predicate whose name is nowhere in the prompt: no model
+    could know it.
+
+    Arguments:
+        candidate: The broken step.
+        renamed: The problem of the step.
+        corruption: The class of the error, for the row's `meta`.
+        error: The message about the broken rule.
+        report: Counts the row as verified, or as dropped.
+    """
+    step = renamed.problem.encoding.instructed[candidate.step]
     needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
-    if not all(_in_view(name, instruction, candidate.broken, error) for name in needed):
-        renamed_problem.report.dropped[
-            f"{candidate.corruption}: the fix needs a predicate that is not in view"
-        ] += 1
+    if not all(_is_in_view(name, candidate, error) for name in needed):
+        report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
         return None
-    renamed_problem.report.proofs["messages reproduced by the solver, fixes accepted"] += 1
+    report.verified["messages reproduced by the solver, fixes accepted"] += 1
+    prompt = prompts.repair(candidate.instruction, candidate.broken, error)
     return {
-        "messages": [*prompts.repair(instruction, candidate.broken, error), prompts.answer(candidate.fixed)],
-        "meta": renamed_problem.meta
+        "messages": [*prompt, prompts.answer(candidate.fixed)],
+        "meta": renamed.meta
         | {
             "kind": "repair",
             "style": "original",
             "naming": candidate.naming,
             "noise": False,
-            "corruption": kind,
-            "instruction": instruction,
+            "corruption": corruption,
+            "instruction": candidate.instruction,
             "broken": candidate.broken,
             "error": error,
             "fixed": candidate.fixed,
@@ -104,68 +187,51 @@ def repair_row(candidate: Candidate, renamed_problem: RenamedProblem, kind: str,
     }
 
 
-def _in_view(name: str, instruction: str, broken: str, error: str) -> bool:
-    """Whether a repair turn shows the name of a predicate. The solver's own words are no names, but the atoms that it quotes."""
+def _request(candidate: Candidate, code: str) -> Request:
+    """The request for one of a candidate's rules in its context. Only a wrong meaning needs answer sets."""
+    solve = candidate.corruption == "wrong meaning"
+    return Request(candidate.context + code, solve=solve, cpu_seconds=None if solve else _CPU_SECONDS)
+
+
+def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> _Judgement:
+    """Judge a candidate by the outcomes of its broken and its corrected rule."""
+    if not fixed.passes or solver_message(fixed, candidate.context):
+        return _Judgement(reason="the solver has something against the fix")
+    if broken.verdict in (Verdict.TIMEOUT, Verdict.MEMORY, Verdict.REFUSED, Verdict.TOO_MANY):
+        return _Judgement(reason=f"ends in {broken.verdict}")
+    error = solver_message(broken, candidate.context)
+    if candidate.corruption == "wrong meaning":
+        return _judge_meaning(broken, fixed, error)
+    if not error:
+        return _Judgement(reason="clingo accepts it")
+    expected = {"unsafe variable": Verdict.UNSAFE, "wrong arity": Verdict.OK}.get(candidate.corruption)
+    if expected and broken.verdict is not expected:
+        return _Judgement(reason=f"clingo says {broken.verdict} instead")
+    return _Judgement(candidate.corruption, error)
+
+
+def _judge_meaning(broken: Outcome, fixed: Outcome, error: str) -> _Judgement:
+    """Judge a rule that clingo should accept, but whose answer sets should differ from those of the corrected
+    rule.
+    """
+    if not broken.passes:
+        return _Judgement(reason="clingo rejects it")
+    if broken.answer_sets is None or fixed.answer_sets is None:
+        return _Judgement(reason="too many answer sets to compare")
+    if broken.answer_sets == fixed.answer_sets:
+        return _Judgement(reason="the answer sets stay the same")
+    if broken.verdict is Verdict.UNSATISFIABLE:
+        return _Judgement("unsatisfiable", error)
+    return _Judgement("answer sets differ", EVIDENCE + evidence(fixed.answer_sets, broken.answer_sets))
+
+
+def _is_in_view(name: str, candidate: Candidate, error: str) -> bool:
+    """Whether the prompt of a repair shows the name of a predicate.
+
+    In the solver message only atoms count: its other words are not names.
+    """
     return (
-        mentions_predicate(name, instruction)
-        or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", broken) is not None
+        mentions_predicate(name, candidate.instruction)
+        or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", candidate.broken) is not None
         or re.search(rf"(?<![#\w]){re.escape(name)}\(", error) is not None
     )
-
-
-def _candidates(renamed_problem: RenamedProblem, limit: int, rng: Random) -> Iterator[Candidate]:
-    """Corrupted steps to try, four for each row wanted, no two the same.
-
-    The class is drawn first, by its weight, and then a step that admits it: else the classes that apply everywhere would
-    crowd out those that need a brace or an aggregate.
-    """
-    classes, weights = zip(*((name, weight) for name, (weight, _) in CORRUPTIONS.items()), strict=True)
-    seen: set[tuple[str, int, str]] = set()
-    for _ in range(16 * limit):
-        if len(seen) == 4 * limit:
-            break
-        corruption = rng.choices(classes, weights)[0]
-        naming, instance = (
-            rng.choice(renamed_problem.namings),
-            rng.choice(list(renamed_problem.problem.instances)),
-        )
-        variant = renamed_problem.variant(naming)
-        for step in rng.sample(range(len(variant.steps)), len(variant.steps)):
-            code = variant.steps[step][1]
-            broken = CORRUPTIONS[corruption][1](code, rng)
-            if broken and broken != code and (naming, step, broken) not in seen:
-                break
-        else:
-            continue
-        seen.add((naming, step, broken))
-        context = context_of(
-            renamed_problem.problem.instances[instance],
-            variant.given,
-            [code for _, code in variant.steps[:step]],
-        )
-        yield Candidate(corruption, variant.naming, step, instance, context, broken, code)
-
-
-def _judge(candidate: Candidate, broken: Outcome, fixed: Outcome) -> tuple[str, str, str]:
-    """The corruption class and message of a candidate, or, last, why it is no repair row."""
-    if not fixed.passes or solver_message(fixed, candidate.context):
-        return "", "", "the solver has something against the fix"
-    error = solver_message(broken, candidate.context)
-    if broken.verdict in (Verdict.TIMEOUT, Verdict.MEMORY, Verdict.REFUSED, Verdict.TOO_MANY):
-        return "", "", f"ends in {broken.verdict}"
-    if candidate.corruption != "wrong meaning":
-        wanted = {"unsafe variable": Verdict.UNSAFE, "wrong arity": Verdict.OK}.get(candidate.corruption)
-        if not error:
-            return "", "", "clingo accepts it"
-        if wanted and broken.verdict is not wanted:
-            return "", "", f"clingo says {broken.verdict} instead"
-        return candidate.corruption, error, ""
-    if not broken.passes:
-        return "", "", "clingo rejects it"
-    if broken.answer_sets is None or fixed.answer_sets is None:
-        return "", "", "too many answer sets to compare"
-    if broken.answer_sets == fixed.answer_sets:
-        return "", "", "the answer sets stay the same"
-    if broken.verdict is Verdict.UNSATISFIABLE:
-        return "unsatisfiable", error, ""
-    return "answer sets differ", EVIDENCE + evidence(fixed.answer_sets, broken.answer_sets), ""

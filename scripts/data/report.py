@@ -4,41 +4,80 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypedDict
 
-COUNTED = (
-    "split",
-    "kind",
-    "style",
-    "naming",
-    "noise",
-    "names",
-    "corruption",
-)  # what the report counts rows by
+from scripts.data.rows import Row
+
+COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")
+"""The properties by which the report counts rows.
+
+`names`: whether the predicates have `its own` names or `others`.
+"""
 
 
 @dataclass
 class Report:
-    """Counts of what was made, proved and dropped, as the notebook and `report.json` show them."""
+    """Counts of what was made, verified and dropped.
 
-    rows: Counter = field(default_factory=Counter)
-    dropped: Counter = field(default_factory=Counter)
-    proofs: Counter = field(default_factory=Counter)
+    Attributes:
+        rows: The number of rows for each combination of the properties in `COUNTED`.
+        dropped: How often something was dropped, by reason.
+        verified: How often the solver verified something, by what it was.
+        findings: Findings of the reader of encodings: dicts with `problem`, `line`, `kind`, `text`.
+    """
+
+    rows: Counter[tuple] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    verified: Counter[str] = field(default_factory=Counter)
     findings: list[dict] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
-        """Count what another report counts as well."""
+        """Add the counts and findings of another report."""
         self.rows.update(other.rows)
         self.dropped.update(other.dropped)
-        self.proofs.update(other.proofs)
+        self.verified.update(other.verified)
         self.findings += other.findings
 
-    def as_json(self) -> dict:
+    def count_row(self, row: Row) -> None:
+        """Count one row by its meta data."""
+        meta = row["meta"] | {"names": "others" if "vocabulary" in row["meta"] else "its own"}
+        self.rows[tuple(meta.get(name, "") for name in COUNTED)] += 1
+
+    def as_json(self) -> ReportCounts:
+        """Return the counts as `report.json` has them."""
         rows = [
-            dict(zip((*COUNTED, "rows"), (*k, n), strict=True)) for k, n in sorted(self.rows.items(), key=str)
+            dict(zip(COUNTED, combination, strict=True)) | {"rows": number}
+            for combination, number in sorted(self.rows.items(), key=str)
         ]
         return {
             "rows": rows,
             "dropped": dict(sorted(self.dropped.items())),
-            "proofs": dict(sorted(self.proofs.items())),
+            "proofs": dict(sorted(self.verified.items())),
             "findings": self.findings,
         }
+
+
+class ReportCounts(TypedDict):
+    """The counts in `report.json`."""
+
+    rows: list[dict]
+    """One dict for each combination of the properties in `COUNTED` that occurs, with their number as `rows`.
+    """
+    dropped: dict[str, int]
+    """How often something was dropped, by reason."""
+    proofs: dict[str, int]
+    """How often the solver verified something."""
+    findings: list[dict]
+    """Findings of the reader of encodings: `problem`, `line`, `kind`, `text`."""
+
+
+class ConversionReport(ReportCounts, total=False):
+    """All of `report.json`."""
+
+    seed: int
+    problems: dict[str, int]
+    """The number of problems of each split."""
+    sha256: dict[str, str]
+    """A hash of the rows of each split."""
+    tokens: dict[str, dict[str, int]]
+    """For each split the numbers of `encoded_rows.Counts`; only if a tokenizer is given."""

@@ -1,4 +1,4 @@
-"""Training rows as JSONL: the splits, reading, writing."""
+"""Rows of JSONL files: the splits, reading, writing, and the rows of the validation loss."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from utils_ft import UserError, content_hash, evenly_spaced, read_jsonl, read_te
 
 SPLITS = ("train", "valid", "test")
 
-
 Row = dict[str, Any]
+"""`messages`: a list of {"role", "content"}.
+
+`meta`: where the row comes from (docs/data.md lists its keys).
+"""
+
+EVAL_ROWS = 24  # validation rows for the loss during training: enough to see overfitting, and fast
 
 
 def to_jsonl(rows: Iterable[Row]) -> str:
+    """Return `rows` as the text of a JSONL file."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-EVAL_ROWS = 24  # of the validation split: enough to see overfitting, cheap enough to do often
-
-
 def load_rows(data_dir: str | Path, split: str) -> list[Row]:
-    """The rows of `<data_dir>/<split>.jsonl`. UserError names the line of a row that is no conversation."""
+    """Read `<data_dir>/<split>.jsonl`.
+
+    Raises:
+        UserError: There is no such file, or a row is not a conversation; the error names its line.
+    """
     path = Path(data_dir) / f"{split}.jsonl"
     rows = read_jsonl(path)
     for index, row in enumerate(rows):
@@ -35,7 +42,7 @@ def load_rows(data_dir: str | Path, split: str) -> list[Row]:
 
 
 def _problem(messages: list) -> str | None:
-    """What is wrong with a row's messages, or None."""
+    """What is wrong with the messages of a row, or None."""
     for message in messages:
         if not isinstance(message, dict) or not all(
             isinstance(message.get(key), str) for key in ("role", "content")
@@ -47,28 +54,28 @@ def _problem(messages: list) -> str | None:
 
 
 def validation_rows(data_dir: str | Path) -> list[Row]:
-    """The rows on which training measures its validation loss: `EVAL_ROWS` of the validation split, half of them repairs.
+    """Return the rows for the validation loss: `EVAL_ROWS` of the validation split, half of them repairs.
 
-    They are spread over the split, so that many problems have a part. UserError where there is none: the choice of a
-    checkpoint and the proof of a fused model need some.
+    They are evenly spaced, so that they come from many problems.
+
+    Raises:
+        UserError: The validation split is empty. The choice of a checkpoint and the check of a fused model
+            need it.
     """
     rows = load_rows(data_dir, "valid")
     if not rows:
         raise UserError(
             "there is no validation row",
             where=Path(data_dir) / "valid.jsonl",
-            remedy='name a validation problem in split.json beside the families, {"valid": ["family/problem"]}, '
-            "and convert again",
+            remedy="name a validation problem in split.json beside the families, "
+            '{"valid": ["family/problem"]}, and convert again',
         )
-    repairs, others = (
-        [row for row in rows if (row.get("meta", {}).get("kind") == "repair") is wanted]
-        for wanted in (True, False)
-    )
-    half = max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs))
-    chosen = evenly_spaced(others, half)
+    repairs = [row for row in rows if row.get("meta", {}).get("kind") == "repair"]
+    others = [row for row in rows if row.get("meta", {}).get("kind") != "repair"]
+    chosen = evenly_spaced(others, max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs)))
     return chosen + evenly_spaced(repairs, EVAL_ROWS - len(chosen))
 
 
 def data_digest(rows: Sequence[Row]) -> str:
-    """SHA-256 of all that a model can learn from `rows`: their messages, in their order."""
+    """Return the SHA-256 of the messages of `rows`, in their order: a model learns from nothing else."""
     return content_hash(*(json.dumps(row["messages"], ensure_ascii=False, sort_keys=True) for row in rows))

@@ -6,10 +6,5 @@ their structure training shows.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
 
-from clingo.ast import AST, ASTType
 
-from scripts.asp.syntax import Statement, transform_variables, walk

@@ -31,7 +31,7 @@ from scripts.lm.base_models import base_model
 from scripts.training.checkpoints import choose
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import Profile, Recipe, load_profile
-from utils_ft import UserError, content_hash, read_text, write_json, write_text
+from utils_ft import BENCHMARKS, UserError, content_hash, read_text, write_json, write_text
 
 PARTS = ("steps", "repair")  # the loop costs a weak model more time than its training, and adds little
 WHOLE = 8  # a program may be as long as so many of the longest answers
@@ -129,7 +129,7 @@ def run_arm(
 def _converted(rows: Path, chosen: Profile, changes: dict[str, Any]) -> Path:
     """The folder `rows`, with the rows in it."""
     if not all((rows / f"{split}.jsonl").exists() for split in SPLITS):
-        convert_folder(out=rows, profile=chosen.name, **changes)
+        convert_folder(BENCHMARKS, rows, chosen.conversion(**changes), limit=chosen.problems)
     return rows
 
 

@@ -26,8 +26,7 @@ from scripts.asp.comparison import Relation, compare
 from scripts.asp.solver import Request, Solver
 from scripts.data.problems import Problem, held_out_families
 from scripts.data.renamed_problems import RenamedProblem
-from scripts.data.repairs import repair_rows
-from scripts.data.report import Report
+from scripts.data.repairs import RepairMaker
 from scripts.evaluation.grader import Grader, Item, graders_of
 from scripts.evaluation.results import kept_in, once
 from scripts.evaluation.scores import summary
@@ -105,8 +104,7 @@ def score_repairs(
     requests, where = [], []
     for grader in graders:
         rng = Random(content_hash("evaluate", str(seed), grader.problem.id))
-        told = RenamedProblem(grader.problem, {}, grader.gold, grader.solver, Report(), ("original",))
-        for row in repair_rows(told, limit, rng):
+        for row in RepairMaker(RenamedProblem(grader.problem), grader.solver).rows(limit, rng):
             messages, meta = row["messages"][:-1], row["meta"]
             requests.append(
                 StepRequest(

@@ -96,10 +96,11 @@ def _rows(
                     index,
                     instance,
                     ask.context,
+                    renamed_problem.original.steps[index][0],
                     found.code,
                     right.code,
                 )
-                if row := repair_row(candidate, renamed_problem, OWN_ERROR, found.message):
+                if row := repair_row(candidate, renamed_problem, OWN_ERROR, found.message, report):
                     row["meta"]["split"] = "train"
                     yield row
 

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from scripts.data.settings import ConversionSettings
 from utils_ft import DATA, UserError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -83,6 +84,11 @@ class Profile:
     test_problems: int | None = None  # that are scored, None for all
     provider: str = "shipped"  # of paraphrases; the small profiles never spend money, even with a key
     max_new_tokens: int = 160  # a step may be answered with, `writer.MAX_NEW_TOKENS`
+
+    def conversion(self, **changes: object) -> ConversionSettings:
+        """The conversion settings of this profile, with `changes`. A change to None keeps the profile's value."""
+        settings = ConversionSettings(self.conversations, self.repairs, self.vocabularies)
+        return settings.override(**changes)
 
 
 PROFILES = {

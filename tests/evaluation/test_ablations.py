@@ -15,6 +15,7 @@ from scripts.data.problems import read_problems
 from scripts.evaluation import ablations
 from scripts.evaluation.grader import graders_of
 from scripts.lm import prompts
+from scripts.training.recipe import load_profile
 from utils_ft import BENCHMARKS, UserError
 
 
@@ -34,7 +35,8 @@ def converted(tmp_path_factory) -> dict[str, list[dict]]:  # noqa: ANN001
     rows = {}
     for name in ("reference", *(name for name, arm in ablations.ARMS.items() if arm.convert)):
         folder = tmp_path_factory.mktemp(name)
-        convert_folder(out=folder, profile="full", problems=6, **ablations.ARMS[name].convert)
+        settings = load_profile("full").conversion(**ablations.ARMS[name].convert)
+        convert_folder(BENCHMARKS, folder, settings, limit=6)
         rows[name] = [json.loads(line)["meta"] for line in (folder / "train.jsonl").read_text().splitlines()]
     return rows
 

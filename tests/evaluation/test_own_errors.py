@@ -20,6 +20,7 @@ from scripts.inference.attempts import StepRequest
 from scripts.inference.repair_loop import write_steps
 from scripts.lm import prompts
 from scripts.lm.smoke_model import smoke_model
+from scripts.training.recipe import load_profile
 from utils_ft import BENCHMARKS, UserError, content_hash
 
 
@@ -126,7 +127,8 @@ def test_the_command_writes_a_folder_to_train_on(
     model, data = smoke_model(tmp_path / "smoke"), tmp_path / "data"
     with pytest.raises(UserError, match="train"):
         own_errors.main(model, data=data)
-    convert_folder(out=data, profile="smoke")
+    smoke = load_profile("smoke")
+    convert_folder(BENCHMARKS, data, smoke.conversion(), limit=smoke.problems)
     own_errors.main(model, data=data, problems=8, max_new_tokens=8, samples=2)
     rows = [json.loads(line) for line in (data / "own_errors" / "train.jsonl").read_text().splitlines()]
     mine = [row for row in rows if row["meta"].get("corruption") == own_errors.OWN_ERROR]

@@ -9,6 +9,7 @@ import pytest
 from scripts.asp.solver import Solver
 from scripts.data.conversion import convert
 from scripts.data.problems import Problem
+from scripts.data.settings import ConversionSettings
 from scripts.inference.attempts import StepResult
 from scripts.inference.repair_loop import REDRAWN, LoopSettings, write_steps
 from scripts.inference.requests import StepRequest
@@ -38,7 +39,8 @@ def codes(step: StepResult) -> list[str]:
 def test_a_repair_prompt_is_the_prompt_of_the_training_row(solver: Solver, problems: list[Problem]) -> None:
     """For the same broken step in the same context, the conversion and the loop build the same messages."""
     problem = next(problem for problem in problems if problem.family == "graphs")
-    rows = convert([problem], {problem.id: "train"}, conversations=0, repairs=8)[0]["train"]
+    settings = ConversionSettings(conversations=0, repairs=8)
+    rows = convert([problem], {problem.id: "train"}, settings)[0]["train"]
     rows = [row for row in rows if row["meta"]["corruption"] not in ("answer sets differ", "unsatisfiable")]
     assert len(rows) > 3
     for row in rows:

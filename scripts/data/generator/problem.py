@@ -9,7 +9,19 @@ from random import Random
 
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.data.generator.domains import Domain, Predicate, load_domains
-from scripts.data.generator.rules import Aggregate, Atom, Binary, Choice, Const, Cost, Define, Every, Rule, Show, Statement
+from scripts.data.generator.rules import (
+    Aggregate,
+    Atom,
+    Binary,
+    Choice,
+    Const,
+    Cost,
+    Define,
+    Every,
+    Rule,
+    Show,
+    Statement,
+)
 from scripts.data.generator.sampler import Sampler, Schema, statement_predicates
 from scripts.data.generator.statements import Statements, with_number, with_time
 from scripts.data.generator.wording import Speaker

@@ -1,0 +1,49 @@
+"""The settings of a conversion: how many rows a problem gives, and in which variations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from utils_ft import DATA
+
+PARAPHRASES = DATA / "paraphrases"
+"""The folder of generated paraphrases."""
+
+STYLES = ("natural", "instructional", "academic")
+"""The styles of paraphrases."""
+
+NAMINGS = ("original", "canonical", "abstract")
+"""The names of the variables: the problem's own, `V0 V1 …`, `X Y …`."""
+
+
+@dataclass(frozen=True)
+class ConversionSettings:
+    """What the conversion makes of each problem. Profiles have the defaults of the command.
+
+    Attributes:
+        conversations: The most conversations of a training problem. Validation and test problems have one.
+        repairs: The most repairs of a problem.
+        vocabularies: The predicate renamings of a training problem, besides its own names.
+        styles: The styles of paraphrases that are used besides the original description.
+        namings: The variable renamings that are used; `original` is the problem's own names.
+        noise: The share of the conversations whose instructions have noise, from 0 to 1.
+    """
+
+    conversations: int = 10
+    repairs: int = 8
+    vocabularies: int = 0
+    styles: tuple[str, ...] = STYLES
+    namings: tuple[str, ...] = NAMINGS
+    noise: float = 0.25
+
+    def override(self, **changes: object) -> ConversionSettings:
+        """Return a copy with `changes`. A change to None keeps the value."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def for_split(self, split: str) -> ConversionSettings:
+        """Return the settings for a problem of `split`: only training problems are varied."""
+        return (
+            self
+            if split == "train"
+            else replace(self, conversations=1, vocabularies=0, namings=("original",))
+        )
