@@ -1,4 +1,4 @@
-# Each target does its own set-up. Without make: the commands below are the whole of it (README, "Without make").
+# Each target installs what it needs. Without make: docs/install.md.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -16,19 +16,20 @@ $(VENV)/.installed: requirements_ft.txt
 
 setup: $(VENV)/.installed
 
-demo: setup          # paraphrases -> data -> QLoRA -> fuse -> scores before and after, in twenty to thirty minutes on two cores
+demo: setup          # the notebooks: paraphrases, data, training, fusing, scores; 20 to 30 minutes on two cores
 	$(BIN)/python -m scripts.run_notebooks --profile $(PROFILE) --resume
 
-test: setup          # unit tests on real inputs, then all four notebooks with the smoke profile
+test: setup          # all tests, then all notebooks with the smoke profile
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 	FT_PROFILE=smoke FT_WORKDIR=$$(mktemp -d) $(BIN)/python -m pytest -q -x --nbval-lax --current-env notebooks
 
-notebooks: setup     # run the notebooks of a profile and put their outputs into the committed ones
+notebooks: setup     # run the notebooks and copy their outputs into the committed ones
 	$(BIN)/python -m scripts.run_notebooks --profile $(PROFILE) --resume
 	$(BIN)/python -m tools.publish_notebooks --profile $(PROFILE)
 
-check: setup         # the shipped problems through the gate
+check: setup         # check the shipped problems
 	$(BIN)/python -m scripts.benchmarks check data/benchmarks
 
-clean:               # everything generated but base models and paraphrases, which may have cost money
-	rm -rf runs adapters/* adapters/.tokens local_models/ft_* data/*.jsonl data/report.json data/smoke data/own_errors
+clean:               # delete what was generated, except base models and paraphrases
+	find runs -mindepth 1 -maxdepth 1 ! -name demo.sh -exec rm -rf {} +
+	rm -rf adapters/* adapters/.tokens local_models/ft_* data/*.jsonl data/report.json data/smoke data/own_errors
