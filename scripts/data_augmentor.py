@@ -1,18 +1,13 @@
-"""Paraphrases of problem descriptions and instructions in three tones, checked for faithfulness, paid for once.
+"""Paraphrase descriptions and instructions in three styles, and check that the paraphrases are faithful.
 
-    python -m scripts.data_augmentor --provider auto --dry-run
-
-What passes the gate is written to data/paraphrases/<family>/<problem>/<style>.md; each answer is kept in `.answers`
-beside them, so that a run that was stopped or killed goes on where it was. `data_converter --paraphrases` reads what is there.
+python -m scripts.data_augmentor --provider auto --dry-run
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.data.paraphrase.augmentor import paraphrase
-from scripts.data.paraphrase.files import PARAPHRASES
-from scripts.data.problems import STYLES, read_problems, split_of
+from scripts.data.settings import PARAPHRASES, STYLES
 from utils_ft import BENCHMARKS, command
 
 
@@ -31,18 +26,35 @@ def main(
     every: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Paraphrase the training problems of a folder, or with --every all of them; validation and test keep their own words.
+    """Paraphrase the descriptions of the training problems, and keep the paraphrases that are faithful.
 
-    --provider is gemini (with --model or GEMINI_MODEL another than Gemini 3 Flash), local (--model: a chat model's
-    folder or hub id), shipped (the hand-written ones) or auto. --dry-run prints the calls and tokens and spends nothing.
+    A paraphrase is faithful if it keeps every predicate, number, quoted string and constant. One that is not
+    is sent back with its errors. Faithful paraphrases are written to OUT/<family>/<problem>/<style>.md;
+    `data_converter --paraphrases OUT` uses them. All answers are stored, so that the same command continues
+    an interrupted run and pays for no answer twice.
+
+    Arguments:
+        benchmarks: The folder of problems.
+        provider: gemini, local (a chat model), shipped (hand-written) or auto (gemini if there is a key, else
+            shipped).
+        out: The folder to write to.
+        styles: Some of the three styles, with commas between them.
+        model: For gemini another model than Gemini 3 Flash (also GEMINI_MODEL); for local a model's folder or
+            hub id.
+        instructions: Paraphrase the instructions of the encodings as well.
+        tries: The most answers to one text.
+        max_calls: The most paid requests of this run; it then ends, and the same command continues it.
+        max_tokens: The most tokens of this run; it then ends, and the same command continues it.
+        workers: The number of requests at the same time.
+        per_minute: The most requests in a minute.
+        every: Paraphrase validation and test problems as well. They are not varied in the training data.
+        dry_run: Print the number of requests and an estimate of their tokens, and make none.
     """
-    problems = read_problems(benchmarks)
-    splits = split_of(problems, benchmarks)
-    report = paraphrase(
-        [problem for problem in problems if every or splits[problem.id] == "train"],
-        provider,
+    from scripts.data.paraphrase.augmentor import ParaphraseSettings, paraphrase
+    from scripts.data.problems import read_collection
+
+    settings = ParaphraseSettings(
         styles=[style.strip() for style in styles.split(",")],
-        out=out,
         model=model,
         instructions=instructions,
         tries=tries,
@@ -50,28 +62,27 @@ def main(
         max_tokens=max_tokens,
         workers=workers,
         per_minute=per_minute,
-        dry_run=dry_run,
     )
+    problems = read_collection(benchmarks).of_split("all" if every else "train")
+    report = paraphrase(problems, provider, settings, out=out, dry_run=dry_run)
     print(f"provider {report.provider} ({report.model}): {report.chosen}")
     if dry_run:
         print(
-            f"dry run: {report.calls} calls, about {report.tokens} tokens; the model's thoughts and second tries come on top"
+            f"dry run: {report.calls} calls, about {report.tokens} tokens, "
+            "without the model's thoughts and further tries"
         )
         return
     records = report.summary()
     for record in [dict(zip(records[0], records[0], strict=True)), *records]:
-        print(
-            "".join(
-                f"{value!s:{14 if name in ('kind', 'style') else '>8'}}" for name, value in record.items()
-            )
-        )
+        columns = (f"{value!s:{14 if name in ('kind', 'style') else '>8'}}" for name, value in record.items())
+        print("".join(columns))
     print(f"{report.calls} calls, {report.tokens} tokens")
     for loss in report.losses()[:20]:
         print(f"{loss['status']}: {loss['problem']} {loss['kind']} {loss['style']}: {loss['why'][:300]}")
     if len(report.losses()) > 20:
         print(f"… and {len(report.losses()) - 20} more")
     if report.stopped:
-        print(f"stopped: {report.stopped}; run the same command again to go on")
+        print(f"stopped: {report.stopped}; run the same command again to continue")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main(
         paraphrases: The folder that scripts.data_augmentor wrote. Its paraphrases replace the hand-written
             ones.
         tokenizer: The folder of a model. Its tokenizer counts the tokens of the rows, for the report.
-        vocabularies: How often each training problem is repeated with other predicate names. Default: the
+        vocabularies: The predicate renamings of each training problem, besides its own names. Default: the
             profile's.
     """
     from scripts.data.conversion import add_token_counts, convert_folder

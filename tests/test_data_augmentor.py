@@ -20,10 +20,12 @@ import pandas
 import pytest
 
 from scripts.data.paraphrase import paid_calls, providers
-from scripts.data.paraphrase.augmentor import paraphrase, tasks_of
-from scripts.data.paraphrase.faithfulness import complaints, content, vocabulary
+from scripts.data.paraphrase.augmentor import ParaphraseSettings, paraphrase, tasks_of
+from scripts.data.paraphrase.faithfulness import content, faithfulness_errors, vocabulary
 from scripts.data.paraphrase.files import load_instructions, load_paraphrases, with_paraphrases
-from scripts.data.problems import STYLES, Problem, read_problems
+from scripts.data.paraphrase.report import ParaphraseReport
+from scripts.data.problems import Problem, read_problems
+from scripts.data.settings import STYLES
 from scripts.lm.smoke_model import smoke_model
 from utils_ft import ROOT, UserError
 
@@ -191,7 +193,10 @@ def villages(tmp_path: Path) -> Callable[..., list[Problem]]:
     return make
 
 
-run = partial(paraphrase, provider="gemini", per_minute=60_000, workers=8)
+def run(problems: list[Problem], out: Path, dry_run: bool = False, **settings: object) -> ParaphraseReport:
+    """Paraphrase with Gemini and `settings`, without a limit on the rate."""
+    settings = {"per_minute": 60_000, "workers": 8} | settings
+    return paraphrase(problems, "gemini", ParaphraseSettings(**settings), out=out, dry_run=dry_run)
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------
@@ -233,22 +238,22 @@ FAITHFUL = (
     ],
 )
 def test_the_gate_names_what_is_wrong(change: Callable[[str], str], solver_message: str | None) -> None:
-    found = complaints(ORIGINAL, change(FAITHFUL), frozenset({"lamp", "lit", "on", "off", "limit"}))
+    found = faithfulness_errors(ORIGINAL, change(FAITHFUL), frozenset({"lamp", "lit", "on", "off", "limit"}))
     assert any(solver_message in fault for fault in found) if solver_message else found == []
 
 
 def test_hand_written_paraphrases_pass_and_lose_nothing_unnoticed() -> None:
     problems = read_problems()
     report = paraphrase(problems, "shipped")
-    assert [row for row in report.rows if row.status != "shipped"] == []
-    assert len(report.rows) == 3 * len(problems)
+    assert [row for row in report.results if row.status != "shipped"] == []
+    assert len(report.results) == 3 * len(problems)
     for problem in (problem for problem in problems if problem.family == REAL.name):
         names = vocabulary(problem.encoding)
         said = content(problem.description, names)
         text = problem.paraphrases["natural"]
         for word in [item.split("/")[0] for item in said.predicates] + sorted(said.names | said.numbers):
             mutilated = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "thing", text, flags=re.IGNORECASE)
-            assert complaints(problem.description, mutilated, names), (problem.id, word)
+            assert faithfulness_errors(problem.description, mutilated, names), (problem.id, word)
 
 
 # --- one run through everything that a service does -------------------------------------------------------------
@@ -291,7 +296,7 @@ def test_a_run_survives_everything_a_service_does(serve, villages, tmp_path, mon
     monkeypatch.setattr(paid_calls, "BACKOFF", 0.05)
     out = tmp_path / "out"
     report = run(villages(*names), styles=["natural"], out=out, workers=len(names))
-    rows = {row.problem: row for row in report.rows}
+    rows = {row.problem: row for row in report.results}
     assert {name for name, row in rows.items() if row.status == "made"} == set(names) - set(always)
     assert (
         rows["blocked"].why == "the answer is blocked (SAFETY)"
@@ -309,17 +314,17 @@ def test_a_run_survives_everything_a_service_does(serve, villages, tmp_path, mon
     before = server.requests
     second = run(villages(), styles=["natural"], out=out)
     assert server.requests == before + 1, "only what was refused is asked again"
-    assert Counter(row.status for row in second.rows) == {"cached": 14, "dropped": 4, "failed": 1}
+    assert Counter(row.status for row in second.results) == {"cached": 14, "dropped": 4, "failed": 1}
     table = pandas.DataFrame(second.summary())
     assert table.loc[0, ["made", "cached", "dropped", "failed", "tokens"]].tolist() == [0, 14, 4, 1, 0]
     [well] = [problem for problem in villages() if problem.name == "well"]
-    assert second.tones(well) == {"original": well.description, "natural": faithful(well.description)}
+    assert second.descriptions(well) == {"original": well.description, "natural": faithful(well.description)}
 
 
 def test_retry_after_holds_every_request_back(serve, villages, tmp_path) -> None:  # noqa: ANN001
     server = serve(lambda text, times: error(429, headers={"Retry-After": "1"}) if times == 1 else None)
     report = run(villages("a"), out=tmp_path / "out", workers=1)
-    assert [row.status for row in report.rows] == ["made"] * 3
+    assert [row.status for row in report.results] == ["made"] * 3
     gaps = [later - earlier for earlier, later in zip(server.times, server.times[1:], strict=False)]
     assert min(gaps[::2]) >= 0.99
 
@@ -332,13 +337,13 @@ def test_a_wait_of_hours_and_a_dead_service_end_the_run(serve, villages, tmp_pat
     assert (
         "7200 seconds" in report.stopped
         and server.requests <= 2
-        and {row.status for row in report.rows} == {"open"}
+        and {row.status for row in report.results} == {"open"}
     )
     server = serve(lambda text, times: error(503))
     report = run(problems, out=tmp_path / "two", workers=2)
     assert report.stopped == "the service does not answer: HTTP 503"
     assert server.requests <= (paid_calls.GIVE_UP_AFTER + 1) * paid_calls.REQUESTS
-    assert Counter(row.status for row in report.rows)["open"] >= 12
+    assert Counter(row.status for row in report.results)["open"] >= 12
 
 
 @pytest.mark.parametrize(
@@ -368,7 +373,7 @@ def test_budgets_stop_cleanly_and_the_next_run_goes_on(serve, villages, tmp_path
     server, problems, out = serve(), villages(*"abcdef"), tmp_path / "out"
     first = run(problems, out=out, max_calls=5)
     assert server.requests == 5 == first.calls and "5 calls" in first.stopped
-    assert Counter(row.status for row in first.rows) == {"made": 5, "open": 13}
+    assert Counter(row.status for row in first.results) == {"made": 5, "open": 13}
     second = run(
         problems, out=out, max_tokens=1200, workers=2
     )  # an answer costs 100, about 480 are set aside before it
@@ -399,7 +404,10 @@ def test_a_changed_problem_invalidates_only_its_own(serve, villages, tmp_path) -
     changed = read_problems(tmp_path / "problems")
     assert load_paraphrases(changed[0], out) == {} and set(load_paraphrases(changed[1], out)) == set(STYLES)
     report = run(changed, out=out)
-    assert Counter((row.problem, row.status) for row in report.rows) == {("a", "made"): 3, ("b", "cached"): 3}
+    assert Counter((row.problem, row.status) for row in report.results) == {
+        ("a", "made"): 3,
+        ("b", "cached"): 3,
+    }
     assert server.requests == 9
     assert "neighbours of a house differ" in load_paraphrases(changed[0], out)["academic"]
 
@@ -427,7 +435,7 @@ def test_instructions_keep_variables_and_only_the_failing_are_asked_again(serve,
     task = tasks_of(problem, ["natural"], True)[1]
     assert len(task.parts) == 3
     report = run([problem], styles=["natural"], out=tmp_path / "out", instructions=True)
-    row = next(row for row in report.rows if row.kind == "instructions")
+    row = next(row for row in report.results if row.kind == "instructions")
     assert row.status == "made" and row.retried == 1 and len(row.texts) == 3
     (again,) = [prompt for prompt in server.asked if "Your last answer" in prompt]
     assert "1. Each house H gets" in again and "The constant" not in again
@@ -502,7 +510,7 @@ def test_two_hundred_problems_lose_nothing_and_ask_nothing_twice(
     server, out = serve(plan), tmp_path / "out"
     problems = villages(*(f"v{number}" for number in range(200)))
     report = run(problems, out=out, workers=16)
-    assert [row.status for row in report.rows] == ["made"] * 600
+    assert [row.status for row in report.results] == ["made"] * 600
     assert len(server.answered) == 600 and set(server.answered.values()) == {1}
     assert report.calls == server.requests > 600
     assert report.tokens == 60_000 == sum(record["tokens"] for record in report.summary())
@@ -556,25 +564,31 @@ def test_the_key_reaches_no_output_and_no_file(serve, villages, tmp_path) -> Non
 
 def test_without_a_key_gemini_says_so_and_auto_takes_the_shipped(tmp_path, villages, monkeypatch) -> None:  # noqa: ANN001
     monkeypatch.setenv("GOOGLE_API_KEY", "")
+    academic = ParaphraseSettings(styles=["academic"])
     with pytest.raises(UserError, match="GOOGLE_API_KEY is not set"):
         paraphrase(villages("a"), "gemini", out=tmp_path / "out")
-    report = paraphrase(read_problems(REAL), "auto", styles=["academic"], out=tmp_path / "out")
+    report = paraphrase(read_problems(REAL), "auto", academic, out=tmp_path / "out")
     assert report.provider == "shipped" and "GOOGLE_API_KEY is not set" in report.chosen and report.calls == 0
     assert report.summary()[0]["shipped"] == len(read_problems(REAL)) and not (tmp_path / "out").exists()
-    report = paraphrase(villages(), "auto", styles=["academic"])
+    report = paraphrase(villages(), "auto", academic)
     assert report.losses()[0]["why"] == "no hand-written description in this style"
-    for wrong in ({"provider": "other"}, {"provider": "local"}, {"styles": ["poetic"]}, {"tries": 0}):
+    for provider, settings in (
+        ("other", {}),
+        ("local", {}),
+        ("shipped", {"styles": ["poetic"]}),
+        ("shipped", {"tries": 0}),
+    ):
         with pytest.raises(UserError, match="remedy"):
-            paraphrase(villages(), **({"provider": "shipped"} | wrong))
+            paraphrase(villages(), provider, ParaphraseSettings(**settings))
 
 
 def test_a_local_chat_model_is_asked_through_its_own_template(villages, tmp_path, monkeypatch) -> None:  # noqa: ANN001
     monkeypatch.setattr(providers, "LOCAL_TOKENS", 24)
     folder = smoke_model(tmp_path / "smoke")
-    options = {"styles": ["natural"], "tries": 2, "out": tmp_path / "out", "per_minute": 6000}
-    ask = partial(paraphrase, provider="local", model=str(folder), **options)
+    settings = ParaphraseSettings(styles=["natural"], model=str(folder), tries=2, per_minute=6000)
+    ask = partial(paraphrase, provider="local", settings=settings, out=tmp_path / "out")
     first = ask(villages("a"))
-    (row,) = first.rows
+    (row,) = first.results
     assert (
         row.status == "dropped"
         and first.calls == 2
@@ -582,4 +596,4 @@ def test_a_local_chat_model_is_asked_through_its_own_template(villages, tmp_path
         and first.model.startswith(str(folder))
     )
     second = ask(villages())
-    assert second.calls == 0 and second.rows[0].why == row.why
+    assert second.calls == 0 and second.results[0].why == row.why

@@ -126,7 +126,7 @@ def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[U
 
 
 def _place(problem: Problem, file: Path, facts: str, outcome: Outcome) -> tuple[Path, int | None]:
-    """The file and line of a message: in the instance's `file`, or in the encoding if it is after the facts."""
+    """File and line of a message: in the instance's `file`, or in the encoding if it is after the facts."""
     line = outcome.position[0] if outcome.position else None
     height = facts.count("\n") + 1
     if line and line > height:

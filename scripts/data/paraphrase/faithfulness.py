@@ -1,7 +1,8 @@
-"""Does a paraphrase still say what the original says? The part of that question that can be checked by reading.
+"""The check of a paraphrase: whether it is faithful to the original.
 
-Every predicate with its arity, number, quoted string and constant of the original must be there and none may be new;
-the length stays within bounds, and no ASP code may have leaked in. What fails is named, so that it can be asked for.
+A paraphrase must have the original's predicates with their arities, its numbers, quoted strings and
+constants, and no others. Its length must be within bounds, and it must contain no ASP code. The check cannot
+see a change of meaning that changes none of these. Each error is a sentence that a model can act on.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from scripts.asp.encoding import Encoding
 from scripts.asp.syntax import Statement, predicates, walk
 
 LENGTHS = (0.4, 2.5)  # allowed length of a paraphrase, as a share of the original
-SLACK = (
-    80  # characters more or less that are always allowed: an instruction of six words may well become twelve
-)
+SLACK = 80  # characters more or less that are always allowed: a short instruction may become twice as long
 
 _VALUE = {
     word: number
@@ -40,18 +39,20 @@ _VALUE = {
     }.items()
     for word in words.split()
 }
-_FREE = {
-    "0",
-    "1",
-}  # `no`, `exactly one`, `a single`: English says these two in too many ways for them to count as invented
-_MATHS = re.compile(
-    r"[a-z]|min|max|abs|mod|log|sum|card|floor|ceil"
-)  # functions that academic prose uses: f(X), min(a, b)
+_FREE = {"0", "1"}  # may be new: English has many words for them (`no`, `exactly one`, `a single`)
+_MATHS = re.compile(r"[a-z]|min|max|abs|mod|log|sum|card|floor|ceil")  # functions in prose: f(X), min(a, b)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a text must keep: predicates as `name/arity`, numbers, quoted strings, and constants or bare names."""
+    """What a paraphrase of a text must keep.
+
+    Attributes:
+        predicates: Predicates, as `name/arity`.
+        numbers: Numbers in digits.
+        strings: Quoted strings.
+        names: Constants, and predicates without arguments.
+    """
 
     predicates: frozenset[str]
     numbers: frozenset[str]
@@ -59,38 +60,39 @@ class Content:
     names: frozenset[str]
 
     def __str__(self) -> str:
+        """All of it, as a list for a prompt."""
         strings = {f'"{string}"' for string in self.strings}
         return ", ".join(
             sorted(self.predicates) + sorted(self.names) + sorted(self.numbers) + sorted(strings)
         )
 
 
-# --- what a text says -------------------------------------------------------------------------------------------
-
-
 def vocabulary(encoding: Encoding) -> frozenset[str]:
-    """The names of a program: its predicates and its constants."""
+    """Return the names of a program: its predicates and its constants."""
     statements = [statement for step in encoding.steps for statement in step.statements]
     return frozenset().union(*(_names(statement) for statement in statements))
 
 
 def _names(statement: Statement) -> set[str]:
-    found = {name.lstrip("-") for name, _ in predicates(statement)}
+    names = {name.lstrip("-") for name, _ in predicates(statement)}
     for node in (node for tree in statement.trees for node in walk(tree)):
         if node.ast_type == ASTType.Definition or (node.ast_type == ASTType.Function and not node.arguments):
-            found.add(node.name)
+            names.add(node.name)
         elif node.ast_type == ASTType.SymbolicTerm and node.symbol.type == SymbolType.Function:
-            found.add(node.symbol.name)
-    return found - {""}
+            names.add(node.symbol.name)
+    return names - {""}
 
 
 def content(text: str, names: frozenset[str] = frozenset()) -> Content:
-    """What `text` says that a paraphrase must keep.
+    """Return what a paraphrase of `text` must keep.
 
-    `names` of the program (or of a statement's variables) count wherever they stand, other words only in code.
+    Arguments:
+        text: The text.
+        names: Names of the program, and of variables. They count everywhere in the text; other words count
+            only in code.
     """
-    found = list(_atoms(text))
-    code = re.findall(r"`([^`\n]+)`", text) + [text[begin:end] for _, _, (begin, end) in found]
+    atoms = list(_atoms(text))
+    code = re.findall(r"`([^`\n]+)`", text) + [text[begin:end] for _, _, (begin, end) in atoms]
     bare = {
         word
         for piece in code
@@ -102,17 +104,17 @@ def content(text: str, names: frozenset[str] = frozenset()) -> Content:
         if word in names or (word[0].islower() and "_" in word)
     }
     return Content(
-        frozenset(f"{name}/{arity}" for name, arity, _ in found),
+        frozenset(f"{name}/{arity}" for name, arity, _ in atoms),
         frozenset(_numbers(text)),
         frozenset(string for piece in code for string in re.findall(r'"([^"\n]+)"', piece)),
-        frozenset(bare - {name.lstrip("-") for name, _, _ in found} - {"not", "_", "A", "I"}),
+        frozenset(bare - {name.lstrip("-") for name, _, _ in atoms} - {"not", "_", "A", "I"}),
     )
 
 
 def _atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
-    """Name, arity and span of each `name(arguments)` in `text`, nested ones included.
+    """Yield name, arity and span of each `name(arguments)` in `text`, also of nested ones.
 
-    Outside of backquotes, what reads like English (`region(s)`, `min(what is left, 4)`) is none.
+    Outside of backquotes, arguments that read like English are not code: `region(s)`, `min(what is left, 4)`.
     """
     code = [match.span() for match in re.finditer(r"`[^`\n]+`", text)]
     for match in re.finditer(r"(?<![\w'])-?[a-z_]\w*\(", text):
@@ -131,10 +133,11 @@ def _atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
 
 
 def _numbers(text: str) -> Iterator[str]:
-    """The numbers in digits, with a minus where it is a sign; digits inside a name (`n1`, `V0`) are none."""
-    text = re.sub(
-        r"(?m)^\s*(?:\*\*)?\d+[.)](?=\s)", " ", text
-    )  # the numbers of a list count its items, and nothing else
+    """Yield the numbers in digits, with a minus if it is a sign.
+
+    Digits in a name (`n1`, `V0`) are no numbers.
+    """
+    text = re.sub(r"(?m)^\s*(?:\*\*)?\d+[.)](?=\s)", " ", text)  # without the numbers of list items
     for match in re.finditer(r"(?<![A-Za-z_\d])\d+(?:\.\d+)?|(?<=\d[x×])\d+", text):
         signed = re.search(
             r"(?:^|[\s(`,=<>\[{])[-−]$|(?:^|[^\w)`\s] ?)minus $|\bnegative $", text[: match.start()]
@@ -143,12 +146,12 @@ def _numbers(text: str) -> Iterator[str]:
 
 
 def _spelled(text: str) -> set[str]:
-    """The numbers that `text` says in words."""
+    """The numbers that `text` has in words."""
     return {_VALUE[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _VALUE}
 
 
 def _without_sums(text: str) -> str:
-    """`text` without the counts that only sum up what it names anyway: `the three statuses`, `three sorts of`."""
+    """`text` without numbers that only count what it lists: `the three statuses`, `three sorts of`."""
     number = "|".join(_VALUE)
     return re.sub(
         rf"\b(?:the|of|these|those) (?:{number})\b|\b(?:{number}) (?:sort|kind|type|way|group)s?\b",
@@ -157,49 +160,54 @@ def _without_sums(text: str) -> str:
     )
 
 
-def example_unfaithful_text(text: str) -> str:
-    """The text with one predicate called otherwise, as a careless paraphrase would have it."""
-    return re.sub(r"`(\w+)\(", r"`my_\1(", text, count=1)
+def faithfulness_errors(original: str, paraphrase: str, names: frozenset[str] = frozenset()) -> list[str]:
+    """Return what is wrong with a paraphrase, or an empty list if it is faithful.
 
-
-# --- the gate ---------------------------------------------------------------------------------------------------
-
-
-def complaints(original: str, paraphrase: str, names: frozenset[str] = frozenset()) -> list[str]:
-    """What is wrong with `paraphrase`, each in words that a model can act on; empty where it is faithful.
-
-    `names` is the vocabulary of the program that both texts describe: it tells constants from English words.
+    Arguments:
+        original: The original text.
+        paraphrase: The paraphrase.
+        names: The vocabulary of the program that both texts describe: it separates constants from English
+            words.
     """
     old, new = content(original, names), content(paraphrase, names)
-    found = [f"the predicate {p} is missing" for p in sorted(old.predicates - new.predicates)]
-    found += [
+    errors = [f"the predicate {p} is missing" for p in sorted(old.predicates - new.predicates)]
+    errors += [
         f"the predicate {p} is invented"
         for p in sorted(new.predicates - old.predicates)
-        if not _maths(p, paraphrase)
+        if not _is_maths(p, paraphrase)
     ]
-    spelled = {
-        n for n in _spelled(_without_sums(original)) if int(n) > 2
-    }  # `one` and `both` are grammar, not numbers
-    known = {n.lstrip("-") for n in old.numbers} | _spelled(original) | _FREE
-    # A number in digits stays in digits: `one` and `two` stand in every text, and would hide that 1 or 2 is lost.
-    lost = (old.numbers - new.numbers) | (spelled - old.numbers - new.numbers - _spelled(paraphrase))
-    found += [f"the number {n} is missing" for n in sorted(lost)]
-    found += [f"the number {n} is invented" for n in sorted(new.numbers) if n.lstrip("-") not in known]
-    found += [f'the string "{s}" is missing' for s in sorted(old.strings) if f'"{s}"' not in paraphrase]
-    found += [f'the string "{s}" is invented' for s in sorted(new.strings) if f'"{s}"' not in original]
-    found += [f"the name `{n}` is missing" for n in sorted(old.names) if not _has_word(paraphrase, n)]
-    found += [f"the name `{n}` is invented" for n in sorted(new.names - names) if not _has_word(original, n)]
-    return found + list(_form(original, paraphrase))
+    errors += _number_errors(original, paraphrase, old.numbers, new.numbers)
+    errors += [f'the string "{s}" is missing' for s in sorted(old.strings) if f'"{s}"' not in paraphrase]
+    errors += [f'the string "{s}" is invented' for s in sorted(new.strings) if f'"{s}"' not in original]
+    errors += [f"the name `{n}` is missing" for n in sorted(old.names) if not _has_word(paraphrase, n)]
+    errors += [f"the name `{n}` is invented" for n in sorted(new.names - names) if not _has_word(original, n)]
+    return errors + list(_form_errors(original, paraphrase))
 
 
-def _maths(predicate: str, text: str) -> bool:
-    """Whether a new predicate is a function of mathematics, as academic prose writes them: f(X), never `f(X)`."""
+def _number_errors(original: str, paraphrase: str, old: frozenset[str], new: frozenset[str]) -> list[str]:
+    """Numbers that are missing or invented; `old` and `new` are the numbers in digits of the two texts.
+
+    A number in digits must stay in digits: almost every text contains `one` and `two`, which would hide that
+    1 or 2 is missing. A number above 2 in words may become digits.
+    """
+    in_words = {number for number in _spelled(_without_sums(original)) if int(number) > 2}
+    missing = (old - new) | (in_words - old - new - _spelled(paraphrase))
+    known = {number.lstrip("-") for number in old} | _spelled(original) | _FREE
+    invented = {number for number in new if number.lstrip("-") not in known}
+    return [
+        *(f"the number {number} is missing" for number in sorted(missing)),
+        *(f"the number {number} is invented" for number in sorted(invented)),
+    ]
+
+
+def _is_maths(predicate: str, text: str) -> bool:
+    """Whether a new predicate is a mathematical function of academic prose: f(X) without backquotes."""
     name = predicate.split("/")[0]
     return bool(_MATHS.fullmatch(name)) and not re.search(rf"`[^`\n]*\b{name}\([^`\n]*`", text)
 
 
 def _has_word(text: str, word: str) -> bool:
-    """Whether `word` stands in `text` as a whole word; a sentence may open with it."""
+    """Whether `text` contains `word` as a whole word, in lower case or with a capital."""
     return bool(re.search(rf"(?<!\w)[{word[0]}{word[0].upper()}]{re.escape(word[1:])}(?!\w)", text))
 
 
@@ -210,7 +218,8 @@ _CHATTER = re.compile(
 )
 
 
-def _form(original: str, paraphrase: str) -> Iterator[str]:
+def _form_errors(original: str, paraphrase: str) -> Iterator[str]:
+    """Errors of length and form."""
     length, (low, high) = len(paraphrase), LENGTHS
     if not paraphrase.strip():
         yield "it is empty"

@@ -1,6 +1,7 @@
-"""Calls that cost money: each answer is stored the moment it arrives, none is asked for twice, and limits hold.
+"""Requests that cost money: stored answers, limits, and repetition.
 
-Safe to use from several threads. Killed at any point, it loses the calls in flight and nothing else.
+Each answer is stored as soon as it arrives, so that no question is paid for twice. If the process is killed,
+only the answers to running requests are lost. Several threads may use one client.
 """
 
 from __future__ import annotations
@@ -16,25 +17,38 @@ from pathlib import Path
 from scripts.data.paraphrase.providers import Answer, Provider, Unavailable
 from utils_ft import UserError, content_hash, read_text, write_json
 
-REQUESTS = 6  # for one answer, at the most, while the service does not answer
-BACKOFF = 1.0  # seconds before the first repetition; doubled for each further one, with jitter
-LONGEST_WAIT = 300.0  # seconds; a service that asks for more (a daily quota) ends the run
-GIVE_UP_AFTER = 5  # answers given up one after another, with nothing in between: the service is gone
+REQUESTS = 6  # the most requests for one answer, if the service does not answer
+BACKOFF = 1.0  # seconds before the first repetition; doubled for each further one, then shortened at random
+LONGEST_WAIT = 300.0  # seconds; if the service demands a longer wait (a daily quota), the run ends
+GIVE_UP_AFTER = 5  # questions in a row without an answer, after which the run ends
 CHARACTERS_PER_TOKEN = 3.5
 
 
 class Stopped(Exception):
-    """No further call is made in this run, and why."""
+    """The run makes no further requests. The text says why."""
 
 
 class Failed(Exception):
-    """One answer was given up, after `requests` requests."""
+    """There was no answer to a question after `requests` requests."""
 
     requests = REQUESTS
 
 
 class RateLimitedClient:
-    """Asks a provider within limits; `spent` counts the requests (`calls`) and their `tokens`."""
+    """Sends requests to a provider, within limits.
+
+    Arguments:
+        provider: The provider.
+        store: The folder of stored answers.
+        max_calls: The most requests of this run, or None.
+        max_tokens: The most tokens of this run, or None.
+        per_minute: The most requests in a minute.
+        dry_run: Only count the requests that would be made, and estimate their tokens.
+
+    Attributes:
+        spent: `calls` and `tokens` of this run.
+        reason: Why the run was stopped, or "".
+    """
 
     def __init__(
         self,
@@ -49,10 +63,10 @@ class RateLimitedClient:
         self.provider, self.store, self.dry_run = provider, store, dry_run
         self.max_calls, self.max_tokens = max_calls, max_tokens
         self.spent: Counter[str] = Counter()
-        self.reason = ""  # why the run was stopped, if it was
+        self.reason = ""
         self._interval = 60 / per_minute
         self._next = 0.0  # when the next request may start
-        self._reserved_tokens = 0  # tokens of the requests in flight, estimated
+        self._reserved_tokens = 0  # an estimate for the running requests
         self._given_up = 0
         self._planned: set[str] = set()
         self._lock = threading.Lock()
@@ -60,12 +74,12 @@ class RateLimitedClient:
         self._stop = threading.Event()
 
     def stop(self, reason: str) -> None:
-        """End the run: requests in flight come home and are stored, no new one starts."""
+        """End the run. Answers to running requests are still stored; no new request starts."""
         self.reason = self.reason or reason
         self._stop.set()
 
     def stored(self, name: str) -> Answer | None:
-        """The answer stored under a hash, or None."""
+        """Return the answer that is stored as `name`, or None."""
         file = self.store / f"{name}.json"
         if not file.exists():
             return None
@@ -73,18 +87,26 @@ class RateLimitedClient:
             return Answer(**json.loads(read_text(file))["answer"])
         except (KeyError, TypeError, ValueError):
             raise UserError(
-                "not a stored answer", where=file, remedy="remove it; its question is then asked again"
+                "not a stored answer", where=file, remedy="remove it; the next run asks its question again"
             ) from None
 
     def ask(self, prompt: str, text: str, attempt: int) -> tuple[Answer, int]:
-        """The answer to `prompt` about `text`, and how many requests it took: none where it was stored already.
+        """Return the answer to a question, and the number of requests that it took: 0 if it was stored.
 
-        Raises Stopped where the run is over, Failed or Refused where this answer is not to be had.
+        Arguments:
+            prompt: The prompt.
+            text: The text in the prompt that is paraphrased.
+            attempt: The number of the attempt, from 1: each attempt has an answer of its own.
+
+        Raises:
+            Stopped: The run has ended.
+            Failed: The service does not answer.
+            Refused: The service refuses this question.
         """
         name = content_hash(self.provider.model, prompt, text, str(attempt))
         with self._lock:
             alone = self._keys[name]
-        with alone:  # equal questions of two problems wait for each other, and the second finds the answer
+        with alone:  # of two equal questions at the same time, the second waits and finds the answer
             if answer := self.stored(name):
                 return answer, 0
             estimate = round((len(prompt) + len(text)) / CHARACTERS_PER_TOKEN)
@@ -96,6 +118,7 @@ class RateLimitedClient:
             return answer, requests
 
     def _plan(self, name: str, estimate: int) -> None:
+        """Count a question of a dry run."""
         with self._lock:
             if name not in self._planned:
                 self._planned.add(name)
@@ -103,6 +126,7 @@ class RateLimitedClient:
         raise Stopped("dry run")
 
     def _request(self, prompt: str, estimate: int) -> tuple[Answer, int]:
+        """Send requests until there is an answer; return it and the number of requests."""
         why = ""
         for number in range(1, REQUESTS + 1):
             self._wait_for_slot()
@@ -129,7 +153,7 @@ class RateLimitedClient:
         raise Failed(f"{why}, {REQUESTS} times")
 
     def _wait_for_slot(self) -> None:
-        """Wait for this request's place in the rate."""
+        """Wait until the next request may start."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
@@ -138,6 +162,7 @@ class RateLimitedClient:
             raise Stopped(self.reason)
 
     def _take_from_budget(self, estimate: int) -> None:
+        """Count a request, or raise Stopped if it is beyond a limit."""
         with self._lock:
             if self.max_calls is not None and self.spent["calls"] >= self.max_calls:
                 self.stop(f"the budget of {self.max_calls} calls is spent")
@@ -152,7 +177,10 @@ class RateLimitedClient:
             self._reserved_tokens += estimate
 
     def _back_off(self, number: int, wait: float | None, why: str) -> None:
-        """Delay the repetition: every request where the service named a time, otherwise this thread's own."""
+        """Wait before a repetition.
+
+        If the service names a time, all requests wait; otherwise only this one.
+        """
         if wait is None:
             self._stop.wait(BACKOFF * 2 ** (number - 1) * random.uniform(0.5, 1.0))
         elif wait > LONGEST_WAIT:

@@ -1,7 +1,7 @@
-"""Who rewrites a text: Gemini through google-generativeai, or any chat model through transformers.
+"""Providers of paraphrases: Gemini through google-generativeai, or a local chat model through transformers.
 
-A provider is one function from a prompt to an `Answer`; another SDK would replace `gemini` and nothing else. The key
-comes from `.env` or the environment and leaves it only in the header of a request.
+A provider is a function from a prompt to an `Answer`. The key comes from `.env` or the environment, and is in
+the header of requests and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,25 +20,35 @@ from typing import Any
 from utils_ft import UserError, load_env, secret
 
 GEMINI_MODEL = "gemini-3-flash"  # --model or GEMINI_MODEL in the environment names another
-TIMEOUT = 120.0  # seconds without a byte before a request counts as lost
+TIMEOUT = 120.0  # seconds without a byte, after which a request has failed
 LOCAL_TOKENS = 2048  # the longest answer of a local model
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the text, the tokens it cost (prompt, thoughts and answer), and why it is no whole text if so."""
+    """An answer.
+
+    Attributes:
+        text: The text.
+        tokens: The tokens that it cost: prompt, thoughts and answer.
+        stopped: Why the text is not complete: `empty`, `cut off` or `blocked (REASON)`; "" if it is complete.
+    """
 
     text: str
     tokens: int
-    stopped: str = ""  # "", "empty", "cut off", or "blocked (REASON)", which no further try would change
+    stopped: str = ""
 
     @property
     def blocked(self) -> bool:
+        """Whether the provider blocks the question; another try would change nothing."""
         return self.stopped.startswith("blocked")
 
 
 class Unavailable(Exception):
-    """The service did not answer this time: worth another try, after `wait` seconds where it said so."""
+    """The service did not answer.
+
+    The request may be repeated, after `wait` seconds if the service named a time.
+    """
 
     def __init__(self, why: str, wait: float | None = None):
         super().__init__(why)
@@ -46,22 +56,36 @@ class Unavailable(Exception):
 
 
 class Refused(Exception):
-    """The service will never answer this request."""
+    """The service refuses this request; a repetition would change nothing."""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """`ask` and the name of the model that answers; without `ask`, the paraphrases shipped with the problems."""
+    """A provider.
+
+    Attributes:
+        name: Its name.
+        model: The name of its model.
+        chosen: Why it was chosen, for a person.
+        ask: The function that answers a prompt; None for the hand-written paraphrases.
+        parallel: Whether several threads may call `ask` at the same time.
+    """
 
     name: str
     model: str
-    chosen: str  # why this one, for a person
+    chosen: str
     ask: Callable[[str], Answer] | None = None
     parallel: bool = True
 
 
 def choose(name: str, model: str | None = None) -> Provider:
-    """The provider `auto`, `gemini`, `local` or `shipped`. UserError for another, or without the key or model it needs."""
+    """Return the provider `auto`, `gemini`, `local` or `shipped`.
+
+    `auto` is Gemini if there is a key, else the hand-written paraphrases.
+
+    Raises:
+        UserError: There is no such provider, or its key or model is missing.
+    """
     load_env()
     if name == "auto":
         if secret("GOOGLE_API_KEY"):
@@ -69,7 +93,7 @@ def choose(name: str, model: str | None = None) -> Provider:
         else:
             name, why = "shipped", "GOOGLE_API_KEY is not set, so the hand-written paraphrases are used"
     else:
-        why = "as asked for"
+        why = "as requested"
     if name == "gemini":
         model = model or os.environ.get("GEMINI_MODEL") or GEMINI_MODEL
         return Provider(name, model, why, gemini(model))
@@ -85,27 +109,24 @@ def choose(name: str, model: str | None = None) -> Provider:
     raise UserError(f"unknown provider {name!r}", remedy="one of: auto, gemini, local, shipped")
 
 
-# --- Gemini -----------------------------------------------------------------------------------------------------
-
-
 def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
-    """A function that asks the Gemini model named, one request a call; GEMINI_ENDPOINT in the environment moves it.
+    """Return a function that sends a prompt to a Gemini model, one request for each call.
 
-    It raises Unavailable (try again), Refused (this request never), or UserError (no request: key, model name).
+    GEMINI_ENDPOINT in the environment replaces the address of the service. The function raises Unavailable,
+    Refused, or UserError if the key or the model's name is wrong: then no request can have an answer.
     """
     api_key = secret("GOOGLE_API_KEY", needed_for="the provider gemini")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the package is retired, and says so at each import
+        warnings.simplefilter("ignore", FutureWarning)  # the package warns at each import that it is retired
         import google.generativeai as genai
     from google.api_core.exceptions import GoogleAPICallError
     from google.protobuf.json_format import ParseError
     from requests import RequestException
 
-    # At DEBUG this logger writes the headers of a request, and with them the key.
+    # On level DEBUG this logger writes the headers of a request, and the key is in them.
     logging.getLogger("google.auth.transport.requests").setLevel(logging.INFO)
-    logging.getLogger("urllib3.connectionpool").setLevel(
-        logging.ERROR
-    )  # more threads than kept connections is no fault
+    # Its warnings about more threads than connections are not useful.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     endpoint = os.environ.get("GEMINI_ENDPOINT")
     genai.configure(
         api_key=api_key, transport="rest", client_options={"api_endpoint": endpoint} if endpoint else None
@@ -114,7 +135,7 @@ def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
 
     def ask(prompt: str) -> Answer:
         try:
-            # `retry: None` turns off the library's own retries, which no budget would see.
+            # `retry: None`: the library must not repeat requests, because the budget would not count them.
             reply = remote.generate_content(prompt, request_options={"retry": None, "timeout": timeout})
             answer = _answer(reply)
             return Answer(answer.text.replace(api_key, "[key]"), answer.tokens, answer.stopped)
@@ -124,13 +145,16 @@ def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
             failure = Unavailable(f"broken connection ({type(error).__name__})")
         except (ParseError, AttributeError, TypeError, ValueError) as error:
             failure = Unavailable(f"unreadable answer ({type(error).__name__})")
-        raise failure  # outside of `except`: the library's exceptions hold the request with the key in its header
+        raise failure  # outside of `except`: the library's exceptions contain the request, and so the key
 
     return ask
 
 
 def _answer(reply: Any) -> Answer:
-    """The library's response as an Answer. The total counts the thoughts, which this library does not know by name."""
+    """The library's response as an Answer.
+
+    The total includes the thoughts, for which the library has no field.
+    """
     tokens = reply.usage_metadata.total_token_count
     if reply.prompt_feedback.block_reason:
         return Answer("", tokens, f"blocked ({_name(reply.prompt_feedback.block_reason)})")
@@ -149,31 +173,31 @@ def _answer(reply: Any) -> Answer:
 
 
 def _name(value: Any) -> str:
-    """The name of an enum's value, or its number where the library is older than the value."""
+    """The name of an enum's value, or its number if the library does not know it."""
     return getattr(value, "name", str(value))
 
 
 def _failure(error: Any, model: str, api_key: str | None) -> Exception:
-    """What an HTTP error means for the run."""
-    said = error.message.replace(api_key, "[key]") if api_key else error.message
-    said = said.split(": ", 1)[-1].split("\n")[0][:200]  # without the method and the address in front
+    """The exception for an HTTP error, without the key."""
+    message = error.message.replace(api_key, "[key]") if api_key else error.message
+    message = message.split(": ", 1)[-1].split("\n")[0][:200]  # without the method and the address in front
     if error.code in (408, 429) or error.code >= 500:
         return Unavailable(f"HTTP {error.code}", _retry_after(error))
     if error.code == 404:
         return UserError(
-            f"Gemini knows no model {model!r}: {said}",
+            f"Gemini knows no model {model!r}: {message}",
             remedy="name another with --model or GEMINI_MODEL, for instance gemini-3-flash-preview",
         )
-    if error.code in (401, 403) or "api key" in said.lower():
+    if error.code in (401, 403) or "api key" in message.lower():
         return UserError(
-            f"Gemini does not accept the key: {said}",
+            f"Gemini does not accept the key: {message}",
             remedy="check GOOGLE_API_KEY in .env or the environment",
         )
-    return Refused(f"HTTP {error.code}: {said}")
+    return Refused(f"HTTP {error.code}: {message}")
 
 
 def _retry_after(error: Any) -> float | None:
-    """Seconds to wait, from the header (a number or a date) or from Google's RetryInfo in the body."""
+    """Seconds to wait, from the header Retry-After (a number or a date) or Google's RetryInfo in the body."""
     header = error.response.headers.get("Retry-After") if error.response is not None else None
     with contextlib.suppress(TypeError, ValueError):
         return max(0.0, float(header))
@@ -186,11 +210,12 @@ def _retry_after(error: Any) -> float | None:
     return None
 
 
-# --- a local model ----------------------------------------------------------------------------------------------
-
-
 def local(model: str) -> tuple[str, Callable[[str], Answer]]:
-    """The identity of a chat model (a folder, a hub id, a model type of ours) and a function that asks it, greedily."""
+    """Load a chat model. Return its identity, and a function that answers a prompt by greedy decoding.
+
+    Arguments:
+        model: A folder, a hub id, or a model type of `scripts/lm/base_models.py`.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
