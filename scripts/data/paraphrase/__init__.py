@@ -1,1 +1,1 @@
-"""Paraphrases of descriptions and instructions, by a model or by hand, and the check of their faithfulness."""
+"""Paraphrases of descriptions and instructions, by a model or by hand, and their check for faithfulness."""
