@@ -1,24 +1,20 @@
-"""Scores given by the solver: single steps, repairs, and whole programs, on any folder of problems.
+"""Score a model on problems with the solver.
 
-    python -m scripts.evaluate --model DIR [--adapter DIR] --benchmarks DIR --out FILE.json [--k 0,3] [--samples 4] [--grammar]
-    python -m scripts.evaluate --run adapters/smollm_pytorch          every checkpoint of a run, on validation problems
-
-Steps are written with the gold history before them, once by the plain model and once with the solver in the loop;
-programs on their own history. `judge` decides what is right, `scores` makes the figures.
+python -m scripts.evaluate --model DIR [--adapter DIR] --benchmarks DIR --out FILE.json
+python -m scripts.evaluate --run adapters/smollm_pytorch
 """
 
 from __future__ import annotations
 
-from inspect import signature
+from collections.abc import Mapping
 from pathlib import Path
 
-from scripts.data.problems import problems_of_split
 from scripts.data.rows import SPLITS
-from scripts.evaluation.evaluate import NOT_WITH_RUN, PARTS, evaluate_once, score_checkpoints
-from scripts.evaluation.tables import scores
-from scripts.inference.requests import MAX_NEW_TOKENS
-from scripts.training import checkpoints
+from scripts.evaluation.settings import DEFAULT_SETTINGS, KINDS, EvaluationSettings
 from utils_ft import BENCHMARKS, UserError, command, show_path
+
+PARTS = ",".join(DEFAULT_SETTINGS.parts)
+K = ",".join(map(str, DEFAULT_SETTINGS.k))
 
 
 def main(
@@ -28,64 +24,135 @@ def main(
     adapter: Path | None = None,
     run: Path | None = None,
     split: str = "auto",
-    parts: str = ",".join(PARTS),
+    parts: str = PARTS,
     problems: int | None = None,
-    k: str = "0,3",
-    samples: int = 1,
-    temperature: float = 0.8,
+    k: str = K,
+    samples: int = DEFAULT_SETTINGS.samples,
+    temperature: float = DEFAULT_SETTINGS.temperature,
     grammar: bool = False,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int = DEFAULT_SETTINGS.max_new_tokens,
     seed: int = 0,
 ) -> None:
-    """Score a model on problems and write the figures and every single answer to a JSON file.
+    """Score a model on problems and write all figures and answers to a JSON file (docs/evaluation.md).
 
-    --split test, valid, train or all; `auto` takes the test problems of a folder that has a split.json, else all.
-    --k: up to how many repairs a step, one evaluation each. --samples: how many answers a step, all but the first drawn at
-    --temperature; the solver and a vote choose. --grammar: nothing but well-formed statements can be written.
-    --max-new-tokens: how long an answer may be; no statement of the shipped problems needs so many.
-    --run DIR instead of --model and --out: the steps of each checkpoint of a training run, on validation problems, as a
-    checkpoint that was chosen on test problems could not be scored on them.
+    With --run, score the steps of each checkpoint of a training run instead, greedily and on validation
+    problems. A checkpoint that is chosen on test problems could not be scored on them.
+
+    Arguments:
+        model: Folder of the model. With --run, the base model; by default the one that the adapter names.
+        out: JSON file for the figures. If it has the scores of the same model, problems and settings, they
+            are kept.
+        benchmarks: Folder of problems.
+        adapter: Folder of a LoRA checkpoint over the model.
+        run: Run folder, such as adapters/smollm_pytorch. Only --model, --benchmarks, --problems and --max-
+            new-tokens may be given with it.
+        split: test, valid, train or all. auto is test if the folder has a split.json, and all otherwise.
+        parts: What to score, with commas between: steps, loop (steps with the repair loop), repair,
+            programs.
+        problems: Problems to score, spread over the families. By default all of the split.
+        k: Repairs of a step, at most, with commas between; loop and programs are scored once for each
+            number.
+        samples: Answers to each prompt in loop and programs. The first is greedy; the checks and a vote
+            choose one.
+        temperature: Temperature of the samples.
+        grammar: Let the model write well-formed statements only.
+        max_new_tokens: Tokens of an answer, at most.
+        seed: Seed of the samples and of the repairs that are asked.
     """
-    given = locals()
+    from scripts.data.problems import problems_of_split
+
     if run:
-        if idle := [
-            f"--{name}" for name in NOT_WITH_RUN if given[name] != signature(main).parameters[name].default
-        ]:
-            raise UserError(
-                "with --run the steps of every checkpoint are scored, greedily, on validation problems, and nothing else",
-                remedy=f"leave out {' and '.join(idle)}",
-            )
-        score_checkpoints(run, problems_of_split(benchmarks, "valid", problems), model, max_new_tokens)
-        print(checkpoints.table(run).to_string(index=False))
+        _refuse_with_run(
+            {
+                "out": out is not None,
+                "adapter": adapter is not None,
+                "split": split != "auto",
+                "parts": parts != PARTS,
+                "k": k != K,
+                "samples": samples != DEFAULT_SETTINGS.samples,
+                "temperature": temperature != DEFAULT_SETTINGS.temperature,
+                "grammar": grammar,
+                "seed": seed != 0,
+            }
+        )
+        _score_run(run, benchmarks, problems, model, max_new_tokens)
         return
     if model is None or out is None:
         raise UserError(
             "--model and --out are needed",
             remedy="or --run adapters/<type>_pytorch for the checkpoints of a run",
         )
-    wanted = tuple(part.strip() for part in parts.split(","))
-    if unknown := set(wanted) - set(PARTS):
-        raise UserError(f"unknown part {sorted(unknown)[0]!r}", remedy=f"some of {', '.join(PARTS)}")
-    ks = tuple(dict.fromkeys(int(number) if number.strip().isdecimal() else -1 for number in k.split(",")))
-    if min(ks) < 0 or samples < 1:
+    settings = EvaluationSettings(
+        _read_parts(parts), _read_k(k), samples, temperature, grammar, max_new_tokens, seed
+    )
+    _check(settings)
+    chosen = problems_of_split(benchmarks, _read_split(split, benchmarks), problems)
+
+    from scripts.evaluation.evaluate import evaluate_once
+    from scripts.evaluation.tables import scores_table
+
+    result = evaluate_once(out, model, chosen, settings, adapter)
+    print(scores_table({"": result}).drop(columns="model").to_string(index=False))
+    print(show_path(out))
+
+
+def _refuse_with_run(given: Mapping[str, bool]) -> None:
+    """UserError if an option is given that has no effect with --run."""
+    idle = [f"--{name}" for name, is_given in given.items() if is_given]
+    if idle:
         raise UserError(
-            "--k is a list of numbers, --samples a number above 0", remedy="write --k 0,3 --samples 4"
+            "with --run the steps of every checkpoint are scored, greedily, on validation problems, "
+            "and nothing else",
+            remedy=f"leave out {' and '.join(idle)}",
         )
-    if wanted == ("loop",) and max(ks) == 0 and samples == 1:
+
+
+def _score_run(
+    run: Path, benchmarks: Path, problems: int | None, model: Path | None, max_new_tokens: int
+) -> None:
+    """Score the checkpoints of a run and print its table."""
+    from scripts.data.problems import problems_of_split
+    from scripts.evaluation.evaluate import score_checkpoints
+    from scripts.training import checkpoints
+
+    score_checkpoints(run, problems_of_split(benchmarks, "valid", problems), model, max_new_tokens)
+    print(checkpoints.table(run).to_string(index=False))
+
+
+def _read_parts(parts: str) -> tuple[str, ...]:
+    """The parts in a list with commas. UserError for an unknown one."""
+    wanted = tuple(part.strip() for part in parts.split(","))
+    if unknown := sorted(set(wanted) - set(KINDS)):
+        raise UserError(f"unknown part {unknown[0]!r}", remedy=f"some of {', '.join(KINDS)}")
+    return wanted
+
+
+def _read_k(text: str) -> tuple[int, ...]:
+    """The numbers in a list with commas, each once. UserError for anything else."""
+    numbers = [number.strip() for number in text.split(",")]
+    if not all(number.isdecimal() for number in numbers):
+        raise UserError(f"--k is a list of numbers, not {text!r}", remedy="write --k 0,3")
+    return tuple(dict.fromkeys(map(int, numbers)))
+
+
+def _check(settings: EvaluationSettings) -> None:
+    """UserError for settings that would score nothing."""
+    if settings.samples < 1:
+        raise UserError(f"--samples must be at least 1, not {settings.samples}", remedy="write --samples 4")
+    if settings.parts == ("loop",) and not settings.loop_parts:
         raise UserError(
             "a loop without repairs and without samples is the plain model",
             remedy="write --k 3, or --parts steps",
         )
+
+
+def _read_split(split: str, benchmarks: Path) -> str:
+    """The split to score. UserError for an unknown one."""
     if split not in (*SPLITS, "all", "auto"):
         raise UserError(f"there is no split {split!r}", remedy=f"one of {', '.join(SPLITS)}, all or auto")
     if split == "auto":
-        split = "test" if (benchmarks / "split.json").exists() else "all"
-    chosen = problems_of_split(benchmarks, split, problems)
-    result = evaluate_once(
-        out, model, chosen, wanted, adapter, max_new_tokens, ks, seed, samples, temperature, grammar
-    )
-    print(scores({"": result}).drop(columns="model").to_string(index=False))
-    print(show_path(out))
+        return "test" if (benchmarks / "split.json").exists() else "all"
+    return split
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ def main(
 ) -> None:
     """Write a program, one rule for each instruction.
 
-    The solver checks each rule after the rules before it. If it finds an error, the model gets its code and the solver
-    message and answers again. A rule that still fails stands in the file as a comment, and the exit code is 1.
+    The solver checks each rule after the rules before it. If it finds an error, the model gets its code and
+    the solver message and answers again. A rule that still fails stands in the file as a comment, and the
+    exit code is 1.
 
     Arguments:
         model: Folder of the model.
@@ -40,8 +41,8 @@ def main(
         adapter: Folder of a LoRA checkpoint over the model.
         instance: File of facts. The program must then have an answer set with these facts after each rule.
         k: Repairs of a rule, at most. 0 is the plain model.
-        samples: Answers to each prompt. The first is greedy. The answer that passes the most checks is kept; then the
-            answer sets that most samples share decide.
+        samples: Answers to each prompt. The first is greedy. The answer that passes the most checks is
+            kept; then the answer sets that most samples share decide.
         temperature: Temperature of the samples.
         grammar: Let the model write well-formed statements only.
         max_new_tokens: Tokens of an answer, at most.

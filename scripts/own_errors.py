@@ -1,40 +1,19 @@
-"""Repair rows from a model's own errors: it writes the steps of training problems, the solver says what is wrong.
+"""Make repair rows from the errors that a fine-tuned model makes on training problems.
 
-    python -m scripts.own_errors --model local_models/ft_smollm_pytorch [--out data/own_errors] [--problems N] [--samples 2]
+    python -m scripts.own_errors --model local_models/ft_smollm_pytorch
 
-The corruptions of `augmentations` follow what models are known to get wrong; these rows are what this model does get
-wrong, so that it learns from the states that it reaches itself (Ross et al., 2011, dataset aggregation). Training goes
-on from the fused model with them:
+Training then continues from the fused model:
 
-    python -m scripts.train_pytorch --profile demo --model-type local_models/ft_smollm_pytorch --data data/own_errors \
-        --max-steps 60 --learning-rate 2e-4 --no-qlora
+    python -m scripts.train_pytorch --profile demo --model-type local_models/ft_smollm_pytorch \
+        --data data/own_errors --max-steps 60 --learning-rate 2e-4 --no-qlora
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
-from scripts.asp.solver import Solver
-from scripts.data.problems import problems_of_split
-from scripts.data.rows import SPLITS, load_rows, to_jsonl
-from scripts.evaluation.own_errors import TOGETHER, _kept, _kind
-from scripts.evaluation.results import SCORING_VERSION, weights_digest
-from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS
-from scripts.training.recipe import load_profile
-from utils_ft import (
-    BENCHMARKS,
-    UserError,
-    command,
-    content_hash,
-    evenly_spaced,
-    show_path,
-    write_json,
-    write_text,
-)
+from utils_ft import BENCHMARKS, UserError, command, show_path
 
 
 def main(
@@ -47,64 +26,45 @@ def main(
     seed: int = 0,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> None:
-    """Make repair rows from what a fine-tuned model gets wrong on training problems.
+    """Make repair rows from the errors that a fine-tuned model makes on training problems (an experiment).
 
-    --out (by default `own_errors` in --data, the folder of the converted rows) gets them as train.jsonl with as many of the
-    converted rows, so that nothing is forgotten over them; valid.jsonl and test.jsonl are those of --data. What each problem
-    gave is kept below `problems` there, so that an interrupted command goes on.
-    --problems limits how many are written; --samples draws more answers to each step than the greedy one.
+    The model writes the steps of training problems under new predicate names. Each answer that the solver
+    rejects becomes a repair row. The folder --out can be given to a training with --data. An interrupted
+    command continues when it is run again.
+
+    Arguments:
+        model: Folder of the fine-tuned model.
+        benchmarks: Folder of problems.
+        data: Folder of the converted rows. By default that of the profile.
+        out: Folder for the files. train.jsonl gets the new rows and as many converted ones; valid.jsonl and
+            test.jsonl are those of --data. By default own_errors in --data.
+        problems: Training problems to write, spread over the families. By default all.
+        samples: Answers to each step. The first is greedy.
+        seed: Seed of the samples and of the predicate names.
+        max_new_tokens: Tokens of an answer, at most.
     """
+    from scripts.data.problems import problems_of_split
+    from scripts.training.recipe import load_profile
+
     if samples < 1:
-        raise UserError("--samples is a number above 0", remedy="write --samples 2")
+        raise UserError(f"--samples must be at least 1, not {samples}", remedy="write --samples 2")
     data = data or load_profile().data
     out = out or data / "own_errors"
     if out.resolve() == data.resolve():
         raise UserError(
-            "the rows would replace those that they are made to go with",
+            "the new rows would replace the converted rows",
             where=out,
             remedy="name another folder with --out",
         )
-    converted = {
-        split: load_rows(data, split) for split in SPLITS
-    }  # hear of a missing file before hours of writing
+
+    from scripts.evaluation.own_errors import OwnErrorSettings, write_own_errors
+
     chosen = problems_of_split(benchmarks, "train", problems)
-    generator = load_generator(model, max_new_tokens=max_new_tokens, seed=seed)
-    made_by = content_hash(weights_digest(model), str(SCORING_VERSION), str((seed, samples, max_new_tokens)))
-    rows, dropped = [], Counter()
-    with Solver() as solver, tqdm(total=len(chosen), desc="writing", unit="problem", disable=None) as bar:
-        for group in (chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)):
-            for kept in _kept(out / "problems", made_by, generator, group, solver, seed, samples):
-                rows += kept["rows"]
-                dropped.update(kept["dropped"])
-            bar.update(len(group))
-    for reason, number in sorted(dropped.items()):
+    found = write_own_errors(model, chosen, data, out, OwnErrorSettings(samples, seed, max_new_tokens))
+    for reason, number in sorted(found.dropped.items()):
         print(f"dropped {number:5}  {reason}")
-    if not rows:
-        raise UserError(
-            "the model made no error that the solver sees",
-            where=model,
-            remedy="draw more answers with --samples 4",
-        )
-    write_json(
-        out / "report.json",
-        {
-            "model": show_path(model),
-            "seed": seed,
-            "samples": samples,
-            "problems": len(chosen),
-            "rows": len(rows),
-            "dropped": dict(sorted(dropped.items())),
-        },
-    )
-    for split in SPLITS:
-        write_text(
-            out / f"{split}.jsonl",
-            to_jsonl(
-                rows + evenly_spaced(converted[split], len(rows)) if split == "train" else converted[split]
-            ),
-        )
-    for kind, number in sorted(Counter(_kind(row) for row in rows).items()):
-        print(f"{kind:14} {number:6}")
+    for kind, number in sorted(found.by_kind.items()):
+        print(f"{kind:16} {number:6}")
     print(show_path(out))
 
 

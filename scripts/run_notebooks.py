@@ -53,11 +53,11 @@ def main(
 
 def _print_scores(model_type: str, engine: str) -> None:
     """Print the test scores of an engine and the folder of its fused model, if there are scores."""
-    from scripts.evaluation.tables import scores
+    from scripts.evaluation.tables import scores_table
     from scripts.lm.base_models import model_spec
 
     if found := runner.results(model_type, engine):
-        print(f"\n{scores(found).to_string(index=False)}")
+        print(f"\n{scores_table(found).to_string(index=False)}")
         print(f"\nfused model: {show_path(LOCAL_MODELS / f'ft_{model_spec(model_type).type}_{engine}')}")
 
 

@@ -23,10 +23,13 @@ from scripts.data.problems import Problem, read_problem
 from scripts.data.renamed_problems import RenamedProblem
 from scripts.data.repairs import RepairMaker
 from scripts.data.settings import ConversionSettings
-from scripts.evaluation import evaluate, results
+from scripts.evaluation import parts, results
 from scripts.evaluation.ablations import score_whole
-from scripts.evaluation.grader import Grader, Item
+from scripts.evaluation.evaluate import evaluate
+from scripts.evaluation.grader import Grader
+from scripts.evaluation.items import Item
 from scripts.evaluation.own_errors import own_errors
+from scripts.evaluation.settings import EvaluationSettings, Part
 from scripts.inference import attempts, repair_loop, voting
 from scripts.inference.attempts import check
 from scripts.inference.repair_loop import LoopSettings, write_steps
@@ -245,7 +248,7 @@ def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
         "defaults",
         asdict(Limits())
         | {
-            "repairs": evaluate.REPAIRS,
+            "repairs": parts.REPAIRS,
             "vote_sets": voting.VOTE_SETS,
             "others": repair_loop.REDRAWN,
             "solve_seconds": attempts.SOLVE_SECONDS,
@@ -292,11 +295,11 @@ def _answers(grader: Grader) -> Iterator[Record]:
             answers |= {"empty": "", "only a comment": "% nothing to do", "only a fence": "```\n```"}
         for what, answer in answers.items():
             of = f"{grader.problem.id}, step {index}, {what}"
-            item = grader.step_item("steps", index, step.instruction, answer)
+            [tried] = check([ask], [answer], grader.solver)
+            item = grader.step_item(Part("steps"), index, step.instruction, tried)
             if answer == ENDLESS:  # how far it gets is the machine's
                 yield _record("answer", of, {"verdict": item.verdict})
                 continue
-            [tried] = check([ask], [answer], grader.solver)
             asked = prompts.repair(ask.instruction, tried.code, tried.message)
             yield _record(
                 "answer",
@@ -327,7 +330,9 @@ def _programs(grader: Grader) -> Iterator[Record]:
     }
     for what, program in programs.items():
         yield _record(
-            "program", f"{grader.problem.id}, {what}", _judged(grader.program_item("programs k0", program, 1))
+            "program",
+            f"{grader.problem.id}, {what}",
+            _judged(grader.program_item(Part("programs", 0), program, 1)),
         )
 
 
@@ -392,7 +397,7 @@ def _loop(grader: Grader) -> Iterator[Record]:
             for index, step in zip(scripts, written, strict=True):
                 yield _record(
                     "loop",
-                    f"{grader.problem.id}, step {index}, {evaluate.name_of(k, samples)}",
+                    f"{grader.problem.id}, step {index}, {LoopSettings(k, samples).name}",
                     {
                         "tries": [found.output for found in step.attempts],
                         "stands": [found is step.best for found in step.attempts].index(True),
@@ -408,14 +413,9 @@ def _evaluation(problems: Sequence[Problem]) -> Record:
     generator = slipping(
         {step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed}
     )
-    found = evaluate.evaluate(generator, problems, samples=2)
+    found = evaluate(generator, problems, EvaluationSettings(samples=2))
     items = found.pop("verdicts")
     found.pop("seconds")
-    told = [
-        f"{item['part']}, {item['problem']} {item['index']}: {item['verdict']}, {item['tries']} tries, "
-        f"{'/'.join(item['constructs'])}{', ground' * item['ground']}{', equivalent' * item['equivalent']}"
-        for item in items
-    ]
     outputs = content_hash(
         *(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"]))
     )
@@ -424,17 +424,28 @@ def _evaluation(problems: Sequence[Problem]) -> Record:
         ", ".join(problem.id for problem in problems),
         {
             "figures": found,
-            "items": told,
+            "items": [_item_in_short(item) for item in items],
             "texts, hashed": outputs,
             "asked, hashed": content_hash(_text(generator.asked)),
         },
     )
 
 
+def _item_in_short(item: dict) -> str:
+    """One line about an item. Version 1 calls the corruption of a repair its construct, and `fixed` `ground`."""
+    is_repair = item["part"] == "repair"
+    constructs = item["corruption"] if is_repair else "/".join(item["constructs"])
+    ground = item["fixed"] if is_repair else item["ground"]
+    return (
+        f"{item['part']}, {item['problem']} {item['index']}: {item['verdict']}, {item['tries']} tries, "
+        f"{constructs}{', ground' * ground}{', equivalent' * item['equivalent']}"
+    )
+
+
 def _repairs(grader: Grader) -> Record:
     """The repair rows drawn of a problem."""
     maker = RepairMaker(RenamedProblem(grader.problem), grader.solver)
-    rows = maker.rows(evaluate.REPAIRS, Random(content_hash("golden", grader.problem.id)))
+    rows = maker.rows(parts.REPAIRS, Random(content_hash("golden", grader.problem.id)))
     return _record(
         "repair rows",
         grader.problem.id,

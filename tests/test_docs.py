@@ -11,7 +11,8 @@ import pytest
 
 from scripts.data.problems import read_problem, read_problems
 from scripts.evaluation.evaluate import evaluate_once
-from scripts.evaluation.grader import Item
+from scripts.evaluation.items import RepairItem
+from scripts.evaluation.settings import EvaluationSettings
 from scripts.lm.smoke_model import smoke_model
 from utils_ft import BENCHMARKS, ROOT
 
@@ -165,9 +166,11 @@ def test_the_tests_to_run_are_there(file):
 
 def test_every_key_of_an_evaluation_is_explained(tmp_path):
     problem = read_problem(BENCHMARKS / "scheduling" / "scene_order", "scheduling")
-    result = evaluate_once(tmp_path / "scores.json", smoke_model(tmp_path / "smoke"), [problem], parts=())
+    result = evaluate_once(
+        tmp_path / "scores.json", smoke_model(tmp_path / "smoke"), [problem], EvaluationSettings(parts=())
+    )
     said = set(re.findall(r"`(\w+)`", EVALUATION))
-    assert {*result, *result["settings"], *(field.name for field in fields(Item))} <= said
+    assert {*result, *result["settings"], *(field.name for field in fields(RepairItem))} <= said
     assert {
         "parse",
         "ground",

@@ -44,8 +44,12 @@ def variant_of(problem: Problem) -> Variant:
 
 def solve(problem: Problem, program: str, solver: Solver) -> list[Outcome]:
     """Enumerate the answer sets of `program` on each instance of `problem`, in the order of the instances."""
-    programs = (on_instance(facts, program) for facts in problem.instances.values())
-    return list(solver.run(Request(text, solve=True) for text in programs))
+    return list(solver.run(solve_requests(problem, program)))
+
+
+def solve_requests(problem: Problem, program: str) -> list[Request]:
+    """Return the requests to solve `program` on each instance of `problem`, in the order of the instances."""
+    return [Request(on_instance(facts, program), solve=True) for facts in problem.instances.values()]
 
 
 def on_instance(facts: str, program: str) -> str:

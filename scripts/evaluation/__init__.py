@@ -1,1 +1,1 @@
-"""Scores that the solver gives."""
+"""Evaluation: the solver grades what a model writes."""

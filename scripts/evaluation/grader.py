@@ -1,163 +1,213 @@
-"""The solver as judge: what a model wrote, compared with the gold program of a problem on all its instances.
+"""The grader: compares answers of a model with the gold program of a problem, on all its instances.
 
-A step is judged in the place of the gold step: does it parse, does it ground, are ALL answer sets (projected, with
-costs) of ALL instances those of the gold program? A limit that is met is a verdict of its own and never equality.
+A step is graded in the place of the gold step: does it parse, does it ground, are all answer sets (of the
+shown atoms, with their costs) of all instances those of the gold program? An answer that meets a limit of
+the solver is never equivalent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from scripts.asp.comparison import Comparison, Relation, compare
 from scripts.asp.constructs import constructs
 from scripts.asp.feedback import context_of
 from scripts.asp.solver import Outcome, Solver, Verdict
-from scripts.data.gold import given_stands_first, gold_outcomes, solve, variant_of
+from scripts.data.gold import given_stands_first, gold_outcomes, on_instance, solve_requests, variant_of
 from scripts.data.problems import Problem
-from scripts.inference.attempts import NO_CODE, has_code, is_satisfiable
-from scripts.inference.requests import StepRequest
-from scripts.lm import prompts
+from scripts.evaluation.items import Item
+from scripts.evaluation.settings import Part
+from scripts.inference.attempts import NO_CODE, Attempt, has_code, is_satisfiable
+from scripts.inference.requests import StepRequest, Task
 from utils_ft import UserError, show_path
 
 
-@dataclass(frozen=True)
-class Item:
-    """One thing that was asked of the model and what became of it; `verdict` is `equal` or why not.
+class Grader:
+    """Grades answers to the steps of one problem.
 
-    `fenced`: a Markdown fence was stripped from the output, the one thing that is cleaned. `tries` counts the answers.
+    Attributes:
+        problem: The problem.
+        solver: The solver of all checks.
+        steps: The steps of the encoding that have an instruction.
+        variant: Instructions and codes of the steps, and the given code.
+        facts: The instance in whose context steps are checked.
+        task: The problem as a task for a model.
     """
 
-    part: str
-    problem: str
-    family: str
-    prompt: str
-    output: str
-    code: str
-    gold: str
-    verdict: str
-    evidence: str
-    parse: bool
-    ground: bool
-    equivalent: bool
-    index: int = 0
-    fenced: bool = False
-    constructs: tuple[str, ...] = ()
-    tries: int = 1
-
-
-class Grader:
-    """Compares code with the gold program of one problem, on all its instances."""
-
     def __init__(self, problem: Problem, solver: Solver):
-        self.problem, self.solver = problem, solver
+        self.problem = problem
+        self.solver = solver
         self.steps = problem.encoding.instructed
         self.variant = variant_of(problem)
-        self._compared = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
         _, self.facts = problem.example
+        instructions = tuple(step.instruction for step in self.steps)
+        self.task = Task(problem.description, instructions, self.facts, self.variant.given)
+        self._codes = [step.code for step in self.steps]
+        self._comparisons = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
 
     @cached_property
     def gold(self) -> list[Outcome]:
-        """The gold program's answer sets, one outcome an instance. UserError where the solver does not find them all."""
+        """The outcome of the gold program on each instance. UserError if not all answer sets are found."""
         return gold_outcomes(self.problem, self.solver)
 
-    def _compare(self, program: str) -> Comparison:
-        """How a program compares with the gold program; each text is solved once."""
-        if program not in self._compared:
-            self._compared[program] = compare(self.gold, solve(self.problem, program, self.solver))
-        return self._compared[program]
-
-    def requests(self) -> Iterator[StepRequest]:
-        """Each step to be written, with the gold history before it."""
-        description = prompts.describe(self.problem.description, self.variant.given)
-        codes = [step.code for step in self.steps]
-        for index, step in enumerate(self.steps):
-            messages = [
-                *prompts.conversation(description, self.variant.steps[:index]),
-                prompts.step(step.instruction),
-            ]
-            yield StepRequest(
-                messages, step.instruction, context_of(self.facts, self.variant.given, codes[:index])
-            )
-
-    def loop_requests(self) -> list[StepRequest]:
-        """The same with `solve` where a step must leave an answer set.
-
-        Without facts nothing need follow; a context that has no answer set, or none that was found in time, cannot lose it.
-        """
-        requests = list(self.requests())
-        found = (
-            is_satisfiable([ask.context for ask in requests], self.solver)
-            if self.facts.strip()
-            else [None] * len(requests)
-        )
+    def requests(self) -> list[StepRequest]:
+        """A request for each step, after the gold steps before it."""
         return [
-            replace(ask, solve=satisfiable is True) for ask, satisfiable in zip(requests, found, strict=True)
+            self.task.next_step(index, self.variant.steps[:index], self._codes[:index])
+            for index in range(len(self.steps))
         ]
 
-    def step(self, index: int, code: str) -> tuple[Outcome, Comparison]:
-        """What clingo says of `code` after the gold steps before `index`, and how the whole program with it compares."""
-        if not has_code(code):
-            return _nothing()
-        codes = [step.code for step in self.steps]
-        outcome = self.solver.check(context_of(self.facts, self.variant.given, codes[:index]) + code)
-        if not outcome.passes:
-            return outcome, Comparison(Relation.DIFFERENT, outcome.verdict, outcome.message)
-        return outcome, self._compare(
-            context_of("", self.variant.given, [*codes[:index], code, *codes[index + 1 :]])
-        )
+    def loop_requests(self) -> list[StepRequest]:
+        """The same, with `solve` where the step must leave an answer set.
 
-    def program(self, program: str) -> tuple[Outcome, Comparison]:
-        """What clingo says of a whole program on one instance, and how it compares on all."""
-        if not has_code(program):
-            return _nothing()
-        return self.solver.check(f"{self.facts}\n{program}"), self._compare(program)
+        It must if the problem has facts and the context has an answer set.
+        """
+        requests = self.requests()
+        if not self.facts.strip():
+            return requests
+        found = is_satisfiable([request.context for request in requests], self.solver)
+        return [
+            replace(request, solve=satisfiable is True)
+            for request, satisfiable in zip(requests, found, strict=True)
+        ]
 
-    def step_item(self, part: str, index: int, prompt: str, output: str, attempts: int = 1) -> Item:
-        """The item for an answer to step `index`."""
+    def context(self, index: int) -> str:
+        """The program text before step `index`: facts, given code and the gold steps before it."""
+        return self.task.context(self._codes[:index])
+
+    def program_with(self, index: int, code: str) -> str:
+        """The gold program with `code` in place of step `index`."""
+        return context_of("", self.variant.given, [*self._codes[:index], code, *self._codes[index + 1 :]])
+
+    def compare(self, program: str) -> Comparison:
+        """The comparison of a program with the gold program. Each program is solved once."""
+        compare_programs([(self, program)])
+        return self._comparisons[program]
+
+    def step_item(self, part: Part, index: int, prompt: str, attempt: Attempt, tries: int = 1) -> Item:
+        """The item for an attempt at step `index` that was checked in the context of the gold steps before
+        it.
+        """
         step = self.steps[index]
-        code, fenced = prompts.code_of(output)
-        shown = set().union(*(constructs(statement) for statement in step.statements))
-        item = self._item(part, prompt, output, code, step.code, *self.step(index, code))
-        return replace(item, index=index, fenced=fenced, constructs=tuple(sorted(shown)), tries=attempts)
-
-    def program_item(self, part: str, text: str, attempts: int) -> Item:
-        """The item for a whole program."""
-        item = self._item(
-            part, self.problem.description, text, text, self.variant.program, *self.program(text)
-        )
-        return replace(item, tries=attempts)
-
-    def _item(
-        self,
-        part: str,
-        prompt: str,
-        output: str,
-        code: str,
-        gold: str,
-        outcome: Outcome,
-        comparison: Comparison,
-    ) -> Item:
-        equal = comparison.relation is Relation.EQUAL
+        outcome, comparison = self._grade_step(index, attempt)
+        found = set().union(*(constructs(statement) for statement in step.statements))
         return Item(
             part=part,
-            problem=self.problem.id,
-            family=self.problem.family,
             prompt=prompt,
-            output=output,
-            code=code,
-            gold=gold,
-            verdict=verdict(outcome, comparison),
-            evidence="" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
-            parse=outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED),
-            ground=outcome.passes,
-            equivalent=equal,
+            output=attempt.output,
+            code=attempt.code,
+            gold=step.code,
+            index=index,
+            fenced=attempt.fenced,
+            constructs=tuple(sorted(found)),
+            tries=tries,
+            **self._judgement(outcome, comparison),
         )
+
+    def _grade_step(self, index: int, attempt: Attempt) -> tuple[Outcome, Comparison]:
+        if not has_code(attempt.code):
+            return _NO_CODE
+        outcome = attempt.outcome
+        if not outcome.passes:
+            return outcome, Comparison(Relation.DIFFERENT, outcome.verdict, outcome.message)
+        return outcome, self.compare(self.program_with(index, attempt.code))
+
+    def program_item(self, part: Part, text: str, tries: int, outcome: Outcome | None = None) -> Item:
+        """The item for a whole program. `outcome` is that of the program on one instance, if it is known."""
+        if has_code(text):
+            outcome = outcome or self.solver.check(self.instance_program(text))
+            comparison = self.compare(text)
+        else:
+            outcome, comparison = _NO_CODE
+        return Item(
+            part=part,
+            prompt=self.problem.description,
+            output=text,
+            code=text,
+            gold=self.variant.program,
+            tries=tries,
+            **self._judgement(outcome, comparison),
+        )
+
+    def instance_program(self, program: str) -> str:
+        """A whole program together with the facts of one instance."""
+        return on_instance(self.facts, program)
+
+    def _judgement(self, outcome: Outcome, comparison: Comparison) -> dict:
+        """The fields of an item that do not depend on what was asked."""
+        equal = comparison.relation is Relation.EQUAL
+        return {
+            "problem": self.problem.id,
+            "family": self.problem.family,
+            "verdict": verdict_of(outcome, comparison),
+            "evidence": "" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
+            "parse": outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED),
+            "ground": outcome.passes,
+            "equivalent": equal,
+        }
+
+    def add_comparison(self, program: str, outcomes: Sequence[Outcome]) -> None:
+        """Store the comparison of `program`, from its outcome on each instance."""
+        self._comparisons[program] = compare(self.gold, outcomes)
+
+    def is_compared(self, program: str) -> bool:
+        """Whether the comparison of `program` is stored."""
+        return program in self._comparisons
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An attempt at a step of a problem, for `step_items`.
+
+    Attributes:
+        grader: The grader of the problem.
+        index: The number of the step.
+        prompt: What the item shows as its prompt.
+        attempt: The attempt, checked in the context of the gold steps before it.
+        tries: The number of answers that it took.
+    """
+
+    grader: Grader
+    index: int
+    prompt: str
+    attempt: Attempt
+    tries: int = 1
+
+
+def step_items(part: Part, answers: Sequence[Answer]) -> list[Item]:
+    """The items for attempts at steps. All programs to compare are solved in one run."""
+    compare_programs(
+        (answer.grader, answer.grader.program_with(answer.index, answer.attempt.code))
+        for answer in answers
+        if has_code(answer.attempt.code) and answer.attempt.outcome.passes
+    )
+    return [
+        answer.grader.step_item(part, answer.index, answer.prompt, answer.attempt, answer.tries)
+        for answer in answers
+    ]
+
+
+def compare_programs(programs: Iterable[tuple[Grader, str]]) -> None:
+    """Compare programs with the gold programs of their graders, in one run of the solver."""
+    missing = [pair for pair in dict.fromkeys(programs) if not pair[0].is_compared(pair[1])]
+    if not missing:
+        return
+    outcomes = missing[0][0].solver.run(
+        request for grader, program in missing for request in solve_requests(grader.problem, program)
+    )
+    for grader, program in missing:
+        grader.add_comparison(program, list(islice(outcomes, len(grader.problem.instances))))
 
 
 def graders_of(problems: Sequence[Problem], solver: Solver) -> list[Grader]:
-    """A judge for each problem that has a step to ask for. UserError for a gold program that cannot be compared with."""
+    """A grader for each problem that has a step with an instruction.
+
+    A problem that cannot be graded is left out with a message. UserError if none is left, or if the answer
+    sets of a gold program are not all found.
+    """
     graders = []
     for grader in (Grader(problem, solver) for problem in problems):
         where = show_path(grader.problem.encoding_file)
@@ -171,19 +221,21 @@ def graders_of(problems: Sequence[Problem], solver: Solver) -> list[Grader]:
             graders.append(grader)
     if not graders:
         raise UserError(
-            "there is no step to ask for in these problems",
+            "no step of these problems has an instruction",
             remedy="write a comment above each rule that says what it does",
         )
     return graders
 
 
-def _nothing() -> tuple[Outcome, Comparison]:
-    """The judgement of an empty answer, or one that is only comments: no code is no statement, so it does not parse."""
-    return Outcome(Verdict.SYNTAX, NO_CODE), Comparison(Relation.DIFFERENT, Verdict.SYNTAX, NO_CODE)
+_NO_CODE = (
+    Outcome(Verdict.SYNTAX, NO_CODE),
+    Comparison(Relation.DIFFERENT, Verdict.SYNTAX, NO_CODE),
+)
+"""The result for an answer without code: it has no statement, so it does not parse."""
 
 
-def verdict(outcome: Outcome, comparison: Comparison) -> str:
-    """`equal`, or the one reason why not: of the check on its own, else of the comparison."""
+def verdict_of(outcome: Outcome, comparison: Comparison) -> str:
+    """`equal`, or the reason why not: that of the check in the context, or else that of the comparison."""
     if comparison.relation is Relation.EQUAL:
         return "equal"
     if not outcome.passes:

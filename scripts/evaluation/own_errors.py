@@ -1,134 +1,259 @@
-"""Repair rows from a model's own errors: it writes the steps of training problems, the solver says what is wrong.
+"""Repair rows from a model's own errors (dataset aggregation, Ross et al., 2011).
 
-    python -m scripts.own_errors --model local_models/ft_smollm_pytorch [--out data/own_errors] [--problems N] [--samples 2]
-
-The corruptions of `augmentations` follow what models are known to get wrong; these rows are what this model does get
-wrong, so that it learns from the states that it reaches itself (Ross et al., 2011, dataset aggregation). Training goes
-on from the fused model with them:
-
-    python -m scripts.train_pytorch --profile demo --model-type local_models/ft_smollm_pytorch --data data/own_errors \\
-        --max-steps 60 --learning-rate 2e-4 --no-qlora
+The model writes the steps of training problems. Each answer that the solver rejects becomes a repair row,
+so the model trains on errors that it makes itself. The corruptions of the conversion, in contrast, are
+errors that models are known to make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from tqdm.auto import tqdm
+
+from scripts.asp.feedback import UNSATISFIABLE
 from scripts.asp.solver import Solver
 from scripts.data.problems import Problem
 from scripts.data.renamed_problems import RenamedProblem, renamed_problems
 from scripts.data.repairs import Candidate, repair_row
 from scripts.data.report import Report
-from scripts.data.rows import Row
+from scripts.data.rows import SPLITS, Row, load_rows, to_jsonl
+from scripts.evaluation import results
 from scripts.evaluation.grader import Grader
-from scripts.evaluation.results import kept_in
-from scripts.inference.attempts import check, has_code
-from scripts.inference.generator import Generator
-from scripts.inference.requests import StepRequest
-from utils_ft import content_hash, write_json
+from scripts.evaluation.results import Results, weights_digest
+from scripts.inference.attempts import Attempt, check, has_code
+from scripts.inference.generator import load_generator
+from scripts.inference.requests import MAX_NEW_TOKENS, StepRequest, TextGenerator
+from utils_ft import UserError, content_hash, evenly_spaced, show_path, write_json, write_text
 
-OWN_ERROR = "own error"  # what a model wrote itself, in place of a class of corruption
-TOGETHER = 16  # problems: some two hundred steps are written in about the time of one problem's
+OWN_ERROR = "own error"
+"""The value of `corruption` in these rows."""
+
+GROUP = 16
+"""Problems that are written together. Two hundred steps take about as long as those of one problem."""
+
+
+@dataclass(frozen=True)
+class OwnErrorSettings:
+    """`samples`: answers to each step, the first one greedy.
+
+    `seed`: of the samples and the predicate names.
+    """
+
+    samples: int = 1
+    seed: int = 0
+    max_new_tokens: int = MAX_NEW_TOKENS
+
+
+DEFAULT_SETTINGS = OwnErrorSettings()
+
+
+@dataclass
+class _Source:
+    """A training problem under other predicate names, its rows, and the report of the answers that gave none.
+
+    `renamed` is None if the problem cannot be written step by step.
+    """
+
+    renamed: RenamedProblem | None
+    report: Report
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Step `index` of a source, with its request."""
+
+    source: _Source
+    index: int
+    request: StepRequest
+
+    @property
+    def gold_code(self) -> str:
+        return self.source.renamed.original.steps[self.index][1]
 
 
 def own_errors(
-    generator: Generator,
+    generator: TextGenerator,
     problems: Sequence[Problem],
     solver: Solver,
-    seed: int = 0,
-    samples: int = 1,
+    settings: OwnErrorSettings = DEFAULT_SETTINGS,
 ) -> list[tuple[list[Row], Report]]:
-    """Of each problem a repair row for each answer that the loop would complain of, in the loop's words; and the report.
+    """For each problem: a repair row for each answer that the repair loop would reject, and the report.
 
-    A problem is told in a vocabulary drawn anew, as the model may know its training conversations by heart. Of `samples`
-    answers to a step the first is greedy. An answer that is only wrong gives no row: without gold nobody could say so.
+    The predicates of a problem get new names, because the model may know its training conversations by
+    heart. A row has the same messages as the prompt of the repair loop. An answer that is wrong but
+    accepted gives no row: without the gold code the repair loop cannot find such an error.
     """
-    reports = [Report() for _ in problems]
-    told = [
-        renamed_problems(
-            problem, 1, Random(content_hash("own errors", str(seed), problem.id)), solver, report
-        )[-1:]
-        for problem, report in zip(problems, reports, strict=True)
+    sources = [_source(problem, solver, settings.seed) for problem in problems]
+    steps = _accepted_steps([step for source in sources for step in _steps_of(source, solver)], solver)
+    answered = [
+        (step, text)
+        for step, texts in zip(steps, _write(generator, steps, settings.samples), strict=True)
+        for text in texts
     ]
-    requests = [
-        [ask for renamed_problem in found for ask in Grader(renamed_problem.problem, solver).loop_requests()]
-        for found in told
-    ]
-    asked = [ask.messages for part in requests for ask in part]
-    drawn = generator.sample(asked, samples - 1) if samples > 1 else [[]] * len(asked)
-    answers = ([greedy, *more] for greedy, more in zip(generator.generate(asked), drawn, strict=True))
-    return [
-        (list(_rows(found, part, list(islice(answers, len(part))), solver, report)), report)
-        for found, part, report in zip(told, requests, reports, strict=True)
-    ]
+    attempts = check([step.request for step, _ in answered], [text for _, text in answered], solver)
+    seen: set[tuple[int, int, str]] = set()
+    for (step, _), attempt in zip(answered, attempts, strict=True):
+        answer = (id(step.source), step.index, attempt.code)
+        if has_code(attempt.code) and answer not in seen:
+            seen.add(answer)
+            _add_row(step, attempt)
+    return [(source.rows, source.report) for source in sources]
 
 
-def _rows(
-    told: Sequence[RenamedProblem],
-    requests: Sequence[StepRequest],
-    answers: Sequence[Sequence[str]],
-    solver: Solver,
-    report: Report,
-) -> Iterator[Row]:
-    """The rows of one problem, of which `told` is the telling that was written, if there is one."""
-    for renamed_problem in told:
-        gold = check(requests, [code for _, code in renamed_problem.original.steps], solver)
-        for index, (ask, right, texts) in enumerate(zip(requests, gold, answers, strict=True)):
-            if right.message:
-                report.dropped["step: the solver has something against the gold code"] += 1
-                continue
-            attempts = {
-                found.code: found
-                for found in check([ask] * len(texts), texts, solver)
-                if has_code(found.code)
-            }
-            for found in attempts.values():
-                if not found.message:
-                    report.dropped["answer: the solver has nothing against it"] += 1
-                    continue
-                instance, _ = renamed_problem.problem.example
-                candidate = Candidate(
-                    OWN_ERROR,
-                    renamed_problem.original.naming,
-                    index,
-                    instance,
-                    ask.context,
-                    renamed_problem.original.steps[index][0],
-                    found.code,
-                    right.code,
-                )
-                if row := repair_row(candidate, renamed_problem, OWN_ERROR, found.message, report):
-                    row["meta"]["split"] = "train"
-                    yield row
+def _source(problem: Problem, solver: Solver, seed: int) -> _Source:
+    """The problem under new predicate names, or under its own if none could be verified."""
+    report = Report()
+    rng = Random(content_hash("own errors", str(seed), problem.id))
+    versions = renamed_problems(problem, 1, rng, solver, report)
+    return _Source(versions[-1] if versions else None, report)
 
 
-def _kept(
-    folder: Path,
-    made_by: str,
-    generator: Generator,
-    problems: Sequence[Problem],
-    solver: Solver,
-    seed: int,
-    samples: int,
-) -> list[dict]:
-    """Rows and dropped answers of each problem, from `folder` where the same model has written the same problem before."""
-    files = [folder / f"{problem.family}.{problem.name}.json" for problem in problems]
-    identities = [content_hash(made_by, problem.digest) for problem in problems]
-    kept = [kept_in(file, identity) for file, identity in zip(files, identities, strict=True)]
-    missing = [place for place, found in enumerate(kept) if not found]
-    made = (
-        own_errors(generator, [problems[place] for place in missing], solver, seed, samples)
-        if missing
-        else []
+def _steps_of(source: _Source, solver: Solver) -> list[_Step]:
+    """The steps of a source, each after the gold steps before it."""
+    if source.renamed is None:
+        return []
+    requests = Grader(source.renamed.problem, solver).loop_requests()
+    return [_Step(source, index, request) for index, request in enumerate(requests)]
+
+
+def _write(generator: TextGenerator, steps: Sequence[_Step], samples: int) -> list[list[str]]:
+    """The answers to each step: the greedy one and `samples - 1` more."""
+    prompts = [step.request.messages for step in steps]
+    greedy = generator.generate(prompts)
+    sampled = generator.sample(prompts, samples - 1) if samples > 1 else [[] for _ in prompts]
+    return [[first, *more] for first, more in zip(greedy, sampled, strict=True)]
+
+
+def _accepted_steps(steps: Sequence[_Step], solver: Solver) -> list[_Step]:
+    """The steps whose gold code the solver accepts. The others are reported as dropped."""
+    accepted = []
+    gold = check([step.request for step in steps], [step.gold_code for step in steps], solver)
+    for step, attempt in zip(steps, gold, strict=True):
+        if attempt.message:
+            step.source.report.dropped["step: the solver has something against the gold code"] += 1
+        else:
+            accepted.append(step)
+    return accepted
+
+
+def _add_row(step: _Step, attempt: Attempt) -> None:
+    """Add the repair row of a rejected attempt to its source. An accepted one is reported as dropped."""
+    source = step.source
+    if not attempt.message:
+        source.report.dropped["answer: the solver has nothing against it"] += 1
+        return
+    instance, _ = source.renamed.problem.example
+    instruction, gold_code = source.renamed.original.steps[step.index]
+    candidate = Candidate(
+        corruption=OWN_ERROR,
+        naming=source.renamed.original.naming,
+        step=step.index,
+        instance=instance,
+        context=step.request.context,
+        instruction=instruction,
+        broken=attempt.code,
+        fixed=gold_code,
     )
-    for place, (rows, report) in zip(missing, made, strict=True):
-        kept[place] = {"identity": identities[place], "rows": rows, "dropped": dict(report.dropped)}
-        write_json(files[place], kept[place])
-    return kept
+    row = repair_row(candidate, source.renamed, OWN_ERROR, attempt.message, source.report)
+    if row:
+        row["meta"]["split"] = "train"
+        source.rows.append(row)
 
 
-def _kind(row: Row) -> str:
-    return "unsatisfiable" if row["meta"]["error"] == "UNSATISFIABLE" else "clingo's words"
+@dataclass(frozen=True)
+class OwnErrorRows:
+    """The rows of all problems, and how many answers were dropped, by reason."""
+
+    rows: list[Row]
+    dropped: Counter[str]
+
+    @property
+    def by_kind(self) -> Counter[str]:
+        """The number of rows by what the solver says: no answer set, or an error of clingo."""
+        return Counter(
+            "unsatisfiable" if row["meta"]["error"] == UNSATISFIABLE else "clingo's message"
+            for row in self.rows
+        )
+
+
+def write_own_errors(
+    model: Path, problems: Sequence[Problem], data: Path, out: Path, settings: OwnErrorSettings
+) -> OwnErrorRows:
+    """Make the rows of all problems and write a folder that training can read.
+
+    `train.jsonl` has the rows and as many converted ones, so that the model does not forget them. The other
+    splits are those of the conversion. The rows of each problem are stored in `out/problems`, so an
+    interrupted call continues.
+
+    Args:
+        model: Folder of the fine-tuned model.
+        problems: Training problems.
+        data: Folder of the converted rows.
+        out: Folder for the files; another one than `data`.
+        settings: How the answers are generated.
+
+    Raises:
+        UserError: A file of `data` is missing, or the model made no error that the solver finds.
+    """
+    converted = {
+        split: load_rows(data, split) for split in SPLITS
+    }  # an error here comes before hours of work
+    found = _rows_of(model, problems, out / "problems", settings)
+    if not found.rows:
+        raise UserError(
+            "the solver found no error in the model's answers",
+            where=model,
+            remedy="draw more answers with --samples 4",
+        )
+    report = {
+        "model": show_path(model),
+        "seed": settings.seed,
+        "samples": settings.samples,
+        "problems": len(problems),
+        "rows": len(found.rows),
+        "dropped": dict(sorted(found.dropped.items())),
+    }
+    write_json(out / "report.json", report)
+    converted["train"] = found.rows + evenly_spaced(converted["train"], len(found.rows))
+    for split in SPLITS:
+        write_text(out / f"{split}.jsonl", to_jsonl(converted[split]))
+    return found
+
+
+def _rows_of(
+    model: Path, problems: Sequence[Problem], folder: Path, settings: OwnErrorSettings
+) -> OwnErrorRows:
+    """The rows of all problems, in groups; those of a problem come from `folder` if they are stored there."""
+    generator = load_generator(model, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+    key = str((settings.seed, settings.samples, settings.max_new_tokens))
+    made_by = content_hash(weights_digest(model), str(results.SCORING_VERSION), key)
+    found = OwnErrorRows([], Counter())
+    with Solver() as solver, tqdm(total=len(problems), desc="writing", unit="problem", disable=None) as bar:
+        for start in range(0, len(problems), GROUP):
+            group = problems[start : start + GROUP]
+            files = [_stored(folder, made_by, problem) for problem in group]
+            missing = [place for place, file in enumerate(files) if not file.finished()]
+            made = (
+                own_errors(generator, [group[place] for place in missing], solver, settings)
+                if missing
+                else []
+            )
+            for place, (rows, report) in zip(missing, made, strict=True):
+                files[place].finish({"rows": rows, "dropped": dict(report.dropped)})
+            for file in files:
+                stored = file.finished()
+                found.rows.extend(stored["rows"])
+                found.dropped.update(stored["dropped"])
+            bar.update(len(group))
+    return found
+
+
+def _stored(folder: Path, made_by: str, problem: Problem) -> Results:
+    """The file with the rows of one problem."""
+    return Results(folder / f"{problem.family}.{problem.name}.json", content_hash(made_by, problem.digest))

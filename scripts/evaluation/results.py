@@ -1,87 +1,122 @@
-"""Kept scores: computed once for the same model, problems, settings and scoring version."""
+"""Results that are computed once: a file holds for the same model, problems, settings and scoring version."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from scripts.data.problems import Problem, held_out_families
 from utils_ft import content_hash, show_path, write_json
 
-RECORDS = (
-    "fuse.json",
-    "trainer_state.json",
-    "complete.json",
-)  # which say how a folder came about, and change no answer
-
+RECORDS = ("fuse.json", "trainer_state.json", "complete.json")
+"""Files of a model folder that have no influence on its answers: they say how the folder was made."""
 
 SCORING_VERSION = 1
-"""The version of what decides a score. Scores, studies and own errors that are kept hold for one version.
+"""The version of everything that decides a score. Stored scores, studies and own errors hold for one version.
 
-Raise it with any change of the prompts, the repair messages, the verdicts, the loop or the rates; of the rows that are
-converted or drawn for repair; of the grammar, or of how answers are decoded and sampled. An edit that changes no answer and
-no figure leaves it as it is. Then `python -m tests.golden_verdicts` records the new version: tests/test_scoring_version.py
-fails where the recorded behaviour changes under an old one. It sees neither decoding nor sampling.
+Raise it with any change of the prompts, the repair messages, the verdicts, the repair loop or the rates; of
+the rows that are converted or drawn for repair; of the grammar, or of how answers are decoded and sampled.
+An edit that changes no answer and no figure leaves it as it is. Then `python -m tests.golden_verdicts`
+records the new version: tests/test_scoring_version.py fails if the recorded behaviour changes under an old
+one. It sees neither decoding nor sampling.
 """
 
 
-def once(
-    out: Path,
-    model: Path,
-    adapter: Path | None,
-    problems: Sequence[Problem],
-    settings: dict,
-    score: Callable[[str], dict],
-) -> dict:
-    """What `score` finds, kept in `out`, or what is kept there of the same weights, problems, settings and `SCORING_VERSION`.
+class Results:
+    """A JSON file of results and the files of its unfinished parts.
 
-    `score` is given the hash of all these, under which it can keep parts. `asked` in the result is the hash of all but the
-    adapter: where it is the same, two adapters can be compared.
+    All of them carry `identity`, a hash of everything that the results depend on. A file with another
+    identity counts as missing. While the work runs, its parts stand in the folder `<file>.parts`.
     """
-    asked = content_hash(
-        weights_digest(model),
-        json.dumps(settings),
-        str(SCORING_VERSION),
-        *(problem.digest for problem in problems),
-        *sorted(held_out_families(problems)),
-    )
-    identity = content_hash(asked, weights_digest(adapter) if adapter else "")
-    if kept := kept_in(out, identity):
-        print(f"already scored: {show_path(out)}", flush=True)
-        return kept
-    result = {
-        "identity": identity,
-        "asked": asked,
-        "model": show_path(model),
-        "adapter": show_path(adapter) if adapter else None,
-        "settings": settings,
-        "problems": [problem.id for problem in problems],
-        **score(identity),
-    }
-    write_json(out, result)
-    return result
+
+    def __init__(self, file: Path, identity: str):
+        self.file = file
+        self.identity = identity
+        self._parts = file.with_name(f"{file.name}.parts")
+
+    def finished(self) -> dict | None:
+        """The results, if the file has them."""
+        return _read(self.file, self.identity)
+
+    def part(self, name: str, compute: Callable[[], dict]) -> dict:
+        """The part `name`: from its file, or else computed and written."""
+        file = self._parts / f"{name.replace(' ', '-')}.json"
+        identity = content_hash(self.identity, name)
+        found = _read(file, identity)
+        if found is None:
+            found = {"identity": identity} | compute()
+            write_json(file, found)
+        return found
+
+    def finish(self, figures: dict) -> dict:
+        """Write the results and remove the parts. Returns the content of the file."""
+        result = {"identity": self.identity} | figures
+        write_json(self.file, result)
+        shutil.rmtree(self._parts, ignore_errors=True)
+        return result
 
 
-def kept_in(file: Path, identity: str) -> dict | None:
-    """What was left in `file` under this `identity`; None where there is none that can be read, or another."""
+@dataclass(frozen=True)
+class Subject:
+    """What an evaluation evaluates: a model folder, an adapter over it or None, problems, settings."""
+
+    model: Path
+    adapter: Path | None
+    problems: Sequence[Problem]
+    settings: dict
+
+    @cached_property
+    def asked(self) -> str:
+        """A hash of everything but the adapter.
+
+        Where it is the same, the scores of two adapters can be compared.
+        """
+        return content_hash(
+            weights_digest(self.model),
+            json.dumps(self.settings),
+            str(SCORING_VERSION),
+            *(problem.digest for problem in self.problems),
+            *sorted(held_out_families(self.problems)),
+        )
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of everything that the scores depend on."""
+        return content_hash(self.asked, weights_digest(self.adapter) if self.adapter else "")
+
+    def as_json(self) -> dict:
+        """The description of the subject at the head of the JSON file."""
+        return {
+            "asked": self.asked,
+            "model": show_path(self.model),
+            "adapter": show_path(self.adapter) if self.adapter else None,
+            "settings": self.settings,
+            "problems": [problem.id for problem in self.problems],
+        }
+
+
+def _read(file: Path, identity: str) -> dict | None:
+    """The JSON object in `file`, if it can be read and has this identity."""
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return kept if isinstance(kept, dict) and kept.get("identity") == identity else None
+    return found if isinstance(found, dict) and found.get("identity") == identity else None
 
 
 def weights_digest(folder: Path) -> str:
-    """A hash of weights, tokenizer and configuration in a folder."""
+    """A hash of the weights, the tokenizer and the configuration in a folder."""
     state = hashlib.sha256()
-    for file in sorted(
-        file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".jinja", ".model")
-    ):
+    suffixes = (".safetensors", ".json", ".jinja", ".model")
+    for file in sorted(file for file in folder.iterdir() if file.suffix in suffixes):
         if file.name not in RECORDS:
             state.update(file.name.encode())
             with file.open("rb") as data:
-                while part := data.read(2**24):
-                    state.update(part)
+                while chunk := data.read(2**24):
+                    state.update(chunk)
     return state.hexdigest()

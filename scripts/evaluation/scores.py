@@ -1,87 +1,161 @@
-"""From judged items to figures: rates with their confidence intervals, by part, family, construct and verdict."""
+"""From items to figures: rates with confidence intervals, by part, family, construct and verdict."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import asdict
+from typing import TypedDict
 
-from scripts.evaluation.grader import Item
+from scripts.evaluation.items import Item
 
 
-def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % confidence interval of a rate, (low, high)."""
+class Rates(TypedDict, total=False):
+    """The rates of some items, each in 0–1 and with its 95 % interval [low, high] (Wilson).
+
+    Keys:
+        n: The number of items.
+        parse, ground, equivalent, fixed: The share of the items that parse, ground, are equivalent, are
+            fixed.
+        parse_ci, …: The intervals.
+        fenced: The number of items whose Markdown fence was removed.
+    """
+
+    n: int
+    parse: float
+    parse_ci: list[float]
+    ground: float
+    ground_ci: list[float]
+    equivalent: float
+    equivalent_ci: list[float]
+    fixed: float
+    fixed_ci: list[float]
+    fenced: int
+
+
+class PartRates(TypedDict):
+    """The rates by part. `loop` and `programs` have one entry for each setting, such as `k3` or `k3n4`."""
+
+    steps: Rates
+    loop: dict[str, Rates]
+    repair: Rates
+    programs: dict[str, Rates]
+
+
+class Figures(PartRates, total=False):
+    """The figures of an evaluation, as docs/evaluation.md describes them.
+
+    Keys:
+        per_family: The rates of the steps, by family.
+        per_construct: The rates of the steps, by construct of the gold code.
+        per_verdict: By part and verdict, the number of items.
+        seen_families, held_out_families: The rates of the other families, and of those that training has no
+            problem of. Only if there are held-out families among the problems.
+        verdicts: Every item, with the keys of `Item` or `RepairItem`.
+        seconds: The time of each kind of part.
+    """
+
+    per_family: dict[str, Rates]
+    per_construct: dict[str, Rates]
+    per_verdict: dict[str, dict[str, int]]
+    seen_families: PartRates
+    held_out_families: PartRates
+    verdicts: list[dict]
+    seconds: dict[str, float]
+
+
+class EvaluationResult(Figures, total=False):
+    """The figures, and what was evaluated.
+
+    Keys:
+        identity: A hash of everything that the figures depend on.
+        asked: The same hash without the adapter.
+        model, adapter: The folders; `adapter` is None if there is none.
+        settings: The fields of `EvaluationSettings`.
+        problems: The ids of the problems.
+    """
+
+    identity: str
+    asked: str
+    model: str
+    adapter: str | None
+    settings: dict
+    problems: list[str]
+
+
+STEP_RATES = ("parse", "ground", "equivalent")
+REPAIR_RATES = ("fixed", "equivalent")
+PROGRAM_RATES = ("parse", "equivalent")
+
+
+def interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's confidence interval of the rate `successes / n`, (low, high); 95 % with the default `z`."""
     if not n:
         return 0.0, 1.0
     rate, squared = successes / n, z * z / n
-    centre, half = (
-        (rate + squared / 2) / (1 + squared),
-        z * math.sqrt(rate * (1 - rate) / n + squared / (4 * n)) / (1 + squared),
-    )
-    return max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < n else 1.0
+    centre = (rate + squared / 2) / (1 + squared)
+    half = z * math.sqrt(rate * (1 - rate) / n + squared / (4 * n)) / (1 + squared)
+    low = max(0.0, centre - half) if successes else 0.0
+    high = min(1.0, centre + half) if successes < n else 1.0
+    return low, high
 
 
-def rates(items: Iterable[Item], names: Sequence[str] = ("parse", "ground", "equivalent")) -> dict:
-    """n, each rate in 0–1, its interval under `<name>_ci`, and how many outputs came in a fence that was stripped."""
+def rates(items: Iterable[Item], names: Sequence[str] = STEP_RATES) -> Rates:
+    """The rates of the fields `names` of the items."""
     items = list(items)
     result: dict = {"n": len(items)}
     for name in names:
-        hits = sum(getattr(item, "ground" if name == "fixed" else name) for item in items)
+        hits = sum(getattr(item, name) for item in items)
         result[name] = hits / len(items) if items else 0.0
         result[f"{name}_ci"] = list(interval(hits, len(items)))
     return result | {"fenced": sum(item.fenced for item in items)}
 
 
-def summary(items: Sequence[Item], apart: Container[str] = ()) -> dict:
-    """The figures of an evaluation, as `docs/evaluation.md` describes them: an interval beside each rate.
-
-    `loop` has the steps again with up to k repairs each, by the same names as `programs`: k3, or k3n4 with 4 samples.
-    `seen_families` and `held_out_families` have the same figures for the items outside and inside the families `apart`.
-    """
-    parts = _grouped(items, lambda item: [item.part])
-    steps = parts.get("steps", [])
-    seen = [item for item in items if item.family not in apart]
-    halves = {"seen_families": seen, "held_out_families": [item for item in items if item.family in apart]}
-    return _parts(parts) | {
-        "per_family": {
-            name: rates(found) for name, found in sorted(_grouped(steps, lambda item: [item.family]).items())
+def summary(items: Sequence[Item], held_out: Container[str] = ()) -> Figures:
+    """The figures of an evaluation. `held_out` are the families that training has no problem of."""
+    steps = [item for item in items if item.part.kind == "steps"]
+    seen = [item for item in items if item.family not in held_out]
+    figures: dict = {
+        **_part_rates(items),
+        "per_family": _rates_by(steps, lambda item: [item.family]),
+        "per_construct": _rates_by(steps, lambda item: item.constructs),
+        "per_verdict": {
+            part: dict(Counter(item.verdict for item in group))
+            for part, group in _grouped(items, lambda item: [item.part.name]).items()
         },
-        "per_construct": {
-            name: rates(found)
-            for name, found in sorted(_grouped(steps, lambda item: item.constructs).items())
-        },
-        "per_verdict": {part: dict(Counter(item.verdict for item in found)) for part, found in parts.items()},
-        **{
-            name: _parts(_grouped(found, lambda item: [item.part]))
-            for name, found in halves.items()
-            if len(seen) < len(items)
-        },
-        "verdicts": [asdict(item) | {"constructs": list(item.constructs)} for item in items],
     }
+    if len(seen) < len(items):
+        figures["seen_families"] = _part_rates(seen)
+        figures["held_out_families"] = _part_rates([item for item in items if item.family in held_out])
+    return figures | {"verdicts": [item.as_json() for item in items]}
 
 
-def _parts(parts: dict[str, list[Item]]) -> dict:
+def _part_rates(items: Sequence[Item]) -> PartRates:
     """The rates of steps, loop, repair and programs."""
-
-    def named(prefix: str, names: Sequence[str]) -> dict:
-        return {
-            part.split()[1]: rates(found, names)
-            for part, found in parts.items()
-            if part.startswith(f"{prefix} ")
-        }
-
+    by_kind = _grouped(items, lambda item: [item.part.kind])
     return {
-        "steps": rates(parts.get("steps", [])),
-        "loop": named("loop", ("parse", "ground", "equivalent")),
-        "repair": rates(parts.get("repair", []), ("fixed", "equivalent")),
-        "programs": named("programs", ("parse", "equivalent")),
+        "steps": rates(by_kind.get("steps", [])),
+        "loop": _rates_by_setting(by_kind.get("loop", []), STEP_RATES),
+        "repair": rates(by_kind.get("repair", []), REPAIR_RATES),
+        "programs": _rates_by_setting(by_kind.get("programs", []), PROGRAM_RATES),
     }
 
 
-def _grouped(items: Iterable[Item], names: Callable[[Item], Iterable[str]]) -> dict[str, list[Item]]:
+def _rates_by_setting(items: Sequence[Item], names: Sequence[str]) -> dict[str, Rates]:
+    """The rates by setting of the repair loop: `k3`, or `k3n4` with 4 samples."""
+    groups = _grouped(items, lambda item: [item.part.loop.name])
+    return {setting: rates(group, names) for setting, group in groups.items()}
+
+
+def _rates_by(items: Sequence[Item], keys: Callable[[Item], Iterable[str]]) -> dict[str, Rates]:
+    """The rates of the items with each key, sorted by key."""
+    return {key: rates(group) for key, group in sorted(_grouped(items, keys).items())}
+
+
+def _grouped(items: Iterable[Item], keys: Callable[[Item], Iterable[str]]) -> dict[str, list[Item]]:
+    """The items by key. An item may have several keys."""
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        for name in names(item):
-            groups[name].append(item)
+        for key in keys(item):
+            groups[key].append(item)
     return groups

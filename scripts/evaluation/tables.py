@@ -1,17 +1,25 @@
-"""Tables of scores."""
+"""Tables of scores, as the commands print them and the notebooks show them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+from scripts.evaluation.scores import EvaluationResult, PartRates, Rates
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TITLES = {"parse": "parses", "ground": "grounds", "fixed": "error gone", "equivalent": "same answer sets"}
+"""The title of each rate."""
 
 
-def scores(results: Mapping[str, dict]) -> Any:
-    """Figures of several models as a table: n and the rates in per cent, with 95 % intervals.
+def scores_table(results: Mapping[str, EvaluationResult]) -> pd.DataFrame:
+    """The scores of several models, one row for each model and part.
 
-    The last columns have the share of equal answer sets again, apart for families that training saw and those held out.
+    The columns are the number of items and the rates in per cent, with 95 % intervals. If there are held-
+    out families, the last two columns have the share of equal answer sets for the other families and for
+    them.
     """
     import pandas as pd
 
@@ -19,29 +27,32 @@ def scores(results: Mapping[str, dict]) -> Any:
     return pd.DataFrame(rows, columns=None if rows else ["model", "part", "n"])
 
 
-def _rows(result: dict) -> list[dict]:
-    halves = {"seen families": "seen_families", "held-out families": "held_out_families"}
-    apart = {title: _parts(result[name]) for title, name in halves.items() if name in result}
-    return [
-        {"part": part, "n": rates["n"]}
-        | {title: _percent(rates, name) for name, title in TITLES.items()}
-        | {title: _percent(found.get(part, {}), "equivalent") for title, found in apart.items()}
-        for part, rates in _parts(result).items()
-        if rates["n"]
-    ]
+def _rows(result: EvaluationResult) -> list[dict]:
+    """The rows of one model, without the parts that have no items."""
+    keys = {"seen families": "seen_families", "held-out families": "held_out_families"}
+    halves = {title: _rates_by_title(result[key]) for title, key in keys.items() if key in result}
+    rows = []
+    for part, rates in _rates_by_title(result).items():
+        if rates["n"]:
+            row = {"part": part, "n": rates["n"]}
+            row |= {title: percent(rates, name) for name, title in TITLES.items()}
+            row |= {title: percent(half.get(part, {}), "equivalent") for title, half in halves.items()}
+            rows.append(row)
+    return rows
 
 
-def _parts(result: dict) -> dict[str, dict]:
-    """The rates of an evaluation by the name of the part, those of the loop behind the steps."""
+def _rates_by_title(result: PartRates) -> dict[str, Rates]:
+    """The rates of all parts, by the title of the part; the loop stands after the steps."""
     return {
         "steps": result["steps"],
-        **{f"steps, loop {k}": rates for k, rates in result.get("loop", {}).items()},
+        **{f"steps, loop {setting}": rates for setting, rates in result.get("loop", {}).items()},
         "repair": result["repair"],
-        **{f"programs {k}": rates for k, rates in result["programs"].items()},
+        **{f"programs {setting}": rates for setting, rates in result["programs"].items()},
     }
 
 
-def _percent(rates: dict, name: str) -> str:
+def percent(rates: Rates, name: str) -> str:
+    """A rate in per cent with its interval, as in `55.1 % (47–63)`; "" if it is missing."""
     if name not in rates or not rates["n"]:
         return ""
     low, high = rates[f"{name}_ci"]

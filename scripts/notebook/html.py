@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.evaluation.tables import TITLES, _percent
+from scripts.evaluation.tables import TITLES, percent
 from scripts.lm.prompts import Message
 from scripts.training import checkpoints as saved
 from utils_ft import evenly_spaced
@@ -186,7 +186,7 @@ def checkpoints(run: Path) -> Styler:
     found = saved.checkpoints(run)
     shown = saved.table(run).drop(columns=["step equivalence", "low", "high"])
     for name in ("parse", "ground", "equivalent"):
-        rates = [_percent(checkpoint.rates, name) if checkpoint.rates else "" for checkpoint in found]
+        rates = [percent(checkpoint.rates, name) if checkpoint.rates else "" for checkpoint in found]
         shown.insert(shown.shape[1] - 1, TITLES[name], rates)
     caption = {"selector": "caption", "props": "caption-side: bottom; text-align: left; padding-top: 6px"}
     return (

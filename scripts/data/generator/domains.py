@@ -57,7 +57,10 @@ def _clause(entry: dict) -> Predicate:
 def _number(entry: dict) -> Predicate:
     noun = entry["noun"]
     return Predicate(
-        entry["name"], (entry["of"], "number"), f"the {noun} of {{0}} is {{1}}", f"the {noun} of {{0}} is not {{1}}"
+        entry["name"],
+        (entry["of"], "number"),
+        f"the {noun} of {{0}} is {{1}}",
+        f"the {noun} of {{0}} is not {{1}}",
     )
 
 

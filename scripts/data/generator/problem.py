@@ -116,12 +116,16 @@ class _Program:
         if any(statement.code() == other.code() for other in self.statements):
             return False
         outcomes = self._solve(self._programs([*self.statements, statement]))
-        if any(outcome.answer_sets is None or outcome.verdict is Verdict.UNSATISFIABLE for outcome in outcomes):
+        if any(
+            outcome.answer_sets is None or outcome.verdict is Verdict.UNSATISFIABLE for outcome in outcomes
+        ):
             return False
         if all(new.answer_sets == old.answer_sets for new, old in zip(outcomes, self.outcomes, strict=True)):
             return False
         variants = simpler(statement)
-        solved = self._solve([text for variant in variants for text in self._programs([*self.statements, variant])])
+        solved = self._solve(
+            [text for variant in variants for text in self._programs([*self.statements, variant])]
+        )
         size = len(self.instances)
         for start in range(0, len(solved), size):
             part = solved[start : start + size]
@@ -207,7 +211,9 @@ class _Program:
         solved = self._solve(without)
         for n in range(len(self.statements)):
             part = solved[n * size : (n + 1) * size]
-            if all(a.passes and a.answer_sets == b.answer_sets for a, b in zip(part, self.outcomes, strict=True)):
+            if all(
+                a.passes and a.answer_sets == b.answer_sets for a, b in zip(part, self.outcomes, strict=True)
+            ):
                 idle.add(n)
         return idle
 
@@ -218,13 +224,19 @@ class _Program:
         used |= {predicate.name for statement in self.statements for predicate, _, _ in heads(statement)}
         used |= {s.predicate.name for s in self.statements if isinstance(s, Show) and s.predicate}
         rule_times = self.domain.time[0]
-        facts = [p for p in self.schema.facts if any(f"{p.name}(" in text for text in self.instances.values())]
+        facts = [
+            p for p in self.schema.facts if any(f"{p.name}(" in text for text in self.instances.values())
+        ]
         outputs = [p for p in self.schema.decided if p.name in used]
         derived = [p for p in self.schema.derived if p.name in used]
         if rule_times not in {p.name for p in facts} and rule_times in used:
             derived.insert(0, Predicate(rule_times, ("time",), "there is {0}", ""))
         lines = [f"# {self.domain.name.replace('_', ' ').capitalize()}", "", self.domain.setting, ""]
-        lines += ["A solution decides the following, under the rules that the steps give one by one."] if outputs else []
+        lines += (
+            ["A solution decides the following, under the rules that the steps give one by one."]
+            if outputs
+            else []
+        )
         lines += ["", "## Input", *(entry(p, self.domain) for p in facts)]
         if outputs:
             lines += ["", "## Output", *(entry(p, self.domain) for p in outputs)]
@@ -232,13 +244,26 @@ class _Program:
             lines += ["", "## Auxiliary", *(entry(p, self.domain) for p in derived)]
         strong = sorted(name for name in self.schema.strong if name in used)
         if strong:
-            lines += ["", "Strong negation is used for " + ", ".join(f"`-{name}`" for name in strong) + ": it says that the opposite is known."]
-        terms = sorted({s.term.predicate.name for s in self.statements if isinstance(s, Show) and s.term is not None})
+            lines += [
+                "",
+                "Strong negation is used for "
+                + ", ".join(f"`-{name}`" for name in strong)
+                + ": it says that the opposite is known.",
+            ]
+        terms = sorted(
+            {s.term.predicate.name for s in self.statements if isinstance(s, Show) and s.term is not None}
+        )
         if terms:
             lines += ["", "Shown terms: " + ", ".join(f"`{name}`" for name in terms) + "."]
         if self.schema.constants:
-            lines += ["", "Constants: " + ", ".join(f"`{name}`" for name in sorted(self.schema.constants)) + "."]
-        named = sorted({t.value for s in self.statements for t in constants_of(s) if not t.value.isdigit()} - set(self.schema.constants))
+            lines += [
+                "",
+                "Constants: " + ", ".join(f"`{name}`" for name in sorted(self.schema.constants)) + ".",
+            ]
+        named = sorted(
+            {t.value for s in self.statements for t in constants_of(s) if not t.value.isdigit()}
+            - set(self.schema.constants)
+        )
         if named:
             lines += ["", "Names that the rules mention: " + ", ".join(f"`{name}`" for name in named) + "."]
         return "\n".join(lines) + "\n"
@@ -249,7 +274,9 @@ def entry(predicate: Predicate, domain: Domain) -> str:
     letters: list[str] = []
     for type_ in predicate.args:
         first = {"number": "N", "time": "T"}.get(type_, type_[0].upper())
-        letter = next(c for c in [first, *(chr(n) for n in range(ord(first) + 1, 91)), *"ABCDEFG"] if c not in letters)
+        letter = next(
+            c for c in [first, *(chr(n) for n in range(ord(first) + 1, 91)), *"ABCDEFG"] if c not in letters
+        )
         letters.append(letter)
     nouns = {"number": "", "time": f"{domain.time[0]} "}
     said = predicate.says.format(
@@ -261,7 +288,11 @@ def entry(predicate: Predicate, domain: Domain) -> str:
 def constants_of(statement: Statement) -> list[Const]:
     """The constants that stand in the atoms of a statement."""
     found: list[Const] = []
-    literals = [*getattr(statement, "body", ()), *getattr(statement, "conditions", ()), *getattr(statement, "head", ())]
+    literals = [
+        *getattr(statement, "body", ()),
+        *getattr(statement, "conditions", ()),
+        *getattr(statement, "head", ()),
+    ]
     while literals:
         literal = literals.pop()
         if isinstance(literal, Aggregate):
@@ -288,7 +319,12 @@ def simpler(statement: Statement) -> list[Statement]:
     body = getattr(statement, "body", ())
     if isinstance(statement, (Rule, Choice, Cost)) and len(body) > 1:
         for n, literal in enumerate(body):
-            if isinstance(literal, Atom) and literal.predicate.arity == 1 and literal.binds and not literal.sign:
+            if (
+                isinstance(literal, Atom)
+                and literal.predicate.arity == 1
+                and literal.binds
+                and not literal.sign
+            ):
                 continue  # the type of a thing is said for clarity, and other literals imply it
             found.append(replace(statement, body=body[:n] + body[n + 1 :]))
     for n, literal in enumerate(body):
@@ -328,7 +364,10 @@ def draw_schema(domain: Domain, rng: Random, level: int) -> Schema:
 
 def draw_facts(schema: Schema, rng: Random) -> str:
     """Random facts for every predicate that the facts give."""
-    names = {type_: rng.sample(constants, rng.randint(2, min(3, len(constants)))) for type_, (_, constants) in schema.domain.types.items()}
+    names = {
+        type_: rng.sample(constants, rng.randint(2, min(3, len(constants))))
+        for type_, (_, constants) in schema.domain.types.items()
+    }
     lines = []
     for predicate in schema.facts:
         atoms = _atoms(predicate, schema, names, rng)
@@ -337,7 +376,9 @@ def draw_facts(schema: Schema, rng: Random) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _atoms(predicate: Predicate, schema: Schema, names: dict[str, list[str]], rng: Random) -> list[tuple[str, ...]]:
+def _atoms(
+    predicate: Predicate, schema: Schema, names: dict[str, list[str]], rng: Random
+) -> list[tuple[str, ...]]:
     if predicate.args[0] == "time":
         return [("1..3",)]
     if predicate.args in {(type_,) for type_ in names} and predicate.name == predicate.args[0]:
@@ -349,6 +390,10 @@ def _atoms(predicate: Predicate, schema: Schema, names: dict[str, list[str]], rn
     for type_ in predicate.args:
         values = {"time": ["1", "2", "3"], "number": None}.get(type_, names.get(type_))
         rows = [(*row, value) for row in rows for value in (values or [str(rng.randint(1, 4))])]
-    rows = [row for row in rows if len(set(row)) == len(row) or "number" in predicate.args or "time" in predicate.args]
+    rows = [
+        row
+        for row in rows
+        if len(set(row)) == len(row) or "number" in predicate.args or "time" in predicate.args
+    ]
     chosen = [row for row in rows if rng.random() < (0.45 if len(rows) < 10 else 0.3)]
     return chosen or ([rng.choice(rows)] if rows else [])

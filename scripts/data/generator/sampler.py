@@ -31,7 +31,15 @@ from scripts.data.generator.rules import (
 BODY_LENGTHS = {1: 20, 2: 36, 3: 30, 4: 11, 5: 3}
 CONDITION_LENGTHS = {1: 46, 2: 38, 3: 14, 4: 2}
 FUNCTIONS = {"#count": 48, "#sum": 22, "#max": 13, "#min": 13, "#sum+": 4}
-LITERALS = {"atom": 62, "negated": 13, "compare": 15, "aggregate": 14, "every": 4, "arithmetic": 4, "between": 2}
+LITERALS = {
+    "atom": 62,
+    "negated": 13,
+    "compare": 15,
+    "aggregate": 14,
+    "every": 4,
+    "arithmetic": 4,
+    "between": 2,
+}
 
 
 @dataclass
@@ -67,7 +75,12 @@ class Scope:
     def fresh(self, type_: str) -> Var:
         """A new variable named after its type."""
         first = {"number": "N", "time": "T"}.get(type_, type_[0].upper())
-        letters = {"N": "NMKQ", "T": "TU"}.get(first) or [first, *(chr(c) for c in range(ord(first) + 1, 91)), "A", "B"]
+        letters = {"N": "NMKQ", "T": "TU"}.get(first) or [
+            first,
+            *(chr(c) for c in range(ord(first) + 1, 91)),
+            "A",
+            "B",
+        ]
         taken = {variable.name for variable in self.variables}
         name = next((letter for letter in letters if letter not in taken), None)
         if name is None:
@@ -95,7 +108,9 @@ class Sampler:
         if known and (not binding or draw < join):
             variable = self.rng.choice(known)
             if type_ in ("number", "time") and self.rng.random() < (0.22 if self.level >= 2 else 0.0):
-                return Binary(self.rng.choice("+--"), variable, Const(str(self.rng.choice((1, 1, 1, 2))), type_))
+                return Binary(
+                    self.rng.choice("+--"), variable, Const(str(self.rng.choice((1, 1, 1, 2))), type_)
+                )
             return variable
         if not binding:
             return self._constant(type_) if self.rng.random() < 0.4 else Any_(type_)
@@ -156,15 +171,21 @@ class Sampler:
     def compare(self, scope: Scope) -> Literal | None:
         """A comparison of bound variables of one type, or of a number with a limit."""
         numbers = scope.of("number") + scope.of("time")
-        named = [(left, right) for index, left in enumerate(scope.variables) for right in scope.variables[index + 1 :]
-                 if left.type == right.type]
+        named = [
+            (left, right)
+            for index, left in enumerate(scope.variables)
+            for right in scope.variables[index + 1 :]
+            if left.type == right.type
+        ]
         draw = self.rng.random()
         if named and (draw < 0.5 or not numbers):
             left, right = self.rng.choice(named)
             if left.type not in ("number", "time"):
                 return Compare(left, self.rng.choice(("!=", "!=", "<", "<")), right)
             if self.level >= 3 and self.rng.random() < 0.25:
-                return Compare(Absolute(left, right), self.rng.choice(("<", "<=", ">", ">=", "=", "!=")), self._limit())
+                return Compare(
+                    Absolute(left, right), self.rng.choice(("<", "<=", ">", ">=", "=", "!=")), self._limit()
+                )
             other = right if self.rng.random() < 0.6 else Binary(self.rng.choice("+-*"), right, self._limit())
             return Compare(left, self.rng.choice(("<", "<=", ">", ">=", "!=", "=")), other)
         if not numbers:
@@ -174,7 +195,9 @@ class Sampler:
             other = self.rng.choice([number for number in numbers if number != left])
             return Compare(Binary("+", left, other), self.rng.choice(("<", "<=", ">", ">=")), self._limit())
         if self.level >= 3 and self.rng.random() < 0.12:
-            return Compare(Binary("\\", left, Const("2", "number")), "=", Const(str(self.rng.randint(0, 1)), "number"))
+            return Compare(
+                Binary("\\", left, Const("2", "number")), "=", Const(str(self.rng.randint(0, 1)), "number")
+            )
         return Compare(left, self.rng.choice(("<", "<=", ">", ">=", "!=", "=")), self._limit())
 
     def between(self, scope: Scope) -> Literal | None:
@@ -187,7 +210,12 @@ class Sampler:
             lower, term, upper = self.rng.sample(numbers, 3)
             return Between(lower, term, upper, ops)
         low = self.rng.randint(1, 2)
-        return Between(Const(str(low), "number"), self.rng.choice(numbers), Const(str(low + self.rng.randint(1, 3)), "number"), ops)
+        return Between(
+            Const(str(low), "number"),
+            self.rng.choice(numbers),
+            Const(str(low + self.rng.randint(1, 3)), "number"),
+            ops,
+        )
 
     def arithmetic(self, scope: Scope) -> Literal | None:
         """A new number that is computed from bound numbers, or drawn from an interval."""
@@ -200,7 +228,9 @@ class Sampler:
         if draw < 0.35:
             return Compare(fresh, "=", Binary("..", Const("1", "number"), left))
         others = [number for number in numbers if number not in (left, fresh)]
-        right: Term = self.rng.choice(others) if others and draw < 0.8 else Const(str(self.rng.randint(1, 3)), "number")
+        right: Term = (
+            self.rng.choice(others) if others and draw < 0.8 else Const(str(self.rng.randint(1, 3)), "number")
+        )
         if others and self.level >= 3 and draw > 0.93:
             return Compare(fresh, "=", Absolute(left, self.rng.choice(others)))
         return Compare(fresh, "=", Binary(self.rng.choice("++--*"), left, right))
@@ -225,7 +255,9 @@ class Sampler:
         inner.variables = list(scope.variables)
         conditions = self.conditions(inner, pick(self.rng, CONDITION_LENGTHS))
         local = [variable for variable in inner.variables if variable not in scope.variables]
-        shared = {v for literal in conditions for term in literal.terms() for v in variables_of(term)} & set(scope.variables)
+        shared = {v for literal in conditions for term in literal.terms() for v in variables_of(term)} & set(
+            scope.variables
+        )
         if not local or (scope.variables and not shared):
             return None
         numbers = [variable for variable in local if variable.type == "number"]
@@ -324,7 +356,14 @@ def hide_single(head_terms: list[Term], body: tuple[Literal, ...]) -> tuple[Lite
             if isinstance(literal, Aggregate):
                 if literal.assigns and count[literal.guard] < 2:
                     return None
-                literal = Aggregate(literal.function, literal.elements, tuple(conditions), literal.op, literal.guard, literal.assigns)
+                literal = Aggregate(
+                    literal.function,
+                    literal.elements,
+                    tuple(conditions),
+                    literal.op,
+                    literal.guard,
+                    literal.assigns,
+                )
             else:
                 literal = Every(literal.literal, tuple(conditions))
         elif any(count[v] < 2 for term in literal.terms() for v in variables_of(term)):
@@ -355,7 +394,9 @@ def bound_variables(body: tuple[Literal, ...]) -> set[Var]:
     for _ in range(3):
         for literal in body:
             if isinstance(literal, Atom) and literal.binds:
-                bound |= {v for term in literal.args for v in variables_of(term) if isinstance(term, (Var, Binary))}
+                bound |= {
+                    v for term in literal.args for v in variables_of(term) if isinstance(term, (Var, Binary))
+                }
             elif isinstance(literal, Compare) and literal.op == "=" and isinstance(literal.left, Var):
                 if set(variables_of(literal.right)) <= bound:
                     bound.add(literal.left)

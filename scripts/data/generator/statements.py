@@ -27,8 +27,26 @@ KINDS = {
     1: {"definition": 55, "constraint": 30, "choice": 15},
     2: {"definition": 44, "constraint": 34, "choice": 12, "total": 10},
     3: {"definition": 32, "constraint": 32, "choice": 9, "total": 11, "cost": 13, "extension": 3},
-    4: {"definition": 26, "constraint": 30, "choice": 8, "total": 10, "cost": 12, "extension": 6, "disjunction": 4, "strong": 4},
-    5: {"definition": 24, "constraint": 30, "choice": 8, "total": 12, "cost": 12, "extension": 6, "disjunction": 4, "strong": 4},
+    4: {
+        "definition": 26,
+        "constraint": 30,
+        "choice": 8,
+        "total": 10,
+        "cost": 12,
+        "extension": 6,
+        "disjunction": 4,
+        "strong": 4,
+    },
+    5: {
+        "definition": 24,
+        "constraint": 30,
+        "choice": 8,
+        "total": 12,
+        "cost": 12,
+        "extension": 6,
+        "disjunction": 4,
+        "strong": 4,
+    },
 }
 
 
@@ -45,7 +63,9 @@ class Statements:
             kinds = {"choice": 1}
         return getattr(self, pick(self.rng, kinds))()
 
-    def _body(self, scope: Scope, extra: int = 0, first: list[Predicate] | None = None) -> tuple[Literal, ...]:
+    def _body(
+        self, scope: Scope, extra: int = 0, first: list[Predicate] | None = None
+    ) -> tuple[Literal, ...]:
         return self.sampler.body(scope, pick(self.rng, BODY_LENGTHS) + extra, first)
 
     def _safe(self, head: list[Term], body: tuple[Literal, ...]) -> tuple[Literal, ...] | None:
@@ -71,7 +91,9 @@ class Statements:
             return None
         predicate = self.rng.choice(labels)
         if self.sampler.level >= 2 and self.rng.random() < 0.2:
-            predicate = with_number(predicate) if self.rng.random() < 0.7 else with_time(predicate, domain.time[0])
+            predicate = (
+                with_number(predicate) if self.rng.random() < 0.7 else with_time(predicate, domain.time[0])
+            )
         return predicate
 
     def _head(self, predicate: Predicate, scope: Scope, sign: str = "") -> Atom | None:
@@ -96,7 +118,9 @@ class Statements:
             return self.constraint()
         return self._rule(predicate)
 
-    def _rule(self, predicate: Predicate, sign: str = "", among: list[Predicate] | None = None) -> Rule | None:
+    def _rule(
+        self, predicate: Predicate, sign: str = "", among: list[Predicate] | None = None
+    ) -> Rule | None:
         scope = Scope(self.rng)
         fitting = [p for p in among or self.schema.available() if predicate.args[0] in p.args]
         if not fitting:
@@ -152,7 +176,9 @@ class Statements:
         if groups:
             group = self.rng.choice(groups)
             chosen = self.rng.sample(group, min(len(group), self.rng.choice((2, 2, 3))))
-            body = self._body(scope, first=[p for p in self.schema.available() if chosen[0].args[0] in p.args])
+            body = self._body(
+                scope, first=[p for p in self.schema.available() if chosen[0].args[0] in p.args]
+            )
             things = scope.of(chosen[0].args[0])
             if not things:
                 return None
@@ -168,7 +194,9 @@ class Statements:
             if not scope.of(first) or len(scope.of(second)) < 2:
                 return None
             thing = self.rng.choice(scope.of(first))
-            heads = tuple(Atom(predicate, (thing, other, *self._rest(predicate))) for other in scope.of(second)[:2])
+            heads = tuple(
+                Atom(predicate, (thing, other, *self._rest(predicate))) for other in scope.of(second)[:2]
+            )
         hidden = self._safe([term for atom in heads for term in atom.args], body)
         return Rule(heads, hidden) if hidden else None
 
@@ -190,7 +218,9 @@ class Statements:
         if self.rng.random() < 0.25:
             body += (self.sampler.atom(scope),)
         for _ in range(6):
-            literal = self.sampler.aggregate(scope) if self.rng.random() < 0.8 else self.sampler.arithmetic(scope)
+            literal = (
+                self.sampler.aggregate(scope) if self.rng.random() < 0.8 else self.sampler.arithmetic(scope)
+            )
             if isinstance(literal, Aggregate) and literal.assigns or isinstance(literal, Compare):
                 body += (literal,)
                 break
@@ -217,7 +247,9 @@ class Statements:
             return self.constraint()
         predicate = self.rng.choice(fresh)
         if self.sampler.level >= 2 and (draw := self.rng.random()) < 0.3:
-            predicate = with_time(predicate, self.schema.domain.time[0]) if draw < 0.2 else with_number(predicate)
+            predicate = (
+                with_time(predicate, self.schema.domain.time[0]) if draw < 0.2 else with_number(predicate)
+            )
         scope = Scope(self.rng)
         args = []
         for type_ in predicate.args:
@@ -244,7 +276,9 @@ class Statements:
         if hide_single(list(args), (*body, *conditions)) != (*body, *conditions):
             return None
         bound = bound_variables(tuple(body))
-        return Choice(head, tuple(conditions), lower, upper, tuple(body)) if self._closed(body, bound) else None
+        return (
+            Choice(head, tuple(conditions), lower, upper, tuple(body)) if self._closed(body, bound) else None
+        )
 
     def _closed(self, body: list[Literal], bound: set[Var]) -> bool:
         return all({v for term in literal.terms() for v in variables_of(term)} <= bound for literal in body)
@@ -254,7 +288,11 @@ class Statements:
         if variable.type == "number":
             return None
         kinds = [p for p in self.schema.facts if p.args == (variable.type,)]
-        return Atom(self.rng.choice(kinds[:1] if self.rng.random() < 0.75 else kinds), (variable,)) if kinds else None
+        return (
+            Atom(self.rng.choice(kinds[:1] if self.rng.random() < 0.75 else kinds), (variable,))
+            if kinds
+            else None
+        )
 
     def _bounds(self) -> tuple[Term | None, Term | None]:
         def number(value: int) -> Term:
@@ -290,7 +328,11 @@ class Statements:
         body = self._body(scope, self.rng.choice((0, 0, 1)), first)
         numbers = [variable for variable in scope.of("number")]
         things = [variable for variable in scope.variables if variable.type != "number"]
-        weight: Term = self.rng.choice(numbers) if numbers and self.rng.random() < 0.75 else Const(str(self.rng.randint(1, 3)), "number")
+        weight: Term = (
+            self.rng.choice(numbers)
+            if numbers and self.rng.random() < 0.75
+            else Const(str(self.rng.randint(1, 3)), "number")
+        )
         form = self.rng.choice((":~", ":~", "#minimize", "#minimize", "#maximize"))
         if form == ":~" and isinstance(weight, Var) and self.rng.random() < 0.15:
             weight = Binary("*", weight, Const("2", "number"))
@@ -319,7 +361,10 @@ def with_time(predicate: Predicate, noun: str) -> Predicate:
     del noun
     place = f"{{{predicate.arity}}}"
     return replace(
-        predicate, args=(*predicate.args, "time"), says=f"{predicate.says} in {place}", denies=f"{predicate.denies} in {place}"
+        predicate,
+        args=(*predicate.args, "time"),
+        says=f"{predicate.says} in {place}",
+        denies=f"{predicate.denies} in {place}",
     )
 
 

@@ -215,7 +215,9 @@ class Speaker:
         if literal.assigns:
             form = self.rng.choice(("{0} is the number of {1} {2} {3}", "{0} counts the {1} {2} {3}"))
             return form.format(guard, things, such, conditions)
-        bound = self.rng.choice(BOUNDS[literal.op][:2] if literal.op != "!=" else ("other than {0}",)).format(guard)
+        bound = self.rng.choice(BOUNDS[literal.op][:2] if literal.op != "!=" else ("other than {0}",)).format(
+            guard
+        )
         if literal.op == "!=" or self.rng.random() < 0.5:
             return f"the number of {things} {such} {conditions} is {bound}"
         return f"there are {bound} {things} {such} {conditions}"
@@ -224,7 +226,13 @@ class Speaker:
         if literal.function in ("#sum", "#sum+"):
             positive = " (positive values only)" if literal.function == "#sum+" else ""
             each = ", ".join(term.code() for term in literal.elements[1:])
-            per = f", counted once for each ({each})" if "," in each else f", counted once for each {each}" if each else ""
+            per = (
+                f", counted once for each ({each})"
+                if "," in each
+                else f", counted once for each {each}"
+                if each
+                else ""
+            )
             noun = self.rng.choice(("sum", "total"))
             what = f"the {noun} of {value}{positive} over all cases where {conditions}{per or ', equal values counted once'}"
         else:
@@ -232,7 +240,9 @@ class Speaker:
             what = f"the {self.rng.choice(noun[literal.function])} {value} for which {conditions}"
         if literal.assigns:
             return f"{guard} is {what}"
-        bound = self.rng.choice(BOUNDS[literal.op][:1] if literal.op != "!=" else ("other than {0}",)).format(guard)
+        bound = self.rng.choice(BOUNDS[literal.op][:1] if literal.op != "!=" else ("other than {0}",)).format(
+            guard
+        )
         return f"{what}, is {bound}" if "," in what else f"{what} is {bound}"
 
     # --- statements ---
@@ -283,7 +293,9 @@ class Speaker:
         inner = Atom(choice.atom.predicate, choice.atom.args)
         if not choice.conditions:
             said = self._atom(inner)
-            form = self.rng.choice(("decide freely whether {0}", "it is open whether {0}", "choose whether or not {0}"))
+            form = self.rng.choice(
+                ("decide freely whether {0}", "it is open whether {0}", "choose whether or not {0}")
+            )
             return lead + form.format(said)
         conditions = self.clauses(choice.conditions)
         said = self._atom(inner)
@@ -308,14 +320,20 @@ class Speaker:
         body = self.clauses(cost.body)
         level = ""
         if cost.level is not None:
-            level = self.rng.choice((" at level {0}", " with priority {0}", " on priority level {0}")).format(cost.level)
+            level = self.rng.choice((" at level {0}", " with priority {0}", " on priority level {0}")).format(
+                cost.level
+            )
         each = ", ".join(term.code() for term in cost.elements)
         per = f" for each ({each})" if "," in each else f" for each {each}" if each else ""
         per = per or ", once however often it happens"
         weight = cost.weight.code()
         if cost.form == ":~":
             form = self.rng.choice(
-                ("it costs {w}{level}{per} if {body}", "pay {w}{level}{per} when {body}", "there is a penalty of {w}{level}{per} if {body}")
+                (
+                    "it costs {w}{level}{per} if {body}",
+                    "pay {w}{level}{per} when {body}",
+                    "there is a penalty of {w}{level}{per} if {body}",
+                )
             )
         else:
             verb = "minimise" if cost.form == "#minimize" else "maximise"

@@ -1,0 +1,74 @@
+"""Graded answers: one item for each step, repair or program that a model wrote."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from scripts.evaluation.settings import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One answer with its verdict.
+
+    Attributes:
+        part: The part of the evaluation.
+        problem, family: Id and family of the problem.
+        prompt: The instruction, the repair prompt, or for a program the description.
+        output: The text that the model wrote.
+        code: The code in it.
+        gold: The gold code.
+        verdict: `equal`, or the reason why the answer is not equivalent.
+        evidence: The solver message or the difference in answer sets; "" for an equivalent answer.
+        parse: Whether clingo's parser accepts the code.
+        ground: Whether the code grounds in its context.
+        equivalent: Whether all answer sets of all instances stay the same.
+        index: The number of the step, from 0.
+        fenced: Whether a Markdown fence was removed to get the code.
+        constructs: The constructs of the language in the gold code.
+        tries: The number of answers that the model wrote.
+    """
+
+    part: Part
+    problem: str
+    family: str
+    prompt: str
+    output: str
+    code: str
+    gold: str
+    verdict: str
+    evidence: str
+    parse: bool
+    ground: bool
+    equivalent: bool
+    index: int = 0
+    fenced: bool = False
+    constructs: tuple[str, ...] = ()
+    tries: int = 1
+
+    def as_json(self) -> dict:
+        """The item as the JSON file has it."""
+        return asdict(self) | {"part": self.part.name, "constructs": list(self.constructs)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairItem(Item):
+    """One repair with its verdict.
+
+    `verdict`, `parse` and `ground` are those of the answer in place of the gold step.
+
+    Attributes:
+        fixed: Whether the code is another one and its error is gone.
+        corruption: The class of the error.
+    """
+
+    fixed: bool
+    corruption: str
+
+
+def item_from_json(record: dict) -> Item:
+    """The item that `as_json` wrote."""
+    kind = RepairItem if "corruption" in record else Item
+    return kind(
+        **record | {"part": Part.from_name(record["part"]), "constructs": tuple(record["constructs"])}
+    )

@@ -1,0 +1,144 @@
+"""The grader: which answers are equivalent, and which verdict the others get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.asp.comparison import Relation, compare
+from scripts.asp.solver import Limits, Solver
+from scripts.data.problems import Problem, read_problem, read_problems
+from scripts.evaluation.evaluate import evaluate
+from scripts.evaluation.grader import Grader, graders_of
+from scripts.evaluation.items import Item
+from scripts.evaluation.settings import EvaluationSettings, Part
+from scripts.inference.attempts import check
+from scripts.lm import prompts
+from tests.examples import write_problem
+from tests.fakes import ScriptedGenerator
+from utils_ft import UserError
+
+STEPS = Part("steps")
+PROGRAMS = Part("programs", 0)
+
+
+def graded(grader: Grader, index: int, output: str) -> Item:
+    """The item for an output as answer to step `index`."""
+    [attempt] = check([grader.requests()[index]], [output], grader.solver)
+    return grader.step_item(STEPS, index, "", attempt)
+
+
+def grader_of(tmp_path: Path, solver: Solver, encoding: str, **instances: str) -> Grader:
+    """The grader of a problem with this encoding."""
+    folder = write_problem(tmp_path / "family" / "problem", "Say a(X) for some X.", encoding, **instances)
+    return Grader(read_problem(folder, "family"), solver)
+
+
+def test_an_equivalent_rule_in_other_words_is_right(some_problems: list[Problem], solver: Solver) -> None:
+    grader = Grader(some_problems[0], solver)
+    for index, step in enumerate(grader.steps):
+        addition = "% that is all\nzzz_unused :- not zzz_unused2, #false."
+        assert graded(grader, index, f"{step.code}\n{addition}").verdict == "equal"
+
+
+@pytest.mark.parametrize("nothing", ["", "  \n", "% a comment only", "%* no\ncode *%", "```\n```"])
+def test_an_answer_without_code_does_not_parse(
+    some_problems: list[Problem], solver: Solver, nothing: str
+) -> None:
+    grader = Grader(some_problems[0], solver)
+    program = grader.program_item(PROGRAMS, prompts.code_of(nothing)[0], 1)
+    for item in (graded(grader, 0, nothing), program):
+        assert (item.parse, item.ground, item.equivalent, item.verdict) == (False, False, False, "syntax")
+        assert item.evidence == "error: there is no code"
+
+
+def test_two_programs_that_fail_are_not_equal(tmp_path: Path, solver: Solver) -> None:
+    from scripts.asp.solver import Request
+
+    for program in ("a :- b", "p(X).", "p(0). p(X+1) :- p(X)."):
+        outcomes = list(solver.run([Request(program, solve=True, cpu_seconds=0.3)]))
+        assert compare(outcomes, outcomes).relation is not Relation.EQUAL
+    broken = grader_of(tmp_path, solver, "% Everything is a.\na(X).").problem
+    with pytest.raises(UserError, match=r"encoding\.lp:\d+: clingo says unsafe on instance"):
+        graders_of([broken], solver)
+
+
+def test_an_endless_program_is_a_timeout(tmp_path: Path) -> None:
+    endless = "a(0). a(X+1) :- a(X)."
+    with Solver(1, Limits(cpu_seconds=0.3)) as impatient:
+        grader = grader_of(tmp_path, impatient, "% Say a(1).\na(1).", one="b(1).")
+        items = [graded(grader, 0, endless), grader.program_item(PROGRAMS, endless, 1)]
+    for item in items:
+        assert (item.verdict, item.parse, item.ground, item.equivalent) == ("timeout", True, False, False)
+    generator = ScriptedGenerator.by_instruction(lambda _: endless)
+    result = evaluate(generator, [grader.problem], EvaluationSettings(parts=("steps",)))
+    assert result["per_verdict"] == {"steps": {"timeout": 1}}
+
+
+@pytest.mark.parametrize(
+    ("index", "code", "verdict"),
+    [
+        (0, "{ a(X) : b(X) }.", "equal"),
+        (0, "{ a(X) } :- b(X).", "equal"),
+        (0, "a(X) :- b(X).", "unsatisfiable"),
+        (0, "{ a(X) ; b(X) }.", "unsafe"),
+        (0, "{ a(X) : b(X) }", "syntax"),
+        (0, "a(1).", "wrong"),
+        (0, '#include "x".', "refused"),
+        (0, "{ a(1..2); c(1..20) }.", "equal"),
+        (2, "#show a/1. {c(1..20)}. #show c/1.", "undecided"),
+        (1, ":- a(1), a(2). :- not a(1), not a(2).", "wrong"),
+        (1, ":- a(1), a(2), ", "syntax"),
+        (2, "#show.", "wrong"),
+        (0, "{ a(X) : b(X) }. #program other.", "wrong"),
+        (2, "%* not closed", "syntax"),
+        (1, ":- a(1), a(2). %* not closed", "syntax"),
+    ],
+)
+def test_each_answer_has_its_verdict(
+    tmp_path: Path, solver: Solver, index: int, code: str, verdict: str
+) -> None:
+    encoding = "% Choose.\n{ a(X) : b(X) }.\n\n% Not both.\n:- a(1), a(2).\n\n% Show it.\n#show a/1."
+    item = graded(grader_of(tmp_path, solver, encoding, one="b(1..2)."), index, code)
+    assert (item.verdict, item.equivalent) == (verdict, verdict == "equal"), item.evidence
+
+
+def test_given_code_that_cannot_stand_first_leaves_the_problem_out(
+    tmp_path: Path, solver: Solver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the front, `#program` would put every step into a part that is never grounded: all would seem
+    equal.
+    """
+    encoding = "% X is an a.\na(X) :- n(X).\n\n#program extra.\nb.\n"
+    problem = grader_of(tmp_path, solver, encoding, one="n(1).").problem
+    with pytest.raises(UserError, match="no step of these problems has an instruction"):
+        graders_of([problem], solver)
+    assert "cannot stand before the rest" in capsys.readouterr().out
+
+
+def test_a_problem_without_instructions_is_left_out_with_a_message(
+    tmp_path: Path, old_layout: Path, capsys: pytest.CaptureFixture[str], solver: Solver
+) -> None:
+    write_problem(old_layout / "family" / "problem", "Say a(X) for some X.", "a(1).")
+    assert len(graders_of(read_problems(old_layout), solver)) == 1
+    assert "left out" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no step of these problems has an instruction"):
+        graders_of(read_problems(old_layout / "family"), solver)
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "fenced"),
+    [
+        ("a :- b.", "a :- b.", False),
+        ("```asp\na :- b.\n```", "a :- b.", True),
+        ("```\na :- b.", "a :- b.", True),
+        ("a :- b.\n```", "a :- b.", True),
+        ("```a :- b.```", "a :- b.", True),
+        ("```clingo4 code\na.\n```\nDone.", "a.", True),
+        ("So:\n```lp\na.\n```", "a.", True),
+        ("```\n```", "", True),
+    ],
+)
+def test_the_code_in_a_fence_is_kept_as_it_is(output: str, code: str, fenced: bool) -> None:
+    assert prompts.code_of(output) == (code, fenced)
