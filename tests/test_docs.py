@@ -1,123 +1,39 @@
-"""What the README and its companions say of the code is true."""
+"""What the pages say about the code is true: counts, links, places to change, keys of an evaluation."""
 
-import ast
 import re
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
-from scripts.data.problems import read_problem, read_problems
 from scripts.evaluation.evaluate import evaluate_once
 from scripts.evaluation.items import RepairItem
 from scripts.evaluation.settings import EvaluationSettings
-from scripts.lm.smoke_model import smoke_model
-from utils_ft import BENCHMARKS, ROOT
+from tests.test_commands import PAGES
+from utils_ft import ROOT
 
-PAGES = {
-    page: (ROOT / page).read_text(encoding="utf-8")
-    for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md", "docs/data.md", "docs/results.md")
-}
-README, CONTRIBUTING, EVALUATION = (
-    PAGES[page] for page in ("README.md", "CONTRIBUTING.md", "docs/evaluation.md")
-)
+MARKDOWN = sorted(name for name in PAGES if name.endswith(".md"))
+README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 
 
-def test_the_counts_are_those_of_the_shipped_problems():
-    problems = read_problems()
-    assert f"<br>{len(problems)} problems)" in README
-    counted = f"{len(problems)} problems in {len({problem.family for problem in problems})} families"
-    assert counted in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_the_counts_are_those_of_the_shipped_problems(problems):
+    rules = sum(len(step.statements) for problem in problems for step in problem.encoding.steps)
+    instances = sum(len(problem.instances) for problem in problems)
+    families = len({problem.family for problem in problems})
+    assert f"{len(problems)} problems, {rules:,} rules, {instances} instances" in README
+    assert f"{len(problems)} problems in {families} families" in PAGES["CHANGELOG.md"]
 
 
-# --- the map ----------------------------------------------------------------------------------------------------
+def test_the_readme_is_short_and_begins_with_an_example():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    example = [number for number, line in enumerate(lines, 1) if ":- touches(R, S)" in line]
+    assert example and example[0] <= 15
 
 
-def floors():
-    """Module → floor, from the README's map."""
-    block = README.split("<!-- map:begin -->")[1].split("<!-- map:end -->")[0]
-    found = {}
-    for line in block.splitlines():
-        if row := re.match(r"\| (\d+) \| (.+?) \|", line):
-            for name in re.findall(r"`([\w.]+)`", row[2]):
-                found[name.removesuffix(".py")] = int(row[1])
-    return found
-
-
-def imports():
-    """Module → the modules of the project that it imports."""
-    found = {}
-    for file in sorted((ROOT / "scripts").glob("*.py")):
-        if file.stem == "__init__":
-            continue
-        names = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "scripts":
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scripts."):
-                names.add(node.module.split(".")[1])
-        found[file.stem] = names
-    return found
-
-
-def test_the_map_names_every_module_and_no_other():
-    assert set(floors()) - {"utils_ft"} == set(imports())
-
-
-def test_a_module_imports_only_from_floors_below_its_own():
-    floor = floors()
-    wrong = [
-        f"{name} (floor {floor[name]}) imports {other} (floor {floor[other]})"
-        for name, others in imports().items()
-        for other in others
-        if floor[other] >= floor[name]
-    ]
-    assert not wrong
-
-
-# --- commands ---------------------------------------------------------------------------------------------------
-
-TEXT = "\n".join(PAGES.values())
-OPTION = r"(?<!\S)--[a-z][\w-]+"
-
-
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (scripts\.\w+)", TEXT))))
-def test_every_command_explains_itself_and_knows_the_options_it_is_given(module):
-    def options(*part: str) -> set[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", module, *part, "--help"], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0 and "Usage" in done.stdout
-        return set(re.findall(r"--[a-z][\w-]+", done.stdout))
-
-    known = {(): options()}
-    for line in re.findall(rf"-m {module}((?:[^\n`]*\\\n)*[^\n`#]*)", TEXT):
-        part = tuple(
-            re.findall(r"\A ([a-z]+)(?= )", line)
-        )  # of a command with several, such as `bench train`
-        if part not in known:
-            known[part] = options(*part)
-        assert set(re.findall(OPTION, line)) <= known[part]
-
-
-@pytest.mark.parametrize("line", re.findall(r"(?m)^hf .*$", README))
-def test_the_hubs_own_command_knows_what_it_is_given(line):
-    words = [word for word in line.split() if re.fullmatch(r"[a-z]+", word)]
-    tool = Path(sys.executable).with_name("hf")
-    done = subprocess.run([tool, *words[1:], "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and f"Usage: {' '.join(words)} " in done.stdout
-    assert set(re.findall(OPTION, line)) <= set(re.findall(r"--[a-z][\w-]+", done.stdout))
-
-
-def test_every_make_target_is_there():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"(?m)(?:^|`)make ([a-z]+)", TEXT)):
-        assert re.search(rf"(?m)^{target}:", makefile), target
-
-
-# --- places -----------------------------------------------------------------------------------------------------
+def test_the_readme_links_every_notebook_and_every_page():
+    for folder, ending in (("notebooks", "ipynb"), ("docs", "md")):
+        names = {f"{folder}/{file.name}" for file in (ROOT / folder).glob(f"*.{ending}")}
+        assert names and not {name for name in names if f"]({name})" not in README}
 
 
 def anchors(text):
@@ -128,8 +44,8 @@ def anchors(text):
     }
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_somewhere(page):
+@pytest.mark.parametrize("page", MARKDOWN)
+def test_every_link_has_a_target(page):
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
         if target.startswith("https://"):
             continue
@@ -139,45 +55,43 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
 
 
+@pytest.mark.parametrize("page", MARKDOWN)
+def test_every_path_in_code_marks_exists(page):
+    folders = "scripts|tests|tools|docs|notebooks|runs|accelerate_configs"
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", PAGES[page]):
+        is_generated = path.startswith("runs/") and path != "runs/demo.sh"
+        assert is_generated or (ROOT / path).exists(), path
+
+
 PLACES = re.findall(r"(?ms)^\d+\. `([\w./]+)`:(.*?)(?=^\d+\. |^$)", CONTRIBUTING)
 
 
-def test_every_place_to_touch_is_named():
-    assert len(PLACES) >= 20 and {path for path, _ in PLACES} >= {
-        "scripts/augmentations.py",
-        "scripts/providers.py",
-        "scripts/chat.py",
+def test_every_place_to_change_is_found():
+    assert len(PLACES) >= 20
+    needed = {
+        "scripts/data/corruptions.py",
+        "scripts/data/paraphrase/providers.py",
+        "scripts/lm/chat.py",
     }
+    assert needed <= {path for path, _ in PLACES}
 
 
 @pytest.mark.parametrize(("path", "words"), PLACES)
-def test_what_is_to_be_touched_is_where_it_is_said_to_be(path, words):
+def test_a_place_to_change_has_the_names_that_are_given(path, words):
     text = (ROOT / path).read_text(encoding="utf-8")
-    assert not [name for name in re.findall(r"`([^`]+)`", words) if name not in text]
+    names = [name for name in re.findall(r"`([^`]+)`", words) if not name.startswith("utils_ft.")]
+    assert not [name for name in names if name not in text]
 
 
-@pytest.mark.parametrize("file", sorted(set(re.findall(r"tests/\w+\.py", CONTRIBUTING))))
-def test_the_tests_to_run_are_there(file):
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"tests/[\w/]+\.py", CONTRIBUTING))))
+def test_the_tests_to_run_exist(file):
     assert (ROOT / file).exists()
 
 
-# --- the scores -------------------------------------------------------------------------------------------------
-
-
-def test_every_key_of_an_evaluation_is_explained(tmp_path):
-    problem = read_problem(BENCHMARKS / "scheduling" / "scene_order", "scheduling")
-    result = evaluate_once(
-        tmp_path / "scores.json", smoke_model(tmp_path / "smoke"), [problem], EvaluationSettings(parts=())
-    )
-    said = set(re.findall(r"`(\w+)`", EVALUATION))
-    assert {*result, *result["settings"], *(field.name for field in fields(RepairItem))} <= said
-    assert {
-        "parse",
-        "ground",
-        "equivalent",
-        "fixed",
-        "n",
-        "fenced",
-        "held_out_families",
-        "seen_families",
-    } <= said
+def test_every_key_of_an_evaluation_is_explained(tmp_path, problems, smoke):
+    [problem] = [problem for problem in problems if problem.id == "scheduling/scene_order"]
+    result = evaluate_once(tmp_path / "scores.json", smoke, [problem], EvaluationSettings(parts=()))
+    explained = set(re.findall(r"`(\w+)`", PAGES["docs/evaluation.md"]))
+    assert {*result, *result["settings"], *(field.name for field in fields(RepairItem))} <= explained
+    assert {"parse", "ground", "equivalent", "fixed", "n", "fenced"} <= explained
+    assert {"held_out_families", "seen_families"} <= explained

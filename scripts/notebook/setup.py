@@ -12,7 +12,7 @@ from pathlib import Path
 import utils_ft
 from scripts.data import problems as collections
 from scripts.data.paraphrase.files import PARAPHRASES
-from scripts.data.problems import Problem
+from scripts.data.problems import Collection, Problem
 from scripts.lm import base_models
 from scripts.training.recipe import Profile, Recipe, load_profile
 
@@ -24,21 +24,19 @@ class DataSetup:
     Attributes:
         profile: The profile.
         benchmarks: The folder of problems.
-        problems: All problems of the folder.
-        splits: Problem id → `train`, `valid` or `test`.
+        collection: Its problems and their splits.
         model_type: The base model whose tokens are counted.
     """
 
     profile: Profile
     benchmarks: Path
-    problems: list[Problem]
-    splits: dict[str, str]
+    collection: Collection
     model_type: str
 
     @property
     def training_problems(self) -> list[Problem]:
         """The problems of the train split."""
-        return [problem for problem in self.problems if self.splits[problem.id] == "train"]
+        return self.collection.of_split("train")
 
     @cached_property
     def tokenizer(self) -> Path:
@@ -66,12 +64,10 @@ def data(
     """
     chosen = load_profile(profile, model_type)
     folder = Path(benchmarks or utils_ft.BENCHMARKS)
-    problems = collections.read_problems(folder)
     return DataSetup(
         profile=chosen,
         benchmarks=folder,
-        problems=problems,
-        splits=collections.split_of(problems, folder),
+        collection=collections.read_collection(folder),
         model_type=model_type or chosen.model_type,
     )
 

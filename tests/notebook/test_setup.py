@@ -21,9 +21,10 @@ def test_an_unknown_profile_or_hyperparameter_is_an_error():
         setup.training("pytorch", "smoke", steps=3)
 
 
-def test_the_setup_of_a_data_notebook_has_the_training_problems_only_where_it_says_so():
+def test_the_setup_of_a_data_notebook_knows_the_training_problems_and_the_paraphrases():
     data = setup.data("smoke")
-    assert {data.splits[problem.id] for problem in data.training_problems} == {"train"}
-    assert len(data.training_problems) < len(data.problems)
+    collection = data.collection
+    assert {collection.splits[problem.id] for problem in data.training_problems} == {"train"}
+    assert len(data.training_problems) < len(collection.problems)
     assert data.generated_paraphrases("shipped") is None
     assert (data.tokenizer / "tokenizer_config.json").exists()
