@@ -1,7 +1,7 @@
-"""The method, one module a concern; `README.md` has the map."""
+"""Commands, and the packages that they use; docs/architecture.md has the map."""
 
 import logging
 
-# On CPUs with bfloat16 units bitsandbytes looks for kernels that the hub serves as machine code, and warns that there are none.
-# They would serve 4-bit products, and a base on a CPU is de-quantised once. It asks as soon as PEFT is imported.
+# On CPUs with bfloat16 units bitsandbytes warns that it has no kernels for 4-bit products, as soon as PEFT
+# is imported. A 4-bit base is de-quantised on a CPU, so these kernels would not be used.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
