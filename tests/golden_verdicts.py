@@ -2,8 +2,9 @@
 
     python -m tests.golden_verdicts
 
-The command writes the records of the current version. It never replaces a version that is there: who changes what is
-recorded raises `SCORING_VERSION` (scripts/evaluation/results.py) or `ENCODING_VERSION` (scripts/lm/chat.py) first.
+The command writes the records of the current version. It never replaces the records of a version. If the
+recorded behaviour changes, first raise `SCORING_VERSION` (scripts/evaluation/results.py) or
+`ENCODING_VERSION` (scripts/lm/chat.py).
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ from utils_ft import BENCHMARKS, UserError, command, content_hash, read_text, sh
 FILE = Path(__file__).with_name("golden_verdicts.json")
 
 Record = dict[str, Any]
-"""What is recorded, of which input, and the result."""
+"""A record: `what` is recorded, the input that it is `of`, and the `result`."""
 
-ENDLESS = "r(1..3000). :- r(X), r(Y), r(Z), X * Y + Z < 0."  # grounds nothing, for ever: it runs out of time, not of memory
+ENDLESS = "r(1..3000). :- r(X), r(Y), r(Z), X * Y + Z < 0."  # it runs out of time, not of memory
 
-# Problem → step → what the answer is → the answer. None of the problems is a test problem.
+# Problem → step → name of the answer → answer. None of the problems is a test problem.
 ANSWERS: dict[str, dict[int, dict[str, str]]] = {
     "graphs/crane_deadlock": {
         3: {  # recursion: stuck(A,C) :- stuck(A,B), stuck(B,C).
@@ -109,8 +110,10 @@ ANSWERS: dict[str, dict[int, dict[str, str]]] = {
             "equivalent, in two statements": "{ gene(P,mat,A) : allele(A) } = 1 :- founder(P).\n"
             "{ gene(P,pat,A) : allele(A) } = 1 :- founder(P).",
             "equivalent, on the instances": "{ gene(P,S,A) : allele(A) } = 1 :- person(P), S = (mat;pat).",
-            "unsatisfiable": "{ gene(P,S,A) : allele(A) } = 1 :- founder(P), S = mat.\n:- founder(P), not gene(P,pat,_).",
-            "unsatisfiable, on an instance": "{ gene(P,S,A) : allele(A), A != o } = 1 :- founder(P), S = (mat;pat).",
+            "unsatisfiable": "{ gene(P,S,A) : allele(A) } = 1 :- founder(P), S = mat.\n"
+            ":- founder(P), not gene(P,pat,_).",
+            "unsatisfiable, on an instance": "{ gene(P,S,A) : allele(A), A != o } = 1 :- founder(P), "
+            "S = (mat;pat).",
         },
         9: {  # constraint: :- tested(P,G), not group(P,G).
             "equivalent": ":- tested(P,G), group(P,H), H != G.",
@@ -216,10 +219,10 @@ def _record(what: str, of: str, result: Any) -> Record:
         "what": what,
         "of": of,
         "result": json.loads(_text(result)),
-    }  # as it is read again: lists, no tuples
+    }  # with lists in place of tuples, as it is read again
 
 
-# --- scoring ----------------------------------------------------------------------------------------------------
+# --- scoring ---
 
 
 def scoring_records() -> list[Record]:
@@ -242,7 +245,7 @@ def scoring_records() -> list[Record]:
 
 
 def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
-    """What the model reads: of each step, of a repair, of a whole program."""
+    """The prompts of each step, of a repair and of a whole program, and the limits of the solver."""
     yield _record(
         "limits",
         "defaults",
@@ -259,12 +262,12 @@ def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
         yield _record(
             "prompts of the steps, hashed",
             grader.problem.id,
-            [content_hash(_text(ask.messages)) for ask in requests],
+            [content_hash(_text(request.messages)) for request in requests],
         )
         yield _record(
             "contexts of the steps, hashed",
             grader.problem.id,
-            content_hash(*(f"{ask.solve} {ask.context}" for ask in requests)),
+            content_hash(*(f"{request.solve} {request.context}" for request in requests)),
         )
     yield _record("prompt of a repair", "a made-up step", prompts.repair(" Do. ", "a :- b", "error: no"))
     yield _record("description", "with code that is there already", prompts.describe("Some problem.", "a."))
@@ -282,39 +285,39 @@ def prompt_records(graders: Sequence[Grader]) -> Iterator[Record]:
 
 
 def _answers(grader: Grader) -> Iterator[Record]:
-    """Of each answer the verdict, and what the loop has to say of it."""
+    """The verdict of each answer, and what the repair loop does with it."""
     requests = grader.loop_requests()
-    for index, found in ANSWERS[grader.problem.id].items():
-        step, ask = grader.steps[index], requests[index]
+    for index, special in ANSWERS[grader.problem.id].items():
+        step, request = grader.steps[index], requests[index]
         answers = {
             "gold": step.code,
             "gold in a fence": f"Here is the rule:\n```prolog\n{step.code}\n```\n",
-            **found,
+            **special,
         }
         if index == min(ANSWERS[grader.problem.id]):
             answers |= {"empty": "", "only a comment": "% nothing to do", "only a fence": "```\n```"}
         for what, answer in answers.items():
             of = f"{grader.problem.id}, step {index}, {what}"
-            [tried] = check([ask], [answer], grader.solver)
-            item = grader.step_item(Part("steps"), index, step.instruction, tried)
+            [attempt] = check([request], [answer], grader.solver)
+            item = grader.step_item(Part("steps"), index, step.instruction, attempt)
             if answer == ENDLESS:  # how far it gets is the machine's
                 yield _record("answer", of, {"verdict": item.verdict})
                 continue
-            asked = prompts.repair(ask.instruction, tried.code, tried.message)
+            asked = prompts.repair(request.instruction, attempt.code, attempt.message)
             yield _record(
                 "answer",
                 of,
-                _judged(item)
+                _graded(item)
                 | {
                     "constructs": item.constructs,
-                    "complaint": tried.message,
-                    "rank": tried.rank,
+                    "complaint": attempt.message,
+                    "rank": attempt.rank,
                     "prompt of the repair, hashed": content_hash(_text(asked)),
                 },
             )
 
 
-def _judged(item: Item) -> dict[str, Any]:
+def _graded(item: Item) -> dict[str, Any]:
     names = ("verdict", "evidence", "parse", "ground", "equivalent", "fenced")
     return {name: getattr(item, name) for name in names}
 
@@ -332,12 +335,12 @@ def _programs(grader: Grader) -> Iterator[Record]:
         yield _record(
             "program",
             f"{grader.problem.id}, {what}",
-            _judged(grader.program_item(Part("programs", 0), program, 1)),
+            _graded(grader.program_item(Part("programs", 0), program, 1)),
         )
 
 
 def _loop(grader: Grader) -> Iterator[Record]:
-    """Which attempt stands in the loop, and the solver's message to it."""
+    """The attempts of the repair loop, which of them is the best, and its solver message."""
     scripts = {  # step → answers, samples; how many of the samples are drawn depends on k and samples
         3: (
             [
@@ -384,23 +387,26 @@ def _loop(grader: Grader) -> Iterator[Record]:
     requests = [every[index] for index in scripts]
     for k in range(4):
         for samples in (1, 3):
-            texts, drawn = (
+            texts, samples_of = (
                 {
-                    ask.instruction: list(found[part])
-                    for ask, found in zip(requests, scripts.values(), strict=True)
+                    request.instruction: list(script[part])
+                    for request, script in zip(requests, scripts.values(), strict=True)
                 }
                 for part in (0, 1)
             )
             written = write_steps(
-                ScriptedGenerator.by_list(texts, drawn), requests, LoopSettings(k, samples), grader.solver
+                ScriptedGenerator.by_list(texts, samples_of),
+                requests,
+                LoopSettings(k, samples),
+                grader.solver,
             )
             for index, step in zip(scripts, written, strict=True):
                 yield _record(
                     "loop",
                     f"{grader.problem.id}, step {index}, {LoopSettings(k, samples).name}",
                     {
-                        "tries": [found.output for found in step.attempts],
-                        "stands": [found is step.best for found in step.attempts].index(True),
+                        "tries": [attempt.output for attempt in step.attempts],
+                        "stands": [attempt is step.best for attempt in step.attempts].index(True),
                         "code": step.code,
                         "message": step.best.message,
                         "satisfiable": step.best.satisfiable,
@@ -409,13 +415,13 @@ def _loop(grader: Grader) -> Iterator[Record]:
 
 
 def _evaluation(problems: Sequence[Problem]) -> Record:
-    """The figures of a whole evaluation, its items in short, and what was asked in it."""
+    """The figures of a whole evaluation, its items in short, and its prompts."""
     generator = slipping(
         {step.instruction.strip(): step.code for problem in problems for step in problem.encoding.instructed}
     )
-    found = evaluate(generator, problems, EvaluationSettings(samples=2))
-    items = found.pop("verdicts")
-    found.pop("seconds")
+    figures = evaluate(generator, problems, EvaluationSettings(samples=2))
+    items = figures.pop("verdicts")
+    figures.pop("seconds")
     outputs = content_hash(
         *(part for item in items for part in (item["prompt"], item["output"], item["code"], item["evidence"]))
     )
@@ -423,7 +429,7 @@ def _evaluation(problems: Sequence[Problem]) -> Record:
         "evaluation",
         ", ".join(problem.id for problem in problems),
         {
-            "figures": found,
+            "figures": figures,
             "items": [_item_in_short(item) for item in items],
             "texts, hashed": outputs,
             "asked, hashed": content_hash(_text(generator.asked)),
@@ -432,7 +438,10 @@ def _evaluation(problems: Sequence[Problem]) -> Record:
 
 
 def _item_in_short(item: dict) -> str:
-    """One line about an item. Version 1 calls the corruption of a repair its construct, and `fixed` `ground`."""
+    """One line about an item.
+
+    Version 1 calls the corruption of a repair its construct, and `fixed` `ground`.
+    """
     is_repair = item["part"] == "repair"
     constructs = item["corruption"] if is_repair else "/".join(item["constructs"])
     ground = item["fixed"] if is_repair else item["ground"]
@@ -443,7 +452,7 @@ def _item_in_short(item: dict) -> str:
 
 
 def _repairs(grader: Grader) -> Record:
-    """The repair rows drawn of a problem."""
+    """The repair rows that are drawn for a problem."""
     maker = RepairMaker(RenamedProblem(grader.problem), grader.solver)
     rows = maker.rows(parts.REPAIRS, Random(content_hash("golden", grader.problem.id)))
     return _record(
@@ -457,7 +466,7 @@ def _repairs(grader: Grader) -> Record:
 
 
 def _conversion(problem: Problem) -> Iterator[Record]:
-    """The rows that a study trains on, of one problem as a training and as a validation problem."""
+    """The rows of one problem, as a training problem and as a validation problem."""
     for split in ("train", "valid"):
         settings = ConversionSettings(conversations=8, repairs=4, vocabularies=2)
         rows, report = convert([problem], {problem.id: split}, settings)
@@ -472,7 +481,7 @@ def _conversion(problem: Problem) -> Iterator[Record]:
 
 
 def _whole(graders: Sequence[Grader]) -> Record:
-    """Programs written in one turn, as a study scores them."""
+    """Programs that are written in one turn, as the ablation study scores them."""
     gold = ["\n\n".join(code for _, code in grader.variant.steps) for grader in graders]
     generator = ScriptedGenerator.in_order(
         f"```\n{gold[0]}\n```", gold[1].split("\n\n", 1)[1]
@@ -486,7 +495,9 @@ def _whole(graders: Sequence[Grader]) -> Record:
 
 
 def _own_errors(problem: Problem, solver: Solver) -> Record:
-    """The repair rows from answers to a retold problem: the first has a syntax error, the second is UNSATISFIABLE, the rest empty."""
+    """Repair rows from own errors: the first answer has a syntax error, the second no answer set, the rest
+    no code.
+    """
     answers = ["a :- b )", "a.\n:- not nowhere.", *[""] * (len(problem.encoding.instructed) - 2)]
     generator = ScriptedGenerator.in_order(*answers)
     [(rows, report)] = own_errors(generator, [problem], solver)
@@ -510,18 +521,18 @@ def _grammar(scratch: Path) -> Record:
     )
 
 
-# --- encoding ---------------------------------------------------------------------------------------------------
+# --- encoding ---
 
 
 def encoding_records() -> list[Record]:
-    """The records of encoding: tokens and targets of a conversation, with the tokenizer of the smoke model."""
+    """The records of encoding: the tokens and targets of a conversation, for the smoke model's tokenizer."""
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = chat.load_tokenizer(smoke_model(Path(scratch) / "smoke"))
         own = tokenizer.chat_template
         templates = {
             "the model's own": own,
-            "without a system message": "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{% endfor %}"
-            + own,
+            "without a system message": "{% for m in messages %}{% if m.role == 'system' %}"
+            "{{ raise_exception('no') }}{% endif %}{% endfor %}" + own,
         }
         return [
             record for name, template in templates.items() for record in _encoded(tokenizer, name, template)
@@ -549,12 +560,14 @@ def _encoded(tokenizer: Any, name: str, template: str) -> Iterator[Record]:
     )
 
 
-# --- the file ---------------------------------------------------------------------------------------------------
+# --- the file ---
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What has a version of its own: the name of the constant, its value, and what makes its records."""
+    """Behaviour with a version of its own: the name and the value of the constant, and what makes the
+    records.
+    """
 
     constant: str
     version: int
@@ -574,10 +587,10 @@ def recorded(file: Path = FILE) -> dict[str, dict[str, list[Record]]]:
     return json.loads(read_text(file)) if file.exists() else {}
 
 
-def changes(kind: Kind, kept: Sequence[Record], now: Sequence[Record]) -> str:
-    """Where the records of now are not those that are kept, and what to do; "" where they are the same."""
+def changes(kind: Kind, stored: Sequence[Record], now: Sequence[Record]) -> str:
+    """The places where the records differ, and what to do; "" if they are the same."""
     old, new = (
-        {(record["what"], record["of"]): record["result"] for record in records} for records in (kept, now)
+        {(record["what"], record["of"]): record["result"] for record in records} for records in (stored, now)
     )
     places = [
         place
@@ -586,7 +599,7 @@ def changes(kind: Kind, kept: Sequence[Record], now: Sequence[Record]) -> str:
     ]
     if not places:
         return ""
-    told = [
+    lines = [
         f"  {what}: {of}\n    was {_short(old.get((what, of)))}\n    is  {_short(new.get((what, of)))}"
         for what, of in places[:5]
     ]
@@ -595,7 +608,7 @@ def changes(kind: Kind, kept: Sequence[Record], now: Sequence[Record]) -> str:
             f"behaviour changed; raise {kind.constant} and run `python -m tests.golden_verdicts`",
             f"{len(places)} of {len({**old, **new})} records differ"
             + (", the first:" if len(places) > 5 else ":"),
-            *told,
+            *lines,
         ]
     )
 
@@ -605,24 +618,29 @@ def _short(result: Any) -> str:
     return text if len(text) <= 400 else f"{text[:400]} …"
 
 
-def write(file: Path, found: dict[str, Kind]) -> list[str]:
-    """Add the records of each kind whose version is not in `file` yet; what was added. UserError where all are there."""
-    kept = recorded(file)
-    missing = {name: kind for name, kind in found.items() if str(kind.version) not in kept.get(name, {})}
+def write(file: Path, current: dict[str, Kind]) -> list[str]:
+    """Add the records of each kind whose version is not in `file` yet; the names of what was added.
+
+    Raises:
+        UserError: All current versions are in the file.
+    """
+    stored = recorded(file)
+    missing = {name: kind for name, kind in current.items() if str(kind.version) not in stored.get(name, {})}
     if not missing:
         raise UserError(
-            "the records of the current versions are there already, and are never replaced",
+            "the file has the records of the current versions already, and they are never replaced",
             where=file,
-            remedy="where behaviour changed, raise " + " or ".join(kind.constant for kind in found.values()),
+            remedy="if the behaviour changed, raise "
+            + " or ".join(kind.constant for kind in current.values()),
         )
     for name, kind in missing.items():
-        kept.setdefault(name, {})[str(kind.version)] = kind.records()
-    write_text(file, _shown(kept))
+        stored.setdefault(name, {})[str(kind.version)] = kind.records()
+    write_text(file, _shown(stored))
     return [f"{kind.constant} {kind.version}" for kind in missing.values()]
 
 
-def _shown(kept: dict[str, dict[str, list[Record]]]) -> str:
-    """JSON with a record a line, so that a difference can be read."""
+def _shown(stored: dict[str, dict[str, list[Record]]]) -> str:
+    """JSON with one record in each line, so that a difference can be read."""
 
     def block(items: dict[str, str], begin: str, end: str) -> dict[str, str]:
         return {name: f"{begin}\n{text}\n{end}" for name, text in items.items()}
@@ -633,15 +651,15 @@ def _shown(kept: dict[str, dict[str, list[Record]]]) -> str:
     def lines(records: list[Record]) -> str:
         return ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
 
-    found = {
+    blocks = {
         name: members(block({version: lines(records) for version, records in versions.items()}, "[", "]"))
-        for name, versions in kept.items()
+        for name, versions in stored.items()
     }
-    return f"{{\n{members(block(found, '{', '}'))}\n}}\n"
+    return f"{{\n{members(block(blocks, '{', '}'))}\n}}\n"
 
 
 def main() -> None:
-    """Record what scoring and encoding do in their current versions."""
+    """Write the records of scoring and encoding in their current versions."""
     for name in write(FILE, kinds()):
         print(f"recorded: {name}")
     print(show_path(FILE))

@@ -1,4 +1,6 @@
-"""Scoring and encoding do what is recorded for their versions, so what is kept under a version holds."""
+"""Scoring and encoding behave as recorded for their versions, so results that are stored under a version
+are valid.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,6 @@ import pytest
 from scripts.data.encoded_rows import encode_rows
 from scripts.data.problems import read_problems, split_of
 from scripts.lm import chat, prompts
-from scripts.lm.smoke_model import smoke_model
 from tests.golden_verdicts import (
     ANSWERS,
     CONVERSATION,
@@ -32,18 +33,18 @@ KINDS = kinds()
 @pytest.mark.parametrize("name", KINDS)
 def test_behaviour_is_what_is_recorded_for_the_version(name: str) -> None:
     kind = KINDS[name]
-    kept = recorded().get(name, {}).get(str(kind.version))
-    if kept is None:
+    records = recorded().get(name, {}).get(str(kind.version))
+    if records is None:
         pytest.fail(
             f"{kind.constant} {kind.version} is not recorded; run `python -m tests.golden_verdicts`",
             pytrace=False,
         )
-    if told := changes(kind, kept, kind.records()):
-        pytest.fail(told, pytrace=False)
+    if difference := changes(kind, records, kind.records()):
+        pytest.fail(difference, pytrace=False)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_versions_count_up_and_none_is_used_twice(name: str) -> None:
+def test_versions_count_up_and_no_record_stands_twice(name: str) -> None:
     assert list(recorded()[name]) == [str(number) for number in range(1, KINDS[name].version + 1)]
     for records in recorded()[name].values():
         places = [(record["what"], record["of"]) for record in records]
@@ -57,8 +58,8 @@ def test_no_record_is_of_a_test_problem() -> None:
 
 def test_the_records_cover_every_verdict_that_is_the_same_on_every_machine() -> None:
     last = recorded()["scoring"][str(KINDS["scoring"].version)]
-    found = {record["result"]["verdict"] for record in last if record["what"] == "answer"}
-    assert found == {
+    verdicts = {record["result"]["verdict"] for record in last if record["what"] == "answer"}
+    assert verdicts == {
         "equal",
         "syntax",
         "refused",
@@ -70,47 +71,47 @@ def test_the_records_cover_every_verdict_that_is_the_same_on_every_machine() -> 
     }  # all but memory
 
 
-def test_a_changed_prompt_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_prompt_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     before = list(prompt_records([]))
     assert changes(KINDS["scoring"], before, list(prompt_records([]))) == ""
-    monkeypatch.setattr(prompts, "REPAIR_PERSONA", "Mend it.")
-    told = changes(KINDS["scoring"], before, list(prompt_records([])))
-    assert told.startswith(
+    monkeypatch.setattr(prompts, "REPAIR_PERSONA", "Correct it.")
+    message = changes(KINDS["scoring"], before, list(prompt_records([])))
+    assert message.startswith(
         "behaviour changed; raise SCORING_VERSION and run `python -m tests.golden_verdicts`\n1 of "
     )
-    assert "Mend it." in told
-    assert "records differ" in changes(KINDS["scoring"], before, before[1:]), "one that is missing"
+    assert "Correct it." in message
+    assert "records differ" in changes(KINDS["scoring"], before, before[1:]), "a missing record"
 
 
-def test_a_version_is_never_recorded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_records_of_a_version_are_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "copy.json"
     shutil.copy(FILE, copy)
     with pytest.raises(UserError, match="never replaced\n  remedy: .*SCORING_VERSION or ENCODING_VERSION"):
         write(copy, KINDS)
     assert copy.read_bytes() == FILE.read_bytes()
-    monkeypatch.setattr(prompts, "REPAIR_PERSONA", "Mend it.")
+    monkeypatch.setattr(prompts, "REPAIR_PERSONA", "Correct it.")
     raised = Kind("SCORING_VERSION", KINDS["scoring"].version + 1, lambda: list(prompt_records([])))
     assert write(copy, KINDS | {"scoring": raised}) == [f"SCORING_VERSION {raised.version}"]
     old, new = recorded(), recorded(copy)
     assert new["scoring"].pop(str(raised.version)) == raised.records() and new == old
 
 
-def test_no_record_names_a_place_on_a_machine() -> None:
+def test_no_record_has_a_path_of_a_machine() -> None:
     text = FILE.read_text(encoding="utf-8")
     assert not [place for place in (ROOT, Path.home(), tempfile.gettempdir()) if f"{place}/" in text]
 
 
-def test_tokens_are_kept_for_one_version_of_the_encoding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_tokens_are_stored_for_one_version_of_the_encoding(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = chat.load_tokenizer(smoke_model(tmp_path / "smoke"))
-    rows, kept = [{"messages": CONVERSATION}], tmp_path / "tokens"
-    first = encode_rows(tokenizer, rows, 4096, kept)
-    [file] = kept.iterdir()
-    assert first == [chat.encode(tokenizer, CONVERSATION)] == encode_rows(tokenizer, rows, 4096, kept)
+    tokenizer = chat.load_tokenizer(smoke)
+    rows, folder = [{"messages": CONVERSATION}], tmp_path / "tokens"
+    first = encode_rows(tokenizer, rows, 4096, folder)
+    [file] = folder.iterdir()
+    assert first == [chat.encode(tokenizer, CONVERSATION)] == encode_rows(tokenizer, rows, 4096, folder)
     changed = json.loads(file.read_text())
     changed[0][0][0] += 1
     file.write_text(json.dumps(changed))
-    assert encode_rows(tokenizer, rows, 4096, kept) != first, "what is kept is read"
+    assert encode_rows(tokenizer, rows, 4096, folder) != first, "the stored tokens are used"
     monkeypatch.setattr(chat, "ENCODING_VERSION", chat.ENCODING_VERSION + 1)
-    assert encode_rows(tokenizer, rows, 4096, kept) == first and len(list(kept.iterdir())) == 2
+    assert encode_rows(tokenizer, rows, 4096, folder) == first and len(list(folder.iterdir())) == 2
