@@ -1,6 +1,7 @@
-"""Which device and number format to compute in, what memory there is, and what was used at the most.
+"""The device and the number format of the computation, memory, and messages of the libraries.
 
-bfloat16 is the recipe; a CPU without it would be a hundred times slower in it, and computes in float32.
+The recipe computes in bfloat16. A CPU without bfloat16 units would be a hundred times slower in it and
+computes in float32.
 """
 
 from __future__ import annotations
@@ -13,42 +14,42 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+import psutil
+import torch
+from transformers.utils import logging
 
 from utils_ft import UserError
 
 
 def device() -> str:
-    """`cuda`, `mps` or `cpu`, the best there is."""
-    import torch
-
+    """The device to compute on: `cuda`, else `mps`, else `cpu`."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @cache
-def compute_dtype(name: str | None = None) -> Any:
-    """bfloat16 where the device multiplies it at least as fast as float32, else float32. On a CPU that is measured (0.1 s)."""
-    import torch
+def compute_dtype(name: str | None = None) -> torch.dtype:
+    """bfloat16 where the device multiplies it at least as fast as float32, else float32.
 
+    `name` is the device, by default this machine's. On a CPU the speed is measured, which takes 0.1 s.
+    """
     if (name or device()) != "cpu":
         return torch.bfloat16
-    rounds = [
-        [_seconds_to_multiply("cpu", dtype) for dtype in (torch.bfloat16, torch.float32)] for _ in range(5)
-    ]
-    short, full = map(
-        min, zip(*rounds, strict=True)
-    )  # the best of each: whatever else runs only ever adds to it
-    return torch.bfloat16 if short <= full else torch.float32
+    seconds: dict[torch.dtype, list[float]] = {torch.bfloat16: [], torch.float32: []}
+    for _ in range(5):
+        for dtype, measured in seconds.items():
+            measured.append(_seconds_to_multiply("cpu", dtype))
+    # The shortest of each is compared, as other programs can only make a measurement longer.
+    is_fast = min(seconds[torch.bfloat16]) <= min(seconds[torch.float32])
+    return torch.bfloat16 if is_fast else torch.float32
 
 
-def _seconds_to_multiply(name: str, dtype: Any, size: int = 256, times: int = 3) -> float:
+def _seconds_to_multiply(name: str, dtype: torch.dtype, size: int = 256, times: int = 3) -> float:
     """Seconds that `times` products of two square matrices take."""
-    import torch
-
     left, right = (torch.ones(size, size, dtype=dtype, device=name) for _ in range(2))
-    (left @ right).sum().item()  # warm; `item` waits for a device that computes behind our back
+    (left @ right).sum().item()  # a first product is slower; `item` waits for the device
     start = time.perf_counter()
     for _ in range(times):
         left = left @ right / size
@@ -57,22 +58,16 @@ def _seconds_to_multiply(name: str, dtype: Any, size: int = 256, times: int = 3)
 
 
 def flops_per_second() -> float:
-    """Floating-point operations per second of a matrix product on this device, in the dtype that it computes in."""
+    """Floating-point operations per second of a matrix product on this device, in `compute_dtype()`."""
     size, times = (4096, 20) if device() == "cuda" else (1024, 6)
     return 2 * size**3 * times / _seconds_to_multiply(device(), compute_dtype(), size, times)
 
 
-# --- memory -----------------------------------------------------------------------------------------------------
-
-
 def free_memory() -> int:
-    """Bytes that a new tensor may still take on the device."""
-    import psutil
-    import torch
-
+    """Bytes that new tensors can take on the device."""
     if device() == "cuda":
-        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by PyTorch, for the next tensor
-        return torch.cuda.mem_get_info()[0] + kept
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # PyTorch reuses it
+        return torch.cuda.mem_get_info()[0] + cached
     return min(psutil.virtual_memory().available, _container_memory())
 
 
@@ -87,17 +82,13 @@ def _container_memory() -> float:
 
 
 def synchronize() -> None:
-    """Returns when the GPU has done what it was asked for."""
-    import torch
-
+    """Wait until the GPU has finished its work."""
     if device() == "cuda":
         torch.cuda.synchronize()
 
 
 def reset_peak_memory() -> None:
-    """Forget the largest use so far, where the system allows it."""
-    import torch
-
+    """Start a new measurement of `peak_memory`, where the system allows it."""
     if device() == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
@@ -105,25 +96,21 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """The largest use of memory since `reset_peak_memory`, bytes: of the GPU by tensors, or of the process on a CPU."""
-    import torch
-
+    """The largest use of memory since `reset_peak_memory`, in bytes: tensors on a GPU, else the process."""
     if device() == "cuda":
         return torch.cuda.max_memory_allocated()
     with contextlib.suppress(OSError):
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-    import psutil
-
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
-    import resource
+    import resource  # does not exist for Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 @contextlib.contextmanager
 def explain_out_of_memory(advice: str, where: Path) -> Iterator[None]:
-    """Turns "out of memory", in whatever words PyTorch says it, into a UserError with `advice` as its remedy."""
+    """Turns PyTorch's errors about missing memory into a UserError at `where`, with the remedy `advice`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -133,22 +120,15 @@ def explain_out_of_memory(advice: str, where: Path) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of PyTorch says that memory ran out: on a CPU and on Apple's GPU it is a plain RuntimeError."""
-    import torch
-
-    said = re.search(
-        r"not enough memory|can't allocate memory|out of memory|ALLOC_FAILED", str(error), re.IGNORECASE
-    )
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(
-        said and isinstance(error, RuntimeError)
-    )
-
-
-# --- what the libraries say -------------------------------------------------------------------------------------
+    """Whether an error means that memory ran out. On a CPU and on Apple's GPU it is a plain RuntimeError."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    texts = r"not enough memory|can't allocate memory|out of memory|ALLOC_FAILED"
+    return isinstance(error, RuntimeError) and bool(re.search(texts, str(error), re.IGNORECASE))
 
 
 def silence_peft_warning() -> None:
-    """Silence a warning of every run that only PEFT can heed: it asks models for an attribute that transformers renamed."""
+    """Silence a warning that every run would print: PEFT reads an attribute that transformers renamed."""
     warnings.filterwarnings(
         "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
     )
@@ -156,9 +136,7 @@ def silence_peft_warning() -> None:
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Meanwhile transformers shows no progress bars, and nobody warns."""
-    from transformers.utils import logging
-
+    """Inside this context transformers shows no progress bars, and no warnings are printed."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
