@@ -1,19 +1,17 @@
-"""The MLX engine: the same recipe, tokens and order as the PyTorch engine, on Apple silicon (and on Linux, on the CPU).
+"""Fine-tune a model with MLX and fuse a checkpoint. The recipe, the tokens and their order are those of
+train_pytorch.
 
-    python -m scripts.train_mlx --profile full --model-type llama [--max-steps N] [--no-resume] [--fuse-step 550]
+    python -m scripts.train_mlx --profile full --model-type llama
 
-mlx-lm gives the models, the LoRA layers and the file formats; the step is in `scripts/mlx_step.py`. Writes
-`<step>_adapters.safetensors` into `adapters/<type>_mlx/` with its optimiser beside it, `log.csv`, `metrics.json`, and
-fuses the chosen checkpoint into `local_models/ft_<type>_mlx/`.
+The checkpoints (`<step>_adapters.safetensors`, each with its optimiser), `log.csv` and `metrics.json` go into
+`adapters/<type>_mlx/`, the fused model into `local_models/ft_<type>_mlx/`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.export.fuse_mlx import fuse
-from scripts.training.mlx_engine import train
-from scripts.training.mlx_model import require_mlx
+from scripts.training.mlx_support import require_mlx
 from scripts.training.recipe import load_profile
 from utils_ft import command, show_path
 
@@ -30,36 +28,46 @@ def main(
     top_layers: int | None = None,
     dtype: str | None = None,
     gradient_checkpointing: bool | None = None,
-    fuse_step: str = "last",
+    fuse_step: str = "best",
     chat_template: Path | None = None,
 ) -> None:
-    """Fine-tune a model with the recipe of a profile on MLX, then fuse a checkpoint of it.
+    """Fine-tune a model with the recipe of a profile on MLX, then fuse a checkpoint into the base model.
 
-    --top-layers is how many layers get an adapter, counted from the top. --fuse-step is a step, `best` (by score, else
-    validation loss) or `last`. --quantize trains over a 4-bit base. By default an Apple GPU gets that where the recipe says
-    QLoRA, bfloat16 and gradient checkpointing, a CPU --dtype float32.
+    A finished run is not repeated, and an interrupted one is resumed. A run with another recipe, model or
+    data is moved aside.
+
+    Arguments:
+        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
+            demo.
+        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
+            profile's.
+        max_steps: Training steps.
+        resume: Resume a run that is in the folder. With --no-resume it is moved aside.
+        data: The folder of train.jsonl and valid.jsonl. By default the profile's.
+        learning_rate: The highest learning rate.
+        quantize: Hold the base model in 4 bits. By default on an Apple GPU, where the recipe says QLoRA.
+        seed: Seeds the adapters, the order of the rows, dropout and noise.
+        top_layers: How many layers get adapters, counted from the top.
+        dtype: bfloat16 (the default on an Apple GPU) or float32 (the default on a CPU).
+        gradient_checkpointing: Compute activations twice to save memory. By default on an Apple GPU.
+        fuse_step: The checkpoint to fuse: a training step, best (by score, else by validation loss) or last.
+        chat_template: A file with a chat template that replaces the model's own.
     """
     require_mlx()
+    from scripts.export.fuse_mlx import fuse
+    from scripts.training.mlx_engine import MlxSettings, train
+    from scripts.training.run import RunOptions, describe_metrics
+
     chosen = load_profile(profile, model_type)
     recipe = chosen.recipe.override(
         max_steps=max_steps, learning_rate=learning_rate, seed=seed, top_layers=top_layers
     )
-    model_type = model_type or chosen.model_type
-    metrics = train(
-        model_type,
-        recipe,
-        data or chosen.data,
-        resume,
-        chat_template=chat_template,
-        dtype=dtype,
-        quantize=quantize,
-        gradient_checkpointing=gradient_checkpointing,
-    )
-    print(
-        f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-        f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}"
-    )
-    print(f"fused model: {show_path(fuse(model_type, fuse_step, data or chosen.data))}")
+    model_type, data = model_type or chosen.model_type, data or chosen.data
+    settings = MlxSettings(dtype, quantize, gradient_checkpointing)
+    options = RunOptions(resume=resume, chat_template=chat_template)
+    metrics = train(model_type, recipe, data, settings=settings, options=options)
+    print(describe_metrics(metrics))
+    print(f"fused model: {show_path(fuse(model_type, fuse_step, data))}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The PyTorch engine: TRL's SFTTrainer with the recipe, QLoRA on CUDA and on the CPU, resumable, fused.
+"""Fine-tune a model with PyTorch and fuse a checkpoint.
 
-    python -m scripts.train_pytorch --profile demo --model-type smollm [--max-steps N] [--resume] [--fuse-step best]
-    python -m scripts.train_pytorch --profile full --model-type llama --dry-run       # what it would take
+    python -m scripts.train_pytorch --profile demo
+    python -m scripts.train_pytorch --profile full --model-type llama --dry-run
     accelerate launch --config_file accelerate_configs/ddp_gpu.yaml -m scripts.train_pytorch --profile full
 
-Writes `adapters/<type>_pytorch/checkpoint-<step>/`, `log.csv` and `metrics.json` there, and fuses the chosen
-checkpoint into `local_models/ft_<type>_pytorch/`.
+The checkpoints, `log.csv` and `metrics.json` go into `adapters/<type>_pytorch/`, the fused model into
+`local_models/ft_<type>_pytorch/`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-from scripts.export.fuse_pytorch import fuse
-from scripts.training.plan import describe, plan
-from scripts.training.pytorch_engine import train
 from scripts.training.recipe import load_profile
 from utils_ft import command, show_path
 
@@ -31,16 +28,33 @@ def main(
     seed: int | None = None,
     max_tokens: int | None = None,
     top_layers: int | None = None,
-    fuse_step: str = "last",
+    fuse_step: str = "best",
     chat_template: Path | None = None,
     report_to: str = "none",
     dry_run: bool = False,
 ) -> None:
-    """Fine-tune a model with the recipe of a profile, then fuse a checkpoint of it.
+    """Fine-tune a model with the recipe of a profile, then fuse a checkpoint into the base model.
 
-    --top-layers is how many layers get an adapter, counted from the top. --fuse-step is a step, `best` (by score, else
-    validation loss) or `last`. --report-to names tensorboard, wandb, mlflow, … --dry-run says what would be trained, and the
-    memory and hours it would take; for that a config.json is enough as --model-type.
+    A finished run is not repeated, and an interrupted one is resumed. A run with another recipe, model or
+    data is moved aside.
+
+    Arguments:
+        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
+            demo.
+        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
+            profile's. For --dry-run a config.json is enough.
+        max_steps: Training steps.
+        resume: Resume a run that is in the folder. With --no-resume it is moved aside.
+        data: The folder of train.jsonl and valid.jsonl. By default the profile's.
+        learning_rate: The highest learning rate.
+        qlora: Hold the base model in 4 bits (NF4) while the adapters are trained.
+        seed: Seeds the adapters, the order of the rows, dropout and noise.
+        max_tokens: The longest row, in tokens. A longer one loses whole turns at its end.
+        top_layers: How many layers get adapters, counted from the top.
+        fuse_step: The checkpoint to fuse: a training step, best (by score, else by validation loss) or last.
+        chat_template: A file with a chat template that replaces the model's own.
+        report_to: An experiment tracker: tensorboard, wandb, mlflow or none. Several with commas.
+        dry_run: Print what would be trained, with the memory and the hours it takes, and stop.
     """
     chosen = load_profile(profile, model_type)
     recipe = chosen.recipe.override(
@@ -53,18 +67,22 @@ def main(
     )
     model_type, data = model_type or chosen.model_type, data or chosen.data
     if dry_run:
+        from scripts.training.plan import describe, plan
+
         print(describe(plan(model_type, recipe, data, chat_template)))
         return
-    metrics = train(model_type, recipe, data, resume, chat_template=chat_template, report_to=report_to)
     from accelerate import PartialState
 
+    from scripts.export.fuse_pytorch import fuse
+    from scripts.training.pytorch_engine import train
+    from scripts.training.run import RunOptions, describe_metrics
+
+    options = RunOptions(resume=resume, chat_template=chat_template)
+    metrics = train(model_type, recipe, data, report_to=report_to, options=options)
     if not PartialState().is_main_process:
         return
-    print(
-        f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-        f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}"
-    )
-    gc.collect()  # the trainer and its parts hold each other, and the model
+    print(describe_metrics(metrics))
+    gc.collect()  # frees the trainer and the model, which refer to each other
     print(f"fused model: {show_path(fuse(model_type, fuse_step, data))}")
 
 

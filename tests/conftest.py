@@ -57,3 +57,62 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def realistic_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke model with a rotary base and with generation settings of its own, as real models have them.
+
+    It is shared by all tests: do not write into it.
+    """
+    import json
+
+    from scripts.lm.smoke_model import smoke_model
+
+    folder = smoke_model(tmp_path_factory.mktemp("models") / "realistic")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] = 500000.0
+    (folder / "config.json").write_text(json.dumps(config))
+    settings = {"eos_token_id": 0, "bos_token_id": 0, "temperature": 0.6, "top_p": 0.9}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colouring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with nine training and three validation rows of different lengths. Do not write into it."""
+    from tests.examples import colouring_row, write_rows
+
+    train, valid = (
+        [colouring_row(number, steps=1 + number % 3) for number in numbers]
+        for numbers in (range(9), range(20, 23))
+    )
+    return write_rows(tmp_path_factory.mktemp("data"), train=train, valid=valid)
+
+
+@pytest.fixture(scope="session")
+def pytorch_run(
+    realistic_base: Path, colouring_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a finished PyTorch run: twelve training steps with dropout, noise and a 4-bit base."""
+    from scripts.training.pytorch_engine import train
+    from scripts.training.run import RunOptions
+    from tests.training.recipes import RECIPE
+
+    folder = tmp_path_factory.mktemp("pytorch") / "run"
+    train(str(realistic_base), RECIPE, colouring_data, options=RunOptions(folder=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mlx_run(realistic_base: Path, colouring_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished MLX run: four training steps in bfloat16 with dropout and noise."""
+    pytest.importorskip("mlx_lm", reason="MLX exists for Apple silicon and Linux only")
+    from scripts.training.mlx_engine import MlxSettings, train
+    from scripts.training.run import RunOptions
+    from tests.training.mlx_models import RECIPE
+
+    folder = tmp_path_factory.mktemp("mlx") / "run"
+    settings, options = MlxSettings(dtype="bfloat16"), RunOptions(folder=folder)
+    train(str(realistic_base), RECIPE, colouring_data, settings=settings, options=options)
+    return folder

@@ -26,9 +26,11 @@ from trl import SFTConfig, SFTTrainer
 
 from scripts.lm.chat import Encoded, load_tokenizer
 from scripts.lm.device import compute_dtype, device, peak_memory, reset_peak_memory, silenced, synchronize
-from scripts.training.plan import needs_checkpointing
+from scripts.training.costs import needs_checkpointing
+from scripts.training.order import TrainingRows
+from scripts.training.pytorch_model import load_base, nf4, unpack
 from scripts.training.recipe import PROJECTIONS, Recipe
-from scripts.training.sft_trainer import load_base, make_trainer, nf4
+from scripts.training.sft_trainer import make_trainer, sft_config
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,14 @@ def fast_trainer(
     """This project's trainer with only the given `changes` (keys of `sft_trainer.CHANGES`)."""
     size = load.recipe.rows_per_step
     order = [list(range(start, start + size)) for start in range(0, len(load.rows), size)]
-    return make_trainer(
-        model,
-        tokenizer,
-        load.recipe,
-        load.rows,
-        order,
-        Path(folder),
-        callbacks=callbacks,
-        changes=changes,
-        checkpointing=needs_checkpointing(model, load.recipe, load.rows),
+    rows = TrainingRows(tokenizer, load.rows, order)
+    if "unpacked" in changes:
+        model = unpack(model)
+    checkpointing = "no_checkpointing" not in changes or needs_checkpointing(model, load.recipe, rows.longest)
+    config = sft_config(
+        load.recipe, Path(folder), steps=len(order), validate=False, checkpointing=checkpointing
     )
+    return make_trainer(model, rows, load.recipe, config, callbacks, changes)
 
 
 def random_llama(sizes: dict[str, int], qlora: bool, dtype: Any) -> Any:

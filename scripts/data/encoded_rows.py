@@ -40,9 +40,7 @@ def encode_rows(
 
 
 def _cache_file(folder: Path, tokenizer: Any, rows: Sequence[Row], max_tokens: int) -> Path:
-    """The cache file for these rows, this tokenizer with its template, this limit and this version of
-    `encode`.
-    """
+    """The cache file. Its name is a hash of the rows, the tokenizer, its template and the limit."""
     name = content_hash(
         data_digest(rows),
         tokenizer.backend_tokenizer.to_str(),

@@ -36,6 +36,7 @@ from scripts.lm.base_models import base_model
 from scripts.training.checkpoints import choose
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import Profile, Recipe, load_profile
+from scripts.training.run import RunOptions
 from utils_ft import BENCHMARKS, UserError, content_hash, read_text, write_json, write_text
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def run_arm(name: str, seed: int, shared: Study) -> ArmFigures:
     write_text(folder / "train.jsonl", to_jsonl(arm.rows(load_rows(rows, "train"))))
     write_text(folder / "valid.jsonl", read_text(reference_rows / "valid.jsonl"))
     recipe = shared.recipe.override(seed=seed, **arm.recipe)
-    metrics = train(shared.profile.model_type, recipe, folder, run=folder / "run")
+    metrics = train(shared.profile.model_type, recipe, folder, options=RunOptions(folder=folder / "run"))
     return _figures(_evaluate(arm, folder, shared), metrics)
 
 

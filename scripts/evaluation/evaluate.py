@@ -119,7 +119,8 @@ def score_checkpoints(
 ) -> dict[int, EvaluationResult]:
     """Evaluate the steps of each checkpoint of a run, greedily; training step → result.
 
-    The results are stored as `scores-<step>.json` in the run folder, where `checkpoints.table` reads them.
+    The results are stored as `scores-<step>.json` in the run folder, and their rates with the checkpoints, where
+    `checkpoints.table` reads them.
 
     Args:
         run: The run folder.
@@ -133,7 +134,7 @@ def score_checkpoints(
     found = checkpoints.checkpoints(run)
     if not found:
         raise UserError(
-            "there is no whole checkpoint",
+            "there is no complete checkpoint",
             where=run,
             remedy="train first, or run the training again to resume it",
         )
@@ -146,7 +147,10 @@ def score_checkpoints(
                 adapter = to_peft(adapter, Path(scratch) / str(checkpoint.step), model)
             out = run / f"scores-{checkpoint.step}.json"
             base = model or _base_of(adapter)
-            results[checkpoint.step] = evaluate_once(out, base, problems, settings, adapter)
+            result = evaluate_once(out, base, problems, settings, adapter)
+            score = checkpoints.CheckpointScore(checkpoint.step, result["steps"], settings=result["asked"])
+            checkpoints.write_score(run, score)
+            results[checkpoint.step] = result
     return results
 
 

@@ -21,7 +21,7 @@ from scripts.inference.repair_loop import LoopSettings
 from scripts.inference.requests import Task, TextGenerator
 from scripts.notebook import plots
 from scripts.notebook.html import BOX, CODE, ERROR, SMALL, highlight
-from scripts.training.checkpoints import OnLog
+from scripts.training.log import OnLog
 
 _REJECTED = "color:#6b7280;margin-top:5px;background:#fef2f2;"  # no strike-through: it would hide `:-`
 _INK = {"accepted": "#0d9488", "failed": "#dc2626", "writing": "#9ca3af"}

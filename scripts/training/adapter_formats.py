@@ -1,10 +1,8 @@
-"""LoRA adapters from PEFT's format into mlx-lm's and back, bit for bit: train on a GPU, fuse on a Mac, or the reverse.
+"""LoRA adapters in PEFT's format and in mlx-lm's format, converted into each other without a change of the
+weights.
 
-    python -m scripts.convert_adapter --source adapters/llama_pytorch/checkpoint-550 --target adapters/from_gpu
-    python -m scripts.convert_adapter --source adapters/llama_mlx/0000550_adapters.safetensors --target adapters/from_mac
-
-The direction follows from what the source is. PEFT keeps A as (rank, in) and B as (out, rank), mlx-lm their transposes;
-PEFT counts an adapter alpha / rank times, mlx-lm `scale` times. Needs no MLX, so it runs on the GPU machine too.
+PEFT stores A as (rank, in) and B as (out, rank), and multiplies an adapter's output by alpha / rank. mlx-lm
+stores the transposes, and multiplies by `scale`. MLX need not be installed.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +23,45 @@ _PEFT_NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])
 _MLX_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[ab])")
 _LAYER = re.compile(r"(?:^|.*\.)layers\.(?P<layer>\d+)\.(?P<key>.+)")
 
+_EXTENSIONS = (
+    "use_dora",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "fan_in_fan_out",
+    "lora_bias",
+    "trainable_token_indices",
+)
+"""Settings of PEFT that mlx-lm does not have."""
+
 
 def to_mlx(source: Path, target: Path, base: Path | None = None) -> Path:
-    """Convert the PEFT adapter in folder `source` into an mlx-lm adapter in the new folder `target`.
+    """Convert the PEFT adapter in the folder `source` into an mlx-lm adapter in the new folder `target`.
 
-    `base` is the folder of the base model (by default the one that the adapter names): mlx-lm counts adapted layers
-    from the top, so their number must be known. UserError for an adapter that mlx-lm cannot express.
+    `base` is the folder of the base model, by default the one that the adapter names. mlx-lm counts adapted
+    layers from the top, so the number of its layers is needed. Raises UserError for an adapter that mlx-lm
+    cannot express.
     """
     config = _read_config(source)
-    _refuse_what_is_not_plain_lora(config, source)
+    _check_plain_lora(config, source)
     arrays = {}
-    for name, tensor in _read(source / PEFT_FILE).items():
+    for name, tensor in _read_arrays(source / PEFT_FILE).items():
         match = _PEFT_NAME.fullmatch(name)
         if not match:
-            raise UserError(
-                f"the adapter holds {name}, which mlx-lm has no place for", where=source / PEFT_FILE
-            )
+            what = f"the adapter has the weight {name}, which mlx-lm cannot store"
+            raise UserError(what, where=source / PEFT_FILE)
         arrays[f"{match['module']}.lora_{match['half'].lower()}"] = tensor.T
-    where = _places(arrays, _MLX_NAME, source)
+    projections = _projections(arrays, _MLX_NAME, source)
     base = base or Path(config.get("base_model_name_or_path") or "")
     rank, alpha = config["r"], config["lora_alpha"]
     settings = {
         "fine_tune_type": "lora",
-        "num_layers": _layers_of(base) - min(layer for layer, _ in where),
+        "num_layers": _layers_of(base) - min(layer for layer, _ in projections),
         "lora_parameters": {
             "rank": rank,
             "scale": alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
             "dropout": config.get("lora_dropout", 0.0),
-            "keys": sorted({key for _, key in where}),
+            "keys": sorted({key for _, key in projections}),
         },
         "model": str(base),
     }
@@ -59,19 +69,23 @@ def to_mlx(source: Path, target: Path, base: Path | None = None) -> Path:
 
 
 def to_peft(source: Path, target: Path, base: Path | None = None) -> Path:
-    """Convert an mlx-lm adapter, its folder or one checkpoint file in it, into a PEFT adapter in the new folder `target`."""
+    """Convert an mlx-lm adapter into a PEFT adapter in the new folder `target`.
+
+    `source` is the adapter's folder or one checkpoint file in it. `base` is the base model that the new
+    adapter names, by default the one of the old. Raises UserError for an adapter that is no LoRA.
+    """
     file = source / MLX_FILE if source.is_dir() else source
     config = _read_config(file.parent)
     if config.get("fine_tune_type", "lora") != "lora":
         what = f"an adapter of type {config['fine_tune_type']!r} is not converted"
         raise UserError(what, where=file.parent, remedy="only LoRA is")
     arrays = {}
-    for name, tensor in _read(file).items():
+    for name, tensor in _read_arrays(file).items():
         match = _MLX_NAME.fullmatch(name)
         if not match:
-            raise UserError(f"the adapter holds {name}, which is no LoRA weight", where=file)
+            raise UserError(f"the adapter has the weight {name}, which is no LoRA weight", where=file)
         arrays[f"base_model.model.{match['module']}.lora_{match['half'].upper()}.weight"] = tensor.T
-    where = _places(arrays, _PEFT_NAME, file)
+    projections = _projections(arrays, _PEFT_NAME, file)
     lora = config["lora_parameters"]
     rank, alpha = lora["rank"], lora["scale"] * lora["rank"]
     settings = {
@@ -83,47 +97,40 @@ def to_peft(source: Path, target: Path, base: Path | None = None) -> Path:
         "r": rank,
         "lora_alpha": round(alpha) if math.isclose(round(alpha), alpha, rel_tol=1e-12) else alpha,
         "lora_dropout": lora.get("dropout", 0.0),
-        "target_modules": sorted({key.rsplit(".", 1)[-1] for _, key in where}),
-        "layers_to_transform": sorted({layer for layer, _ in where}),
+        "target_modules": sorted({key.rsplit(".", 1)[-1] for _, key in projections}),
+        "layers_to_transform": sorted({layer for layer, _ in projections}),
     }
     return _write(target, PEFT_FILE, arrays, {"format": "pt"}, settings)
 
 
-def _refuse_what_is_not_plain_lora(config: dict, source: Path) -> None:
-    """UserError for PEFT's extensions of LoRA, which mlx-lm would leave out in silence."""
+def _check_plain_lora(config: dict, source: Path) -> None:
+    """Raise UserError for PEFT's extensions of LoRA, which mlx-lm does not have."""
     if config.get("peft_type") != "LORA":
-        raise UserError(
-            f"an adapter of type {config.get('peft_type')!r} is not converted",
-            where=source,
-            remedy="only LoRA is",
-        )
-    extras = (
-        "use_dora",
-        "modules_to_save",
-        "rank_pattern",
-        "alpha_pattern",
-        "fan_in_fan_out",
-        "lora_bias",
-        "trainable_token_indices",
-    )
-    found = [name for name in extras if config.get(name)] + ["bias"] * (config.get("bias", "none") != "none")
-    if found:
-        what = f"the adapter uses {', '.join(found)}, which mlx-lm cannot express"
+        what = f"an adapter of type {config.get('peft_type')!r} is not converted"
+        raise UserError(what, where=source, remedy="only LoRA is")
+    used = [name for name in _EXTENSIONS if config.get(name)]
+    if config.get("bias", "none") != "none":
+        used.append("bias")
+    if used:
+        what = f"the adapter uses {', '.join(used)}, which mlx-lm cannot express"
         raise UserError(what, where=source, remedy="train a plain LoRA adapter")
 
 
-def _places(names: Any, pattern: re.Pattern, source: Path) -> set[tuple[int, str]]:
-    """(layer, path inside the layer) of every adapted projection. UserError for one outside the layers."""
-    places = set()
+def _projections(names: Iterable[str], pattern: re.Pattern, source: Path) -> set[tuple[int, str]]:
+    """(number of the layer, path inside the layer) of every adapted projection.
+
+    Raises UserError for a projection outside the layers, and for an empty adapter.
+    """
+    projections = set()
     for name in names:
         module = pattern.fullmatch(name)["module"]
         match = _LAYER.fullmatch(module)
         if not match:
-            raise UserError(f"{module} lies outside the layers, and only layers are converted", where=source)
-        places.add((int(match["layer"]), match["key"]))
-    if not places:
+            raise UserError(f"{module} is outside the layers, and only layers are converted", where=source)
+        projections.add((int(match["layer"]), match["key"]))
+    if not projections:
         raise UserError("the adapter is empty", where=source)
-    return places
+    return projections
 
 
 def _layers_of(base: Path) -> int:
@@ -136,24 +143,30 @@ def _layers_of(base: Path) -> int:
     return config.get("text_config", config)["num_hidden_layers"]
 
 
-def _read_config(folder: Path) -> dict:
+def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     if not file.is_file():
         raise UserError("there is no adapter_config.json, so this is no adapter", where=folder)
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _read(file: Path) -> dict:
+def _read_arrays(file: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file. Raises UserError for a missing or incomplete file."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import (
+        load_file,
+    )  # imports torch, which commands that only list checkpoints do not need
 
     try:
         return load_file(file)
     except (OSError, SafetensorError):
-        raise UserError("no whole safetensors file", where=file, remedy="choose another checkpoint") from None
+        raise UserError(
+            "no complete safetensors file", where=file, remedy="choose another checkpoint"
+        ) from None
 
 
-def _write(target: Path, name: str, arrays: dict, metadata: dict, settings: dict) -> Path:
+def _write(target: Path, name: str, arrays: Mapping[str, Any], metadata: dict, settings: dict) -> Path:
+    """Write an adapter's folder: its weights to the file `name`, and its configuration."""
     from safetensors.torch import save_file
 
     if target.exists():

@@ -1,16 +1,20 @@
-"""What training and fusing share on MLX: the base with its right rotary settings, LoRA layers, files that appear whole.
-
-Nothing here is imported from MLX before it is needed: on Windows, where there is none, `require_mlx` says what to use.
-"""
+"""Models on MLX: the base model, LoRA layers, and safetensors files that are written atomically."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-from importlib.util import find_spec
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+from mlx_lm.tuner.utils import linear_to_lora_layers
+from mlx_lm.utils import load_model
+from safetensors import SafetensorError, safe_open
 
 from scripts.lm.base_models import rope_settings
 from scripts.training.recipe import PROJECTIONS, Recipe
@@ -19,32 +23,42 @@ from utils_ft import UserError, read_text
 DTYPES = ("bfloat16", "float32")
 
 
-def require_mlx(platform: str = sys.platform) -> None:
-    """UserError where MLX is not to be had: on Windows, and where it is not installed."""
-    instead = "use the PyTorch engine, whose adapters convert to MLX: python -m scripts.train_pytorch"
-    if platform == "win32":
-        raise UserError("MLX does not exist for Windows (Apple silicon and Linux only)", remedy=instead)
-    if not (find_spec("mlx") and find_spec("mlx_lm")):
-        here = "on Apple silicon or Linux: pip install -r requirements_ft.txt"
-        raise UserError("MLX is not installed", remedy=f"{here}; elsewhere {instead}")
+@dataclass(frozen=True)
+class Precision:
+    """How the base model is held and computed. Both belong to the identity of a run."""
+
+    dtype: str
+    """One of `DTYPES`."""
+    quantized: bool
+    """Whether the projections are packed into 4 bits."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, dtype: str | None, quantize: bool | None) -> Precision:
+        """The given settings. None stands for the default of this machine.
+
+        An Apple GPU gets bfloat16, and 4 bits where the recipe says QLoRA. A CPU gets float32, which is twice
+        as fast there, and no 4 bits.
+        """
+        default = "bfloat16" if on_metal() else "float32"
+        return cls(dtype or default, recipe.qlora and on_metal() if quantize is None else quantize)
 
 
 def on_metal() -> bool:
     """Whether MLX computes on an Apple GPU."""
-    import mlx.core as mx
-
     return mx.metal.is_available()
 
 
 def load_base(folder: Path, dtype: str | None = None, quantize: bool = False) -> Any:
-    """The frozen base model, its weights not read before they are used; in `dtype`, or as stored.
+    """Load the frozen base model. Its weights are read when they are used.
 
-    With `quantize` the seven projections of every layer are packed into 4 bits, as NF4 does it in the other engine
-    (embeddings and head stay as they are). UserError for a folder or an architecture that mlx-lm cannot load.
+    Arguments:
+        folder: The model's folder.
+        dtype: One of `DTYPES`, or None for the format in which the weights are stored.
+        quantize: Whether the seven projections of every layer are packed into 4 bits. Embeddings and head
+            stay as they are, as with NF4 in the PyTorch engine.
+
+    Raises UserError for a folder or an architecture that mlx-lm cannot load.
     """
-    import mlx.core as mx
-    from mlx_lm.utils import load_model
-
     if dtype not in (None, *DTYPES):
         raise UserError(f"unknown dtype {dtype!r}", remedy=f"one of: {', '.join(DTYPES)}")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -67,9 +81,7 @@ def _is_projection(path: str) -> bool:
 
 
 def _quantize_projections(model: Any, folder: Path) -> None:
-    """Pack the projections into 4 bits, in groups of 64 weights where the model's sizes allow it, else of 32."""
-    import mlx.nn as nn
-
+    """Pack the projections into 4 bits, in groups of 64 weights, or 32 if the sizes require it."""
     chosen = {
         path: module
         for path, module in model.named_modules()
@@ -83,25 +95,25 @@ def _quantize_projections(model: Any, folder: Path) -> None:
     nn.quantize(model, group_size=group, bits=4, class_predicate=lambda path, _: path in chosen)
 
 
-# --- adapters ---------------------------------------------------------------------------------------------------
+def adapter_config(model: Any, recipe: Recipe, base: str, precision: Precision) -> dict[str, Any]:
+    """mlx-lm's `adapter_config.json` for `recipe`, with the folder and the precision of the base model added.
 
-
-def adapter_config(model: Any, recipe: Recipe, base: str, dtype: str, quantized: bool) -> dict:
-    """mlx-lm's `adapter_config.json` for `recipe`: its own keys, and what the adapter was trained over."""
-    found = {
+    Raises UserError for a model without the projections that LoRA adapts, and for a mixture of experts.
+    """
+    projections = {
         path: module
         for layer in model.layers
         for path, module in layer.named_modules()
         if _is_projection(path)
     }
-    if experts := sorted(path for path, module in found.items() if "Switch" in type(module).__name__):
+    experts = sorted(path for path, module in projections.items() if "Switch" in type(module).__name__)
+    if experts:
         raise UserError(
             f"a mixture of experts ({experts[0]}) can be trained here but not fused",
             where=base,
             remedy="use the PyTorch engine",
         )
-    keys = sorted(found)
-    if not keys:
+    if not projections:
         remedy = f"they are {', '.join(PROJECTIONS)}"
         raise UserError("the model has none of the projections that LoRA adapts", where=base, remedy=remedy)
     return {
@@ -111,20 +123,25 @@ def adapter_config(model: Any, recipe: Recipe, base: str, dtype: str, quantized:
             "rank": recipe.rank,
             "scale": recipe.scale,
             "dropout": recipe.dropout,
-            "keys": keys,
+            "keys": sorted(projections),
         },
         "model": base,
-        "dtype": dtype,
-        "quantized": quantized,
+        "dtype": precision.dtype,
+        "quantized": precision.quantized,
     }
 
 
 def add_adapter(model: Any, config: dict, weights: dict | None = None, seed: int = 0) -> None:
-    """Put LoRA layers on `model`: with `weights`, or fresh ones (A at random from `seed`, B zero)."""
-    import mlx.core as mx
-    from mlx.utils import tree_flatten
-    from mlx_lm.tuner.utils import linear_to_lora_layers
+    """Put LoRA layers on `model`.
 
+    Arguments:
+        model: A base model.
+        config: An `adapter_config`.
+        weights: The weights of the adapter. None: A is drawn at random from `seed`, B is zero.
+        seed: The seed for A.
+
+    Raises UserError for weights that do not fit the model.
+    """
     mx.random.seed(seed)
     linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"])
     if weights is None:
@@ -132,32 +149,29 @@ def add_adapter(model: Any, config: dict, weights: dict | None = None, seed: int
     shapes = {name: value.shape for name, value in tree_flatten(model.trainable_parameters())}
     for name, value in weights.items():
         if shapes.get(name) != value.shape:
+            own, other = shapes.get(name), tuple(value.shape)
             raise UserError(
-                f"the adapter does not fit the model: {name} {tuple(value.shape)}, the model has {shapes.get(name)}",
+                f"the adapter does not fit the model: {name} {other}, the model has {own}",
                 remedy="name the base model that the adapter was trained on",
             )
     model.load_weights(list(weights.items()), strict=False)
 
 
 def load_adapter(file: Path) -> tuple[dict, dict]:
-    """An adapter's configuration and its weights, from its file and the `adapter_config.json` beside it."""
-    settings = read_text(
-        file.parent / "adapter_config.json", remedy="an adapter's folder holds its weights and this file"
-    )
-    config = json.loads(settings)
+    """An adapter's configuration, from the `adapter_config.json` beside `file`, and its weights."""
+    remedy = "an adapter's folder holds its weights and this file"
+    config = json.loads(read_text(file.parent / "adapter_config.json", remedy=remedy))
     if "lora_parameters" not in config:
         remedy = "convert it first: python -m scripts.convert_adapter"
         raise UserError("not an adapter of mlx-lm", where=file.parent, remedy=remedy)
     return config, load_arrays(file)
 
 
-def save_arrays(path: Path, arrays: dict, **metadata: str) -> None:
-    """Write a safetensors file that appears at `path` whole or not at all."""
-    import mlx.core as mx
-
+def save_arrays(path: Path, arrays: Mapping[str, Any], **metadata: str) -> None:
+    """Write a safetensors file atomically."""
     draft = path.with_name(f".{path.stem}.{os.getpid()}.safetensors")
     try:
-        mx.save_safetensors(str(draft), arrays, {"format": "mlx", **metadata})
+        mx.save_safetensors(str(draft), dict(arrays), {"format": "mlx", **metadata})
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -165,17 +179,17 @@ def save_arrays(path: Path, arrays: dict, **metadata: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def load_arrays(path: Path) -> dict:
-    """The arrays of a safetensors file, read. UserError where it is missing or was cut short."""
-    import mlx.core as mx
-    from safetensors import SafetensorError, safe_open
+def load_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of a safetensors file, read into memory.
 
+    Raises UserError for a missing or incomplete file.
+    """
     try:
         with safe_open(path, "np"):
             pass  # compares the header with the size of the file; MLX would read past its end
     except (OSError, SafetensorError):
         remedy = "choose another checkpoint, or resume the training"
-        raise UserError("no whole safetensors file", where=path, remedy=remedy) from None
+        raise UserError("no complete safetensors file", where=path, remedy=remedy) from None
     arrays = mx.load(str(path))
     mx.eval(list(arrays.values()))
     return arrays

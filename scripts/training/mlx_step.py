@@ -1,7 +1,8 @@
-"""One optimiser step on MLX, as the PyTorch engine takes it: tokens, loss, noise, dropout, clipping, AdamW, schedule.
+"""One training step on MLX, with the same tokens, loss, clipping, AdamW and schedule as the PyTorch engine.
 
-mlx-lm's own loop supervises the last turn only, counts padding as targets, and draws other dropout masks in the
-backward pass than in the forward pass when layers are checkpointed.
+mlx-lm's own loop is not used, for three reasons: it supervises the last turn only, it counts padding as
+targets, and with gradient checkpointing it draws other dropout masks in the backward pass than in the forward
+pass.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+from mlx.utils import tree_map
+from mlx_lm.utils import does_model_support_input_embeddings
+
 from scripts.lm.chat import Encoded
 from scripts.training.recipe import Recipe
 from utils_ft import content_hash
@@ -21,47 +28,43 @@ from utils_ft import content_hash
 class MicroBatch:
     """Rows that go through the model together, as MLX arrays."""
 
-    ids: Any  # (rows, tokens) int32, padded on the right, where causal attention never looks
-    positions: Any  # (targets,) of the flattened (rows × tokens): those whose NEXT token is supervised
-    targets: Any  # (targets,) the supervised tokens
-    tokens: int  # without padding
+    ids: Any
+    """Token ids, int32 (rows, tokens), padded on the right, where causal attention does not look."""
+    positions: Any
+    """The positions before the targets, (targets,): indices into the flattened `ids`."""
+    targets: Any
+    """The supervised tokens, (targets,)."""
+    tokens: int
+    """Tokens without padding."""
 
 
 def micro_batches(rows: Sequence[Encoded], size: int) -> list[MicroBatch]:
     """`rows` in groups of `size`."""
-    import mlx.core as mx
+    return [_micro_batch(rows[start : start + size]) for start in range(0, len(rows), size)]
 
-    made = []
-    for start in range(0, len(rows), size):
-        group = rows[start : start + size]
-        width = max(len(row.input_ids) for row in group)
-        padded = [row.input_ids + [0] * (width - len(row.input_ids)) for row in group]
-        asked = [
-            (number, index)
-            for number, row in enumerate(group)
-            for index, on in enumerate(row.supervised)
-            if on
-        ]
-        made.append(
-            MicroBatch(
-                mx.array(padded, mx.int32),
-                mx.array([number * width + index - 1 for number, index in asked]),
-                mx.array([group[number].input_ids[index] for number, index in asked]),
-                sum(len(row.input_ids) for row in group),
-            )
-        )
-    return made
+
+def _micro_batch(rows: Sequence[Encoded]) -> MicroBatch:
+    width = max(len(row.input_ids) for row in rows)
+    padded = [row.input_ids + [0] * (width - len(row.input_ids)) for row in rows]
+    positions, targets = [], []
+    for number, row in enumerate(rows):
+        for index, supervised in enumerate(row.supervised):
+            if supervised:
+                positions.append(number * width + index - 1)
+                targets.append(row.input_ids[index])
+    tokens = sum(len(row.input_ids) for row in rows)
+    return MicroBatch(mx.array(padded, mx.int32), mx.array(positions), mx.array(targets), tokens)
 
 
 def loss_sum(model: Any, batch: MicroBatch, noise: float = 0.0) -> Any:
-    """The sum of the cross-entropies of the batch's targets, float32. `noise` is NEFTune's alpha; 0 is off."""
-    import mlx.core as mx
-    import mlx.nn as nn
+    """The sum of the cross-entropies of the batch's targets, float32.
 
+    `noise` is NEFTune's alpha, 0 turns it off.
+    """
     if noise:
         embedded = model.model.embed_tokens(batch.ids)
-        reach = noise / math.sqrt(embedded.shape[1] * embedded.shape[2])
-        embedded = embedded + mx.random.uniform(-reach, reach, embedded.shape).astype(embedded.dtype)
+        limit = noise / math.sqrt(embedded.shape[1] * embedded.shape[2])
+        embedded = embedded + mx.random.uniform(-limit, limit, embedded.shape).astype(embedded.dtype)
         logits = model(batch.ids, input_embeddings=embedded)
     else:
         logits = model(batch.ids)
@@ -70,39 +73,51 @@ def loss_sum(model: Any, batch: MicroBatch, noise: float = 0.0) -> Any:
 
 
 def takes_noise(model: Any) -> bool:
-    """Whether the architecture lets NEFTune add its noise: it takes embeddings in place of tokens."""
-    from mlx_lm.utils import does_model_support_input_embeddings
-
-    return does_model_support_input_embeddings(model) and hasattr(
-        getattr(model, "model", None), "embed_tokens"
-    )
+    """Whether NEFTune can be used: whether the model accepts embeddings in place of tokens."""
+    has_embeddings = hasattr(getattr(model, "model", None), "embed_tokens")
+    return does_model_support_input_embeddings(model) and has_embeddings
 
 
-def _number(*parts: int) -> int:
-    """A seed made of `parts`: a step that is resumed draws what it would have drawn in one go."""
+def _seed_from(*parts: int) -> int:
+    """A seed made of `parts`. A resumed run gets the same seeds as an uninterrupted one."""
     return int(content_hash(*map(str, parts))[:16], 16)
 
 
+class LayerSeeds:
+    """The seed from which the layers draw their dropout masks."""
+
+    def __init__(self) -> None:
+        self.seed = 0
+
+    def set(self, recipe_seed: int, done: int, micro_batch: int) -> None:
+        """Seed a micro-batch of the training step after `done` steps: its layers, and its noise."""
+        self.seed = _seed_from(recipe_seed, done, micro_batch)
+        mx.random.seed(self.seed)
+
+    def of_layer(self, index: int) -> int:
+        """The seed of one layer."""
+        return _seed_from(self.seed, index)
+
+
 @contextlib.contextmanager
-def seeded_layers(model: Any, checkpointing: bool) -> Iterator[list[int]]:
-    """While open, layer i draws its dropout from the number in the list that is yielded, and from i.
+def seeded_layers(model: Any, checkpointing: bool) -> Iterator[LayerSeeds]:
+    """Inside this context, every layer draws its dropout from the seeds that the context returns.
 
-    With `checkpointing`, a layer keeps only its input and runs again in the backward pass, with the same seed and so
-    the same dropout mask: `mx.checkpoint` by itself draws another, and gives the gradient of another function.
+    With `checkpointing`, a layer keeps only its input and runs a second time in the backward pass. It draws
+    the same dropout mask then, as it has the same seed. `mx.checkpoint` alone draws another mask, and its
+    gradient is wrong.
     """
-    import mlx.core as mx
-
-    seed = [0]
-    number = {id(layer): index for index, layer in enumerate(model.layers)}
+    seeds = LayerSeeds()
+    index_of = {id(layer): index for index, layer in enumerate(model.layers)}
     originals = {kind: kind.__call__ for kind in {type(layer) for layer in model.layers}}
 
     def seeded(original: Callable) -> Callable:
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            own = _number(seed[0], number[id(layer)])
+            seed = seeds.of_layer(index_of[id(layer)])
 
             def forward(parameters: dict, *args: Any, **kwargs: Any) -> Any:
                 layer.update(parameters)
-                mx.random.seed(own)
+                mx.random.seed(seed)
                 return original(layer, *args, **kwargs)
 
             run = mx.checkpoint(forward) if checkpointing and layer.training else forward
@@ -113,14 +128,14 @@ def seeded_layers(model: Any, checkpointing: bool) -> Iterator[list[int]]:
     for kind, original in originals.items():
         kind.__call__ = seeded(original)
     try:
-        yield seed
+        yield seeds
     finally:
         for kind, original in originals.items():
             kind.__call__ = original
 
 
 def learning_rate(recipe: Recipe, done: int) -> float:
-    """The rate of the step after `done` steps: linear warm-up, then a cosine to zero, as transformers has it."""
+    """The learning rate of the training step after `done` steps: linear warm-up, then a cosine to zero."""
     if done < recipe.warmup_steps:
         return recipe.learning_rate * done / recipe.warmup_steps
     progress = (done - recipe.warmup_steps) / max(1, recipe.max_steps - recipe.warmup_steps)
@@ -128,56 +143,67 @@ def learning_rate(recipe: Recipe, done: int) -> float:
 
 
 def adamw(recipe: Recipe) -> Any:
-    """AdamW as PyTorch has it: with the bias correction that MLX leaves out by default."""
-    import mlx.optimizers as optim
-
+    """AdamW with PyTorch's defaults. MLX leaves the bias correction out by default."""
     return optim.AdamW(
         0.0, betas=[0.9, 0.999], eps=1e-8, weight_decay=recipe.weight_decay, bias_correction=True
     )
 
 
-def optimiser_step(
-    model: Any,
-    optimizer: Any,
-    rows: Sequence[Encoded],
-    recipe: Recipe,
-    done: int,
-    noise: float,
-    seed: list[int],
-) -> float:
-    """Take the step after `done` steps on `rows`; its loss: the mean over all supervised tokens of the step, before it.
+@dataclass
+class Stepper:
+    """Takes training steps on a model with adapters."""
 
-    `noise` is NEFTune's alpha, `seed` the list that `seeded_layers` yields. Each micro-batch is divided by the tokens of
-    the whole step, so that accumulating changes nothing.
-    """
-    import mlx.core as mx
-    import mlx.nn as nn
-    import mlx.optimizers as optim
-    from mlx.utils import tree_map
+    model: Any
+    optimizer: Any
+    recipe: Recipe
+    noise: float
+    """NEFTune's alpha. 0 turns it off."""
+    seeds: LayerSeeds
+    """The seeds that `seeded_layers` returned."""
 
-    parts = micro_batches(rows, recipe.batch_size)
-    total = sum(part.targets.size for part in parts)
-    gradient = nn.value_and_grad(model, lambda part: loss_sum(model, part, noise) / total)
-    loss, gradients = 0.0, None
-    for index, part in enumerate(parts):
-        seed[0] = _number(recipe.seed, done, index)
-        mx.random.seed(seed[0])
-        value, new = gradient(part)
-        gradients = new if gradients is None else tree_map(mx.add, gradients, new)
-        mx.eval(value, gradients)
-        loss += value.item()
-    gradients, _ = optim.clip_grad_norm(gradients, recipe.max_grad_norm)
-    optimizer.learning_rate = learning_rate(recipe, done)
-    optimizer.update(model, gradients)
-    mx.eval(model.trainable_parameters(), optimizer.state)
-    mx.clear_cache()  # rows differ in length, and buffers of every length would stay
-    return loss
+    def step(self, rows: Sequence[Encoded], done: int) -> float:
+        """Take the training step after `done` steps, on `rows`.
+
+        Returns the loss before the update: the mean over all supervised tokens of the step, in nats. The loss
+        of each micro-batch is divided by the tokens of the whole step, so the size of the micro-batches does
+        not matter.
+        """
+        parts = micro_batches(rows, self.recipe.batch_size)
+        total = sum(part.targets.size for part in parts)
+        value_and_gradient = nn.value_and_grad(
+            self.model, lambda part: loss_sum(self.model, part, self.noise) / total
+        )
+        loss, gradients = 0.0, None
+        for index, part in enumerate(parts):
+            self.seeds.set(self.recipe.seed, done, index)
+            value, gradient = value_and_gradient(part)
+            gradients = gradient if gradients is None else tree_map(mx.add, gradients, gradient)
+            mx.eval(value, gradients)
+            loss += value.item()
+        self._update(gradients, done)
+        return loss
+
+    def _update(self, gradients: Any, done: int) -> None:
+        """Clip the gradients and let the optimiser take its step."""
+        gradients, _ = optim.clip_grad_norm(gradients, self.recipe.max_grad_norm)
+        self.optimizer.learning_rate = learning_rate(self.recipe, done)
+        self.optimizer.update(self.model, gradients)
+        mx.eval(self.model.trainable_parameters(), self.optimizer.state)
+        mx.clear_cache()  # rows differ in length, and buffers of every length would stay
+
+
+@contextlib.contextmanager
+def stepper(model: Any, recipe: Recipe, checkpointing: bool) -> Iterator[Stepper]:
+    """A `Stepper` with a fresh optimiser for `model`, inside `seeded_layers`."""
+    optimizer = adamw(recipe)
+    optimizer.init(model.trainable_parameters())
+    noise = recipe.neftune_alpha if takes_noise(model) else 0.0
+    with seeded_layers(model, checkpointing) as seeds:
+        yield Stepper(model, optimizer, recipe, noise, seeds)
 
 
 def evaluate(model: Any, rows: Sequence[Encoded], size: int) -> float | None:
-    """The mean loss over the supervised tokens of `rows`, without dropout and noise; None without rows."""
-    import mlx.core as mx
-
+    """The mean loss over the supervised tokens of `rows`, without dropout and noise. None without rows."""
     if not rows:
         return None
     model.eval()

@@ -1,6 +1,6 @@
-"""All hyperparameters in one place, and the three profiles that vary them.
+"""All hyperparameters of a training run, and the profiles that set them.
 
-Both engines read the same `Recipe`: PyTorch as it stands, MLX through `scale` and micro-batches.
+Both engines read the same `Recipe`. A `Profile` adds the model, the amount of data and the data folder.
 """
 
 from __future__ import annotations
@@ -13,49 +13,72 @@ from scripts.data.settings import ConversionSettings
 from utils_ft import DATA, UserError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The matrices of a layer that get a LoRA adapter."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """LoRA (Hu et al., 2021) on the top layers, over a base in NF4 where `qlora` is on (Dettmers et al., 2023).
-
-    One iteration is one optimiser step over `batch_size` × `accumulation` rows.
-    """
+    """The hyperparameters of LoRA (Hu et al., 2021) and QLoRA (Dettmers et al., 2023)."""
 
     rank: int = 16
-    alpha: int = 160  # adapters count alpha / rank = 10 times
+    """The rank of the LoRA matrices."""
+    alpha: int = 160
+    """The output of an adapter is multiplied by alpha / rank, here 10."""
     dropout: float = 0.05
+    """The share of an adapter's inputs that dropout sets to zero."""
     top_layers: int = 16
-    max_steps: int = 550  # of four rows each: two epochs of the thousand rows that the recipe was made for
+    """How many layers get adapters, counted from the top. A model with fewer layers gets them on all."""
+    max_steps: int = 550
+    """Training steps. With four rows each, 550 are two epochs of about 1,000 rows."""
     batch_size: int = 1
+    """Rows in one forward pass."""
     gradient_accumulation_steps: int = 4
+    """Forward passes in one training step."""
     max_tokens: int = 4096
+    """The longest row, in tokens. A longer one loses whole turns at its end."""
     learning_rate: float = 1e-4
-    warmup_ratio: float = 0.03  # share of the iterations; cosine to zero after it
+    """The highest learning rate, at the end of the warm-up.
+
+    After it the rate falls to zero along a cosine.
+    """
+    warmup_ratio: float = 0.03
+    """The share of the training steps in which the learning rate rises from zero."""
     weight_decay: float = 0.0
+    """Weight decay of AdamW."""
     max_grad_norm: float = 1.0
-    neftune_alpha: float = 5.0  # noise on the embeddings (Jain et al., 2023); 0 is off
+    """Larger gradients are scaled down to this norm."""
+    neftune_alpha: float = 5.0
+    """The size of the noise on the embeddings (NEFTune, Jain et al., 2023). 0 turns it off."""
     qlora: bool = True
+    """Whether the base model is held in 4 bits (NF4) while the adapters are trained."""
     save_every: int = 50
-    keep_checkpoints: int = 12  # checkpoints kept on disk
+    """Training steps between two checkpoints. The validation loss is measured at each checkpoint."""
+    keep_checkpoints: int = 12
+    """Checkpoints that stay on the disk: the newest ones, and always the best."""
     seed: int = 0
+    """Seeds the adapters, the order of the rows, dropout and noise."""
 
     @property
     def scale(self) -> float:
-        """The factor of the adapter, alpha / rank: what mlx-lm calls `scale`."""
+        """The factor of an adapter's output, alpha / rank. mlx-lm calls it `scale`."""
         return self.alpha / self.rank
 
     @property
     def rows_per_step(self) -> int:
+        """Rows in one training step."""
         return self.batch_size * self.gradient_accumulation_steps
 
     @property
     def warmup_steps(self) -> int:
+        """Training steps in which the learning rate rises."""
         return round(self.warmup_ratio * self.max_steps)
 
     def override(self, **changes: object) -> Recipe:
-        """A copy with `changes`; None keeps a value. UserError for a name that is no hyperparameter, or for no training at all."""
-        known = {f.name for f in fields(self)}
+        """A copy with `changes`. A value of None keeps the recipe's own.
+
+        Raises UserError for a name that is no hyperparameter, and for a recipe that would train nothing.
+        """
+        known = {field.name for field in fields(self)}
         if unknown := sorted(set(changes) - known):
             raise UserError(
                 f"{unknown[0]!r} is no hyperparameter", remedy=f"one of: {', '.join(sorted(known))}"
@@ -63,7 +86,7 @@ class Recipe:
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
         if min(changed.max_steps, changed.top_layers) < 1:
             raise UserError(
-                "a recipe has at least one iteration and one layer with an adapter",
+                "a recipe has at least one training step and one layer with an adapter",
                 remedy="give --max-steps and --top-layers above 0",
             )
         return changed
@@ -71,19 +94,28 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a run is for: which model, how much data, how long, and where the data lies."""
+    """A recipe with a model and an amount of data."""
 
     name: str
     model_type: str
+    """The base model, as in `lm.base_models.MODELS`."""
     recipe: Recipe
     data: Path = DATA
-    conversations: int = 10  # a problem, at the most
-    repairs: int = 8  # a problem, at the most
-    vocabularies: int = 9  # a problem is retold in, its predicates renamed everywhere
-    problems: int | None = None  # that are read, None for all
-    test_problems: int | None = None  # that are scored, None for all
-    provider: str = "shipped"  # of paraphrases; the small profiles never spend money, even with a key
-    max_new_tokens: int = 160  # a step may be answered with, `writer.MAX_NEW_TOKENS`
+    """The folder of the JSONL files."""
+    conversations: int = 10
+    """Conversations made from one training problem, at most."""
+    repairs: int = 8
+    """Repair rows made from one problem, at most."""
+    vocabularies: int = 9
+    """Predicate renamings of one training problem, at most."""
+    problems: int | None = None
+    """How many problems are read. None: all."""
+    test_problems: int | None = None
+    """How many test problems are scored. None: all."""
+    provider: str = "shipped"
+    """Where paraphrases come from. The small profiles never spend money, even with a key."""
+    max_new_tokens: int = 160
+    """The longest answer to one step, in tokens."""
 
     def conversion(self, **changes: object) -> ConversionSettings:
         """The conversion settings of this profile, with `changes`. A change to None keeps the profile's value."""
@@ -108,7 +140,8 @@ PROFILES = {
             test_problems=1,
             max_new_tokens=12,
         ),
-        # Adapters on all 30 layers of SmolLM2: in the same time its loss falls lower than with the top 16 (docs/results.md).
+        # Adapters on all 30 layers of SmolLM2: in the same time its loss falls lower than with the top 16
+        # (docs/results.md).
         Profile(
             "demo",
             "smollm",
@@ -121,11 +154,25 @@ PROFILES = {
 
 
 def load_profile(name: str | None = None, model_type: str | None = None) -> Profile:
-    """The profile `name`, or the one that `FT_PROFILE` names, or the one made for `model_type`, `full` if none is; or `demo`."""
-    made_for = {profile.model_type: profile.name for profile in PROFILES.values()}
-    name = (
-        name or os.environ.get("FT_PROFILE") or (made_for.get(model_type, "full") if model_type else "demo")
-    )
-    if name not in PROFILES:
-        raise UserError(f"unknown profile {name!r}", remedy=f"one of: {', '.join(PROFILES)}")
-    return PROFILES[name]
+    """Find the profile for what a person gave.
+
+    The first of these that is given decides: `name`; the environment variable `FT_PROFILE`; `model_type`. A
+    model type gets the profile that names it, and `full` if no profile does. With none of the three it is
+    `demo`.
+
+    Raises UserError for an unknown profile.
+    """
+    chosen = name or os.environ.get("FT_PROFILE") or _profile_for_model(model_type)
+    if chosen not in PROFILES:
+        raise UserError(f"unknown profile {chosen!r}", remedy=f"one of: {', '.join(PROFILES)}")
+    return PROFILES[chosen]
+
+
+def _profile_for_model(model_type: str | None) -> str:
+    """The name of the profile for a model type, or `demo` without one."""
+    if not model_type:
+        return "demo"
+    for profile in PROFILES.values():
+        if profile.model_type == model_type:
+            return profile.name
+    return "full"

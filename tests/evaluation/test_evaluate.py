@@ -21,7 +21,7 @@ from scripts.evaluation.evaluate import evaluate_once, score_checkpoints
 from scripts.evaluation.results import Results
 from scripts.evaluation.settings import EvaluationSettings
 from scripts.notebook import plots
-from scripts.training import checkpoints
+from scripts.training import checkpoints, log
 from scripts.training.adapter_formats import to_mlx
 from utils_ft import ROOT, UserError
 
@@ -129,8 +129,8 @@ def run(smoke: Path, tmp_path: Path) -> Path:
             weight.data.normal_(0, 1.5, generator=torch.Generator().manual_seed(step))
         adapter.save_pretrained(folder / f"checkpoint-{step}")
         checkpoints.mark_complete(folder / f"checkpoint-{step}")
-    empty = dict.fromkeys(checkpoints.COLUMNS)
-    checkpoints.write_log(folder, [empty | {"step": step, "loss": 1.0, "eval_loss": 1.0} for step in (2, 4)])
+    empty = dict.fromkeys(log.COLUMNS)
+    log.write_log(folder, [empty | {"step": step, "loss": 1.0, "eval_loss": 1.0} for step in (2, 4)])
     return folder
 
 
@@ -156,7 +156,7 @@ def test_each_checkpoint_of_a_run_is_scored_into_the_run(
 
 
 def test_a_run_without_checkpoints_cannot_be_scored(tmp_path: Path, old_problems: list[Problem]) -> None:
-    with pytest.raises(UserError, match="no whole checkpoint"):
+    with pytest.raises(UserError, match="no complete checkpoint"):
         score_checkpoints(tmp_path / "none", old_problems)
 
 

@@ -1,13 +1,13 @@
 """HTML for cells: escaped text, marked changes, answer sets, the checkpoint table."""
 
-import json
 import re
 
 import pytest
 
 from scripts.asp.solver import Outcome, Verdict, shared_solver
 from scripts.notebook import html
-from scripts.training.checkpoints import COLUMNS, write_log
+from scripts.training.checkpoints import CheckpointScore, write_score
+from scripts.training.log import COLUMNS, write_log
 
 EVIL = 'p("<script>alert(1)</script>").'
 FIELDS = ("problem", "prompt", "gold", "code", "evidence")
@@ -67,7 +67,7 @@ def run_folder(folder, scores):
     for step in (2, 4):
         (folder / f"{step:07d}_adapters.safetensors").touch()
     for step, steps in scores.items():
-        (folder / f"scores-{step}.json").write_text(json.dumps({"asked": "the same", "steps": steps}))
+        write_score(folder, CheckpointScore(step, steps, settings="the same"))
     return folder
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from scripts.data.problems import read_problem
 from scripts.notebook import live
-from scripts.training.checkpoints import COLUMNS
+from scripts.training.log import COLUMNS
 from tests.examples import write_problem
 from tests.fakes import ScriptedGenerator
 
