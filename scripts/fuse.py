@@ -1,27 +1,37 @@
-"""Merge a chosen checkpoint into its base in bfloat16, save an ordinary model folder, and measure how exact it is.
+"""Merge a checkpoint of train_pytorch into its base model, and measure how exact the merge is.
 
     python -m scripts.fuse --model-type smollm --step best
 
-A checkpoint trained over a 4-bit base is merged into the 16-bit one: merging into 4-bit weights loses a hundred times
-more of the adapter. The measurement (logits of base + adapter against the fused model, on real rows) stands in `fuse.json`.
+The fused model is an ordinary model folder in bfloat16. Its `fuse.json` compares it with base + adapter on
+real rows.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.export.fuse_pytorch import fuse
+from scripts.training.checkpoints import check_step
 from scripts.training.recipe import load_profile
-from utils_ft import UserError, command, show_path
+from utils_ft import command, show_path
 
 
 def main(
     model_type: str | None = None, step: str = "best", profile: str | None = None, data: Path | None = None
 ) -> None:
-    """Fuse a checkpoint of the PyTorch engine into `local_models/ft_<type>_pytorch`."""
+    """Fuse a checkpoint of the PyTorch engine into `local_models/ft_<type>_pytorch`.
+
+    Arguments:
+        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
+            profile's.
+        step: The checkpoint: a training step, best (by score, else by validation loss) or last.
+        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
+            demo.
+        data: The folder of valid.jsonl, whose rows the comparison uses. By default the profile's.
+    """
+    check_step(step)
     chosen = load_profile(profile, model_type)
-    if step not in ("best", "last") and not step.isdigit():
-        raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
+    from scripts.export.fuse_pytorch import fuse
+
     print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data)))
 
 

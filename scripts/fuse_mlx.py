@@ -1,18 +1,18 @@
-"""Merge an MLX checkpoint into its base, de-quantised where that was 4-bit, as a folder for mlx-lm and transformers.
+"""Merge a checkpoint of train_mlx into its base model, and measure how exact the merge is.
 
     python -m scripts.fuse_mlx --model-type llama --step best
-    python -m scripts.fuse_mlx --model-type llama --adapter FOLDER      # one that scripts.adapter_formats converted
+    python -m scripts.fuse_mlx --model-type llama --adapter FOLDER
 
-The proof that both libraries compute base + adapter from the fused weights stands in `fuse.json` beside them.
+The fused model works with mlx-lm and with transformers. Its `fuse.json` compares both with base + adapter.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.export.fuse_mlx import fuse
+from scripts.training.checkpoints import check_step
 from scripts.training.recipe import load_profile
-from utils_ft import UserError, command, show_path
+from utils_ft import command, show_path
 
 
 def main(
@@ -22,11 +22,23 @@ def main(
     data: Path | None = None,
     adapter: Path | None = None,
 ) -> None:
-    """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`."""
+    """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`.
+
+    Arguments:
+        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
+            profile's.
+        step: The checkpoint: a training step, best (by score, else by validation loss) or last.
+        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
+            demo.
+        data: The folder of valid.jsonl, whose rows the comparison uses. By default the profile's.
+        adapter: A folder in mlx-lm's format to fuse in place of a checkpoint, for example from
+            convert_adapter.
+    """
+    check_step(step)
     chosen = load_profile(profile, model_type)
-    if step not in ("best", "last") and not step.isdigit():
-        raise UserError(f"{step!r} is no checkpoint", remedy="give a step, best or last")
-    print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data, adapter)))
+    from scripts.export.fuse_mlx import fuse
+
+    print(show_path(fuse(model_type or chosen.model_type, step, data or chosen.data, adapter=adapter)))
 
 
 if __name__ == "__main__":

@@ -1,134 +1,140 @@
-"""Merge an MLX checkpoint into its base, de-quantised where that was 4-bit, as a folder for mlx-lm and transformers.
+"""Fusing with MLX: an adapter in mlx-lm's format is merged into the base model.
 
-    python -m scripts.fuse_mlx --model-type llama --step best
-    python -m scripts.fuse_mlx --model-type llama --adapter FOLDER      # one that scripts.adapter_formats converted
-
-The proof that both libraries compute base + adapter from the fused weights stands in `fuse.json` beside them.
+A 4-bit base is de-quantised first. The fused folder works with mlx-lm and with transformers, and both are
+compared with base + adapter. MLX is imported inside functions, as it may be missing.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.export.fusing import (
-    is_fused,
-    keep_modelfiles,
-    logits,
-    origin,
-    proof,
-    proof_rows,
-    training_figures,
-    write_generation_settings,
-)
-from scripts.export.model_card import card
-from scripts.lm import chat
-from scripts.lm.base_models import base_model, model_spec, rope_settings
-from scripts.lm.chat import Encoded
-from scripts.training.checkpoints import choose
-from scripts.training.mlx_model import add_adapter, load_adapter, load_base, require_mlx
-from scripts.training.recipe import load_profile
-from utils_ft import ADAPTERS, LOCAL_MODELS, UserError, new_folder, show_path, write_json, write_text
+import numpy
+import torch
+from transformers import AutoModelForCausalLM
 
-FLOAT32_BELOW = (
-    1e9  # parameters: a smaller model is proved in float32, where nothing but the merge itself can differ
-)
-LARGEST_DIVERGENCE = (
-    0.02  # nats a token, between base + adapter and the fused model; rounding to bfloat16 stays far below
-)
+from scripts.export import fusing
+from scripts.export.fusing import Adapter, Folders, exactness, logits
+from scripts.lm.chat import Encoded
+from scripts.training.mlx_support import require_mlx
+from utils_ft import UserError, write_json
+
+FLOAT32_BELOW = 1e9
+"""Parameters. A smaller model is compared in float32, where the merge is the only source of differences."""
+LARGEST_DIVERGENCE = 0.02
+"""Nats a token between base + adapter and the fused model. Rounding to bfloat16 stays far below."""
 
 
 def fuse(
     model_type: str,
     step: int | str = "best",
     data: Path | None = None,
+    *,
     adapter: Path | None = None,
-    run: Path | None = None,
-    target: Path | None = None,
+    folders: Folders | None = None,
 ) -> Path:
-    """Fuse the checkpoint at `step` (a number, `best` or `last`), or the folder `adapter`; the fused model's folder.
+    """Fuse a checkpoint of `adapters/<type>_mlx`, or the folder `adapter`; return the folder of the fused model.
 
-    Says "already done" where the same adapter was fused before. The folder appears whole or not at all: UserError where
-    the fused model does not compute what base + adapter compute. `run` and `target` are the folders of the model's
-    type by default.
+    `fusing.fuse` describes the arguments. `fuse.json` has `exactness` (mlx-lm on the fused folder against
+    base + adapter), `exactness_transformers` (the same with transformers), `mlx_against_transformers`, and
+    `adapter_effect` (base + adapter against the base alone).
+
+    Raises UserError when the fused model does not compute what base + adapter compute.
     """
     require_mlx()
-    name = model_spec(model_type).type
-    run, target = run or ADAPTERS / f"{name}_mlx", target or LOCAL_MODELS / f"ft_{name}_mlx"
-    checkpoint = None if adapter else choose(run, step)
-    file = checkpoint.path if checkpoint else adapter / "adapters.safetensors"
-    config, weights = load_adapter(file)
-    base = base_model(model_type)
-    made_from = origin(model_type, base, file, run if checkpoint else None)
-    if is_fused(target, made_from):
-        print(f"already fused: {show_path(file)} is {show_path(target)}", flush=True)
-        return target
+    return fusing.fuse(MlxFusing(), model_type, step, data, adapter, folders)
 
-    tokenizer = chat.load_tokenizer(
-        file.parent / "tokenizer" if (file.parent / "tokenizer").is_dir() else base
-    )
-    rows = proof_rows(tokenizer, data or load_profile().data)
-    quantized = bool(config.get("quantized"))
-    model = load_base(base, config.get("dtype") if quantized else None, quantized)
-    with new_folder(target) as draft:
-        stored, plain, adapted = _merge(model, config, weights, rows, draft)
-        del model
-        _write_settings(base, draft, tokenizer)
-        keep_modelfiles(target, draft)
-        proved_in = "float32" if _is_small(draft) else stored
-        with_mlx, with_transformers = (
-            _logits_of_mlx(draft, rows, proved_in),
-            _logits_of_transformers(draft, rows, proved_in),
-        )
-        record = made_from | {
-            "checkpoint": checkpoint.step if checkpoint else None,
-            "dtype": stored,
-            "dequantized": quantized,
-            "proved_in": proved_in,
-            "proof": proof(adapted, with_mlx),
-            "proof_transformers": proof(adapted, with_transformers),
-            "mlx_against_transformers": proof(with_mlx, with_transformers),
-            "adapter_effect": proof(plain, adapted),
+
+@dataclass(frozen=True)
+class Expected:
+    """What the base computes without and with the adapter, and how the fused weights are stored."""
+
+    plain: list[torch.Tensor]
+    adapted: list[torch.Tensor]
+    dtype: str
+    dequantized: bool
+    adapter: Path
+
+
+class MlxFusing:
+    """MLX's part of fusing."""
+
+    name = "mlx"
+    tags = ("mlx",)
+
+    def adapter_of(self, checkpoint: Path) -> Path:
+        return checkpoint / "adapters.safetensors" if checkpoint.is_dir() else checkpoint
+
+    def guard(self, target: Path) -> AbstractContextManager:
+        return nullcontext()
+
+    def merge(self, adapter: Adapter, base: Path, rows: Sequence[Encoded], draft: Path) -> Expected:
+        import mlx.core as mx
+        from mlx_lm.utils import get_total_parameters
+
+        from scripts.training.mlx_model import add_adapter, load_adapter, load_base
+
+        config, weights = load_adapter(adapter.file)
+        quantized = bool(config.get("quantized"))
+        model = load_base(base, config.get("dtype") if quantized else None, quantized)
+        dtype = _dtype(model)
+        if get_total_parameters(model) < FLOAT32_BELOW:
+            model.set_dtype(mx.float32)
+        model.eval()
+        plain = [_logits(model, row) for row in rows]
+        add_adapter(model, config, weights)
+        model.eval()
+        adapted = [_logits(model, row) for row in rows]
+        _save_merged(model, dtype, draft)
+        _write_config(base, draft)
+        return Expected(plain, adapted, str(dtype).removeprefix("mlx.core."), quantized, adapter.file)
+
+    def compare(self, expected: Expected, rows: Sequence[Encoded], draft: Path) -> dict[str, Any]:
+        dtype = "float32" if _is_small(draft) else expected.dtype
+        with_mlx, with_transformers = _mlx_logits(draft, rows, dtype), _torch_logits(draft, rows, dtype)
+        record = {
+            "dtype": expected.dtype,
+            "dequantized": expected.dequantized,
+            "compared_in": dtype,
+            "exactness": exactness(expected.adapted, with_mlx),
+            "exactness_transformers": exactness(expected.adapted, with_transformers),
+            "mlx_against_transformers": exactness(with_mlx, with_transformers),
+            "adapter_effect": exactness(expected.plain, expected.adapted),
         }
-        if checkpoint:
-            record["training"] = training_figures(run)
-        worst = max(record[proof]["mean_kl_divergence"] for proof in ("proof", "proof_transformers"))
-        if not worst <= LARGEST_DIVERGENCE:
+        worst = max(record[name]["mean_kl_divergence"] for name in ("exactness", "exactness_transformers"))
+        if not worst <= LARGEST_DIVERGENCE:  # also refuses a divergence that is not a number
             raise UserError(
                 f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
-                where=file,
+                where=expected.adapter,
                 remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine",
             )
-        write_json(draft / "fuse.json", record)
-        write_text(draft / "README.md", card(target.name, record, tags=("mlx",)))
-    return target
+        return record
 
 
-def _merge(
-    model: Any, config: dict, weights: dict, rows: list[Encoded], draft: Path
-) -> tuple[str, list, list]:
-    """Write base + adapter into `draft`; the dtype of the weights, and the logits of the base without and with it.
+def _dtype(model: Any) -> Any:
+    """The MLX dtype of a model's weights."""
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
 
-    The sum is made in float32 and rounded once. MLX computes it as it writes: one shard at a time is in memory.
+    dtypes = (value.dtype for _, value in tree_flatten(model.parameters()))
+    return next(dtype for dtype in dtypes if mx.issubdtype(dtype, mx.floating))
+
+
+def _save_merged(model: Any, dtype: Any, draft: Path) -> None:
+    """Merge the adapter of `model` and write the weights in `dtype`.
+
+    The sum is computed in float32 and rounded once. MLX computes it while it writes, so one shard at a time
+    is in memory.
     """
     import mlx.core as mx
-    from mlx.utils import tree_flatten, tree_unflatten
+    from mlx.utils import tree_unflatten
     from mlx_lm.tuner.lora import LoRALinear
-    from mlx_lm.utils import dequantize_model, get_total_parameters, save_model
+    from mlx_lm.utils import dequantize_model, save_model
 
-    dtype = next(
-        value.dtype
-        for _, value in tree_flatten(model.parameters())
-        if mx.issubdtype(value.dtype, mx.floating)
-    )
-    if get_total_parameters(model) < FLOAT32_BELOW:
-        model.set_dtype(mx.float32)
-    model.eval()
-    plain = [_logits_of(model, row) for row in rows]
-    add_adapter(model, config, weights)
-    model.eval()
-    adapted = [_logits_of(model, row) for row in rows]
     model.set_dtype(mx.float32)
     merged = [
         (name, layer.fuse(dequantize=True))
@@ -139,54 +145,41 @@ def _merge(
     dequantize_model(model)
     model.set_dtype(dtype)
     save_model(draft, model, donate_model=True)
-    return str(dtype).removeprefix("mlx.core."), plain, adapted
 
 
-def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
-    """Configuration and tokenizer beside the weights: rotary settings where each library looks for them, and an end of
-    generation at the end of the assistant's turn as well as where the base model stopped."""
+def _write_config(base: Path, draft: Path) -> None:
+    """Write the base model's `config.json` without its quantisation."""
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    config = {
-        key: value for key, value in config.items() if key not in ("quantization", "quantization_config")
-    }
-    write_json(draft / "config.json", config | rope_settings(config))
-    write_generation_settings(base, draft, tokenizer)
-    tokenizer.save_pretrained(draft)
-
-
-# --- logits, for the proof --------------------------------------------------------------------------------------
+    left_out = ("quantization", "quantization_config")
+    write_json(draft / "config.json", {key: value for key, value in config.items() if key not in left_out})
 
 
 def _is_small(folder: Path) -> bool:
+    """Whether the model in a folder has fewer than `FLOAT32_BELOW` parameters."""
     index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
     return index["metadata"]["total_parameters"] < FLOAT32_BELOW
 
 
-def _logits_of(model: Any, row: Encoded) -> Any:
-    """Logits of an MLX model at the supervised positions of a row: a float32 PyTorch tensor, (targets, vocabulary)."""
+def _logits(model: Any, row: Encoded) -> torch.Tensor:
+    """Logits of an MLX model at the supervised positions of a row: float32, (targets, vocabulary)."""
     import mlx.core as mx
-    import numpy
-    import torch
 
-    positions = mx.array([index - 1 for index, on in enumerate(row.supervised) if on])
-    return torch.from_numpy(numpy.array(model(mx.array([row.input_ids]))[0][positions].astype(mx.float32)))
+    positions = mx.array([index - 1 for index, supervised in enumerate(row.supervised) if supervised])
+    every = model(mx.array([row.input_ids]))[0]
+    return torch.from_numpy(numpy.array(every[positions].astype(mx.float32)))
 
 
-def _logits_of_mlx(folder: Path, rows: list[Encoded], dtype: str) -> list:
-    """Logits of the folder as mlx-lm loads it, without any help of ours."""
+def _mlx_logits(folder: Path, rows: Sequence[Encoded], dtype: str) -> list[torch.Tensor]:
+    """Logits of the model in a folder, loaded with mlx-lm alone."""
     import mlx.core as mx
     from mlx_lm import load
 
     model, _ = load(str(folder))
     model.set_dtype(getattr(mx, dtype))
-    return [_logits_of(model, row) for row in rows]
+    return [_logits(model, row) for row in rows]
 
 
-def _logits_of_transformers(folder: Path, rows: list[Encoded], dtype: str) -> list:
-    """Logits of the folder as transformers loads it."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    AutoTokenizer.from_pretrained(folder)
+def _torch_logits(folder: Path, rows: Sequence[Encoded], dtype: str) -> list[torch.Tensor]:
+    """Logits of the model in a folder, loaded with transformers."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     return [logits(model, row) for row in rows]

@@ -1,100 +1,89 @@
-"""Merge a chosen checkpoint into its base in bfloat16, save an ordinary model folder, and measure how exact it is.
+"""Fusing with PyTorch: a PEFT checkpoint is merged into the 16-bit base model.
 
-    python -m scripts.fuse --model-type smollm --step best
-
-A checkpoint trained over a 4-bit base is merged into the 16-bit one: merging into 4-bit weights loses a hundred times
-more of the adapter. The measurement (logits of base + adapter against the fused model, on real rows) stands in `fuse.json`.
+A checkpoint that was trained over a 4-bit base is also merged into the 16-bit one. Merging into 4-bit weights
+would lose a hundred times more of the adapter.
 """
 
 from __future__ import annotations
 
 import gc
-import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scripts.export.fusing import (
-    greedy,
-    is_fused,
-    keep_modelfiles,
-    logits,
-    origin,
-    proof,
-    proof_rows,
-    training_figures,
-    write_generation_settings,
-)
-from scripts.export.model_card import card
-from scripts.lm import chat
-from scripts.lm.base_models import base_model, model_spec, rope_settings
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+from scripts.export import fusing
+from scripts.export.fusing import Adapter, Folders, exactness, greedy, logits
+from scripts.lm.chat import Encoded
 from scripts.lm.device import compute_dtype, device, explain_out_of_memory, free_memory, silence_peft_warning
-from scripts.training.checkpoints import choose
-from scripts.training.recipe import load_profile
-from utils_ft import (
-    ADAPTERS,
-    LOCAL_MODELS,
-    new_folder,
-    show_path,
-    write_json,
-    write_text,
-)
 
 TOO_LARGE = "fuse on a machine with more memory: the model takes two bytes a parameter; the checkpoint stays"
 
 
-def fuse(model_type: str, step: int | str = "best", data: Path | None = None) -> Path:
-    """Fuse the checkpoint at `step` (a number, `best` or `last`); the folder of the fused model.
+def fuse(
+    model_type: str, step: int | str = "best", data: Path | None = None, *, folders: Folders | None = None
+) -> Path:
+    """Fuse a checkpoint of `adapters/<type>_pytorch` into `local_models/ft_<type>_pytorch`, and return that
+    folder.
 
-    Says "already done" where the same checkpoint was fused before. The folder appears whole or not at all.
+    `fusing.fuse` describes the arguments. `fuse.json` has `exactness`: the logits of the fused model, loaded
+    from its folder, against those of base + adapter, and the share of prompts after which both write the same
+    text.
     """
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    return fusing.fuse(PyTorchFusing(), model_type, step, data, folders=folders)
 
-    name = model_spec(model_type).type
-    run, target = ADAPTERS / f"{name}_pytorch", LOCAL_MODELS / f"ft_{name}_pytorch"
-    checkpoint = choose(run, step)
-    folder = base_model(model_type)
-    made_from = origin(model_type, folder, checkpoint.path / "adapter_model.safetensors", run)
-    if is_fused(target, made_from):
-        print(f"already fused: step {checkpoint.step} is {show_path(target)}", flush=True)
-        return target
 
-    silence_peft_warning()
-    tokenizer = chat.load_tokenizer(checkpoint.path)
-    rows = proof_rows(tokenizer, data or load_profile().data)
-    where = (
-        device()
-        if free_memory() > 1.2 * sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        else "cpu"
-    )
-    with explain_out_of_memory(TOO_LARGE, target), new_folder(target) as draft:
-        base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(where)).to(where).eval()
-        model = PeftModel.from_pretrained(base, checkpoint.path).eval()
-        before, said = [logits(model, row) for row in rows], [greedy(model, row) for row in rows]
+@dataclass(frozen=True)
+class Expected:
+    """What base + adapter compute."""
+
+    logits: list[torch.Tensor]
+    texts: list[list[int]]
+    """The tokens written after the first prompt of each row."""
+
+
+class PyTorchFusing:
+    """PyTorch's part of fusing."""
+
+    name = "pytorch"
+    tags = ()
+
+    def adapter_of(self, checkpoint: Path) -> Path:
+        return checkpoint / "adapter_model.safetensors"
+
+    def guard(self, target: Path) -> AbstractContextManager:
+        return explain_out_of_memory(TOO_LARGE, target)
+
+    def merge(self, adapter: Adapter, base: Path, rows: Sequence[Encoded], draft: Path) -> Expected:
+        silence_peft_warning()
+        self.device = _device_for(base)
+        model = PeftModel.from_pretrained(self._load(base), adapter.file.parent).eval()
+        expected = Expected([logits(model, row) for row in rows], [greedy(model, row) for row in rows])
         fused = model.merge_and_unload().to(torch.bfloat16)
         fused.config.use_cache, fused.generation_config = True, GenerationConfig()
         fused.save_pretrained(draft)
-        del base, model, fused  # one model at a time
-        gc.collect()
-        if where == "cuda":
+        return expected
+
+    def compare(self, expected: Expected, rows: Sequence[Encoded], draft: Path) -> dict[str, Any]:
+        gc.collect()  # the merged model goes before its copy is loaded
+        if self.device == "cuda":
             torch.cuda.empty_cache()
-        tokenizer.save_pretrained(draft)
-        keep_modelfiles(target, draft)
-        config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
-        write_json(draft / "config.json", config | rope_settings(config))
-        write_generation_settings(folder, draft, tokenizer)
-        reloaded = AutoModelForCausalLM.from_pretrained(draft, dtype=compute_dtype(where)).to(where).eval()
-        exactness = proof(before, [logits(reloaded, row) for row in rows])
-        same = sum(left == greedy(reloaded, row) for left, row in zip(said, rows, strict=True))
-        exactness["same_greedy_output"] = round(same / len(rows), 3)
-        record = made_from | {
-            "checkpoint": checkpoint.step,
-            "proof": exactness,
-            "training": training_figures(run),
-        }
-        write_json(draft / "fuse.json", record)
-        write_text(draft / "README.md", card(target.name, record))
-    return target
+        fused = self._load(draft)
+        found = exactness(expected.logits, [logits(fused, row) for row in rows])
+        same = sum(text == greedy(fused, row) for text, row in zip(expected.texts, rows, strict=True))
+        return {"exactness": found | {"same_greedy_output": round(same / len(rows), 3)}}
+
+    def _load(self, folder: Path) -> Any:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(self.device))
+        return model.to(self.device).eval()
 
 
-# --- the model card ---------------------------------------------------------------------------------------------
+def _device_for(base: Path) -> str:
+    """This machine's device, or the CPU when the model does not fit into the device's free memory."""
+    size = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    return device() if free_memory() > 1.2 * size else "cpu"

@@ -1,81 +1,266 @@
-"""What both engines share when a checkpoint is fused into its base."""
+"""Merging an adapter into its base model: the steps that both engines share.
+
+`fuse` chooses a checkpoint, lets the engine merge and compare, and writes the folder of the fused model. What
+differs between the engines is behind `FusingEngine`.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import torch
 
 from scripts.data.encoded_rows import encode_rows
 from scripts.data.rows import validation_rows
+from scripts.export.model_card import card
 from scripts.lm import chat
-from scripts.lm.base_models import base_name, fingerprint, model_spec
-from utils_ft import UserError, content_hash, show_path, write_json
+from scripts.lm.base_models import base_model, base_name, fingerprint, model_spec, rope_settings
+from scripts.lm.chat import Encoded
+from scripts.training.checkpoints import choose
+from scripts.training.recipe import load_profile
+from utils_ft import (
+    ADAPTERS,
+    LOCAL_MODELS,
+    UserError,
+    content_hash,
+    new_folder,
+    show_path,
+    write_json,
+    write_text,
+)
 
-PROOF_ROWS = 4
+COMPARED_ROWS = 4
+"""Validation rows on which the fused model is compared with base + adapter."""
+WRITTEN_TOKENS = 12
+"""Tokens that `greedy` writes after a prompt."""
 
 
-PROOF_TOKENS = 12  # written after a prompt, without a cache
+@dataclass(frozen=True)
+class Adapter:
+    """The adapter that is fused."""
+
+    file: Path
+    """Its weights."""
+    step: int | None = None
+    """Its training step. None for an adapter that was trained elsewhere."""
+    run: Path | None = None
+    """The run in which it was trained."""
+
+    @property
+    def name(self) -> str:
+        """What a message calls it."""
+        return show_path(self.file) if self.step is None else f"step {self.step}"
 
 
-def origin(model_type: str, folder: Path, adapter: Path, run: Path | None) -> dict[str, str]:
-    """What a fused model is made from: the base in `folder` and the weights file `adapter`, for both engines.
+class FusingEngine(Protocol):
+    """What an engine does when an adapter is fused."""
 
-    UserError where `run`, in which the adapter was trained, had another base: a merge would be exact, and nonsense.
+    name: str
+    """`pytorch` or `mlx`: the end of the folders' names."""
+    tags: tuple[str, ...]
+    """Tags of the model card."""
+
+    def adapter_of(self, checkpoint: Path) -> Path:
+        """The weights file of a checkpoint."""
+
+    def guard(self, target: Path) -> AbstractContextManager:
+        """A context that turns the engine's errors into UserErrors."""
+
+    def merge(self, adapter: Adapter, base: Path, rows: Sequence[Encoded], draft: Path) -> Any:
+        """Write merged weights and `config.json` into `draft`; return what base + adapter compute."""
+
+    def compare(self, expected: Any, rows: Sequence[Encoded], draft: Path) -> dict[str, Any]:
+        """Compare the model in `draft` with what `merge` returned.
+
+        Returns entries of `fuse.json`, one of them `exactness`, as `exactness` makes it.
+        """
+
+
+def fuse(
+    engine: FusingEngine,
+    model_type: str,
+    step: int | str,
+    data: Path | None,
+    adapter: Path | None = None,
+    folders: Folders | None = None,
+) -> Path:
+    """Fuse a checkpoint, or the adapter in the folder `adapter`, into its base model.
+
+    Does nothing when the target already has that very model. The target is replaced when everything has been
+    written, so an error leaves the old one.
+
+    Arguments:
+        engine: The engine that trained the adapter.
+        model_type: The base model: a key of `lm.base_models.MODELS`, a folder or a hub id.
+        step: The checkpoint: a training step, `best` or `last`.
+        data: The folder of `valid.jsonl`. None: that of the profile.
+        adapter: The folder of an adapter that was trained elsewhere. `step` is ignored then.
+        folders: Where the run is and where the model goes. None: the folders of the model type.
+
+    Returns the folder of the fused model, with `fuse.json` (how exact the merge is) and a model card in it.
     """
-    found = fingerprint(folder)
-    if run and json.loads((run / "run.json").read_text(encoding="utf-8"))["base"] != found:
-        raise UserError(
-            f"the adapters in {show_path(run)} were trained over another base",
-            where=folder,
-            remedy="bring the base back as it was, or train again",
-        )
+    folders = folders or Folders.of(model_type, engine.name)
+    source = _adapter(engine, folders.run, step, adapter)
+    base = base_model(model_type)
+    origin = origin_of(model_type, base, source)
+    if is_fused(folders.target, origin):
+        print(f"already fused: {source.name} is {show_path(folders.target)}", flush=True)
+        return folders.target
+    tokenizer = _tokenizer(source, base)
+    rows = comparison_rows(tokenizer, data or load_profile().data)
+    with engine.guard(folders.target), new_folder(folders.target) as draft:
+        expected = engine.merge(source, base, rows, draft)
+        _write_settings(base, draft, tokenizer)
+        _keep_modelfiles(folders.target, draft)
+        record = origin | {"checkpoint": source.step} | engine.compare(expected, rows, draft)
+        if source.run:
+            record["training"] = training_figures(source.run)
+        write_json(draft / "fuse.json", record)
+        write_text(draft / "README.md", card(folders.target.name, record, engine.tags))
+    return folders.target
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folder of a run, and the folder of the model that is fused from it."""
+
+    run: Path
+    target: Path
+
+    @classmethod
+    def of(cls, model_type: str, engine: str) -> Folders:
+        """`adapters/<type>_<engine>` and `local_models/ft_<type>_<engine>`."""
+        name = model_spec(model_type).type
+        return cls(ADAPTERS / f"{name}_{engine}", LOCAL_MODELS / f"ft_{name}_{engine}")
+
+
+def _adapter(engine: FusingEngine, run: Path, step: int | str, folder: Path | None) -> Adapter:
+    """The adapter in `folder`, or of the checkpoint of `run` at `step`."""
+    if folder:
+        return Adapter(engine.adapter_of(folder))
+    checkpoint = choose(run, step)
+    return Adapter(engine.adapter_of(checkpoint.path), checkpoint.step, run)
+
+
+def _tokenizer(adapter: Adapter, base: Path) -> Any:
+    """The tokenizer that the adapter was trained with, or else that of the base model."""
+    folder = adapter.file.parent
+    for place in (folder, folder / "tokenizer"):
+        if (place / "tokenizer.json").is_file():
+            return chat.load_tokenizer(place)
+    return chat.load_tokenizer(base)
+
+
+def origin_of(model_type: str, base: Path, adapter: Adapter) -> dict[str, str]:
+    """What a fused model is made from: the name and the fingerprint of the base, and the hash of the adapter.
+
+    Raises UserError when the adapter was trained over another base model.
+    """
+    found = fingerprint(base)
+    if adapter.run:
+        trained_over = json.loads((adapter.run / "run.json").read_text(encoding="utf-8"))["base"]
+        if trained_over != found:
+            raise UserError(
+                f"the adapters in {show_path(adapter.run)} were trained over another base",
+                where=base,
+                remedy="restore the base model as it was, or train again",
+            )
     return {
         "base": base_name(model_spec(model_type).source),
         "base_fingerprint": found,
-        "adapter_sha256": content_hash(adapter.read_bytes()),
+        "adapter_sha256": content_hash(adapter.file.read_bytes()),
     }
 
 
-def is_fused(target: Path, made_from: dict[str, str]) -> bool:
-    """Whether the folder `target` holds a model that was fused from just that."""
+def is_fused(target: Path, origin: dict[str, str]) -> bool:
+    """Whether the folder `target` has a model with this origin."""
     file = target / "fuse.json"
-    return file.exists() and json.loads(file.read_text(encoding="utf-8")).items() >= made_from.items()
+    if not file.exists():
+        return False
+    record = json.loads(file.read_text(encoding="utf-8"))
+    return record.items() >= origin.items() and "exactness" in record  # older records had other keys
 
 
-def keep_modelfiles(old: Path, new: Path) -> None:
-    """Copy the Modelfiles of a fused folder into the one that will replace it: a person may have written into them."""
+def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
+    """Write the tokenizer, the generation settings, and the rotary settings where mlx-lm reads them."""
+    tokenizer.save_pretrained(draft)
+    config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
+    write_json(draft / "config.json", config | rope_settings(config))
+    _write_generation_settings(base, draft, tokenizer)
+
+
+def _write_generation_settings(base: Path, draft: Path, tokenizer: Any) -> None:
+    """Write the base model's `generation_config.json`, with the end of the assistant's turn as a further stop
+    token.
+
+    The file is written as JSON, as transformers refuses to save settings that contradict each other, which
+    the settings of many models do.
+    """
+    file = base / "generation_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
+    ends = settings.get("eos_token_id", config.get("eos_token_id"))
+    ends = [ends] if isinstance(ends, int) else list(ends or [])
+    settings["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
+    write_json(draft / "generation_config.json", settings | {"pad_token_id": tokenizer.pad_token_id})
+
+
+def _keep_modelfiles(old: Path, new: Path) -> None:
+    """Copy the Modelfiles of the folder that will be replaced, as a person may have edited them."""
     for file in old.glob("Modelfile*"):
         shutil.copy2(file, new / file.name)
 
 
-def proof_rows(tokenizer: Any, data: Path) -> list[chat.Encoded]:
-    """The shortest validation rows: what a fused model is proved on."""
+def comparison_rows(tokenizer: Any, data: Path) -> list[Encoded]:
+    """The shortest validation rows. Raises UserError when no row fits into 4,096 tokens."""
     rows = encode_rows(tokenizer, validation_rows(data), max_tokens=4096)
     if not rows:
         raise UserError(
-            "no validation row fits into 4,096 tokens, and the proof needs one",
+            "no validation row fits into 4,096 tokens, and the comparison needs one",
             where=data,
             remedy="convert more problems",
         )
-    return sorted(rows, key=lambda row: len(row.input_ids))[:PROOF_ROWS]
+    return sorted(rows, key=lambda row: len(row.input_ids))[:COMPARED_ROWS]
 
 
-def logits(model: Any, row: chat.Encoded) -> Any:
-    """Logits at the supervised positions of a row: float32, (targets, vocabulary), on the CPU."""
-    import torch
-
+def logits(model: Any, row: Encoded) -> torch.Tensor:
+    """A PyTorch model's logits at the supervised positions: float32, (targets, vocabulary), on the CPU."""
     with torch.inference_mode():
         every = model(input_ids=torch.tensor([row.input_ids], device=model.device)).logits[0, :-1]
     return every[torch.tensor(row.supervised[1:], device=every.device)].float().cpu()
 
 
-def proof(before: list, after: list) -> dict:
-    """How far the fused model is from base + adapter: largest logit difference, mean KL divergence, greedy agreement."""
-    import torch
+def greedy(model: Any, row: Encoded) -> list[int]:
+    """The `WRITTEN_TOKENS` tokens that a PyTorch model writes greedily after the first prompt of a row."""
+    prompt = torch.tensor([row.input_ids[: row.supervised.index(True)]], device=model.device)
+    for _ in range(WRITTEN_TOKENS):
+        with torch.inference_mode():
+            following = model(input_ids=prompt).logits[0, -1].argmax()
+        prompt = torch.cat([prompt, following.view(1, 1)], 1)
+    return prompt[0, -WRITTEN_TOKENS:].tolist()
 
-    left, right = torch.cat(before), torch.cat(after)
+
+def exactness(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> dict[str, float]:
+    """How far two models are apart.
+
+    Arguments:
+        before: The logits of one model, (targets, vocabulary), one tensor for each row.
+        after: Those of the other model.
+
+    Returns:
+        rows: The number of rows.
+        positions: The number of targets.
+        largest_logit_difference: The largest difference between two logits.
+        mean_kl_divergence: The mean Kullback-Leibler divergence of a target, in nats.
+        same_greedy_token: The share of targets at which both models find the same token most likely.
+    """
+    left, right = torch.cat(list(before)), torch.cat(list(after))
     divergence = torch.nn.functional.kl_div(
         right.log_softmax(-1), left.log_softmax(-1), log_target=True, reduction="batchmean"
     )
@@ -88,40 +273,14 @@ def proof(before: list, after: list) -> dict:
     }
 
 
-def greedy(model: Any, row: chat.Encoded) -> list[int]:
-    """The tokens that a model writes after the first prompt of a row, the likeliest each time."""
-    import torch
+def training_figures(run: Path) -> dict[str, Any]:
+    """The metrics of a run, or its identity while it goes on.
 
-    prompt = torch.tensor([row.input_ids[: row.supervised.index(True)]], device=model.device)
-    for _ in range(PROOF_TOKENS):
-        with torch.inference_mode():
-            following = model(input_ids=prompt).logits[0, -1].argmax()
-        prompt = torch.cat([prompt, following.view(1, 1)], 1)
-    return prompt[0, -PROOF_TOKENS:].tolist()
-
-
-def write_generation_settings(base: Path, fused: Path, tokenizer: Any) -> None:
-    """The base model's `generation_config.json`, which now also stops at the end of the assistant's turn.
-
-    As a file: transformers refuses to save settings that it finds at odds, and many models come with such.
+    The loss curves are left out, and the model type, which may be a path of this machine.
     """
-    file = base / "generation_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    config = json.loads((fused / "config.json").read_text(encoding="utf-8"))
-    ends = settings.get("eos_token_id", config.get("eos_token_id"))
-    ends = [ends] if isinstance(ends, int) else list(ends or [])
-    settings["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
-    write_json(fused / "generation_config.json", settings | {"pad_token_id": tokenizer.pad_token_id})
-
-
-def training_figures(run: Path) -> dict:
-    """The figures of the run, without its curves and the model's name, which may be a path of this machine."""
     file = run / "metrics.json"
-    if not file.exists():  # a person may fuse a checkpoint of a run that goes on
+    if not file.exists():
         return json.loads((run / "run.json").read_text(encoding="utf-8"))
+    metrics = json.loads(file.read_text(encoding="utf-8"))
     left_out = ("losses", "eval_losses", "model_type")
-    return {
-        name: value
-        for name, value in json.loads(file.read_text(encoding="utf-8")).items()
-        if name not in left_out
-    }
+    return {name: value for name, value in metrics.items() if name not in left_out}

@@ -1,6 +1,7 @@
-"""The Modelfile that Ollama reads beside a GGUF file: the chat format as Ollama's template, where to stop, how to sample.
+"""The Modelfile that Ollama reads beside a GGUF file: chat format, end of a turn, sampling.
 
-The format is found by rendering conversations with the model's own chat template, so that Ollama builds the same prompt.
+The chat format is found by rendering conversations with the model's own chat template, so Ollama builds the
+same prompts.
 """
 
 from __future__ import annotations
@@ -18,21 +19,20 @@ from utils_ft import read_text, show_path, write_text
 
 @dataclass(frozen=True)
 class Turns:
-    """A chat format in which every turn reads `opening role header content closing`."""
+    """A chat format in which every turn is `opening role header content closing`."""
 
     opening: str
     header: str
     closing: str
 
     def turn(self, role: str, content: str) -> str:
+        """One turn as text."""
         return f"{self.opening}{role}{self.header}{content}{self.closing}"
 
     def render(self, messages: list[Message]) -> str:
-        """The prompt after which the assistant's next turn begins."""
-        return (
-            "".join(self.turn(m["role"], m["content"]) for m in messages)
-            + f"{self.opening}assistant{self.header}"
-        )
+        """The prompt for the assistant's next turn."""
+        turns = "".join(self.turn(message["role"], message["content"]) for message in messages)
+        return f"{turns}{self.opening}assistant{self.header}"
 
 
 TURNS = (
@@ -44,16 +44,16 @@ TURNS = (
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """What a chat template writes.
-
-    `turns` is None where it has another shape; `without_system` is the text that it puts first where no system message is
-    given; `starts_with_bos` says that a prompt begins with the token that begins a sequence; `end` ends the assistant's turn.
-    """
+    """What a chat template writes."""
 
     turns: Turns | None
+    """None when the template has another shape than those of `TURNS`."""
     without_system: str
+    """The text at the beginning of a conversation without a system message."""
     starts_with_bos: bool
+    """Whether a prompt begins with the token that begins a sequence."""
     end: str
+    """The token that ends the assistant's turn."""
 
 
 def prompt_format(tokenizer: Any) -> PromptFormat:
@@ -68,29 +68,25 @@ def prompt_format(tokenizer: Any) -> PromptFormat:
     full, short = (chat.render(tokenizer, messages, generation_prompt=True) for messages in (talk, user))
     bos, end = tokenizer.bos_token or "", tokenizer.convert_ids_to_tokens(chat.end_of_turn(tokenizer))
     for turns in TURNS:
+        last_turn = turns.render(user)
+        # SmolLM2 opens every turn with the token that begins a sequence, so only the whole text shows whether
+        # the prompt begins with one more.
         for begin in ("", bos):
-            # The token that begins a sequence may open every turn as well (SmolLM2): only the whole text tells the two apart.
-            if (
-                full == begin + turns.render(talk)
-                and short.startswith(begin)
-                and short.endswith(turns.render(user))
-            ):
-                return PromptFormat(
-                    turns, short.removeprefix(begin).removesuffix(turns.render(user)), bool(begin), end
-                )
+            same = full == begin + turns.render(talk)
+            if same and short.startswith(begin) and short.endswith(last_turn):
+                without_system = short.removeprefix(begin).removesuffix(last_turn)
+                return PromptFormat(turns, without_system, bool(begin), end)
     return PromptFormat(None, "", bool(bos) and full.startswith(bos), end)
 
 
 def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
-    """The Modelfile for a GGUF file in the same folder. The system message is left to the user."""
+    """The text of the Modelfile for a GGUF file in the same folder.
+
+    It has no system message; the user gives one.
+    """
     lines = [f"FROM ./{gguf_name}"]
-    if turns := prompt.turns:
-        default = "{{ else }}" + prompt.without_system if prompt.without_system else ""
-        system = "{{ if .System }}" + turns.turn("system", "{{ .System }}") + default + "{{ end }}"
-        # Some versions of Ollama list the system message among the others, some do not.
-        other = turns.turn("{{ .Role }}", "{{ .Content }}")
-        others = '{{ range .Messages }}{{ if ne .Role "system" }}' + other + "{{ end }}{{ end }}"
-        lines.append(f'TEMPLATE """{system}{others}{turns.render([])}"""')
+    if prompt.turns:
+        lines.append(f'TEMPLATE """{_template(prompt.turns, prompt.without_system)}"""')
     lines += [
         f'PARAMETER stop "{prompt.end}"',
         "PARAMETER temperature 0",
@@ -101,17 +97,31 @@ def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _template(turns: Turns, without_system: str) -> str:
+    """The chat format as a template of Ollama."""
+    default = "{{ else }}" + without_system if without_system else ""
+    system = "{{ if .System }}" + turns.turn("system", "{{ .System }}") + default + "{{ end }}"
+    # Some versions of Ollama have the system message in .Messages as well, so it is left out there.
+    other = turns.turn("{{ .Role }}", "{{ .Content }}")
+    others = '{{ range .Messages }}{{ if ne .Role "system" }}' + other + "{{ end }}{{ end }}"
+    return f"{system}{others}{turns.render([])}"
+
+
 def write_modelfile(gguf: Path, prompt: PromptFormat) -> Path:
-    """Write the Modelfile beside `gguf`; one that a person changed is kept as Modelfile.old, Modelfile.old2, …"""
+    """Write the Modelfile beside `gguf`.
+
+    One that a person changed is kept as Modelfile.old, Modelfile.old2, …
+    """
     file, text = gguf.with_name("Modelfile"), modelfile(gguf.name, prompt)
     if prompt.turns is None:
         print(
-            "note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that resembles it",
+            "note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that "
+            "resembles it",
             flush=True,
         )
     if file.exists() and read_text(file).splitlines()[1:] != text.splitlines()[1:]:
         names = chain(["Modelfile.old"], (f"Modelfile.old{number}" for number in count(2)))
         kept = next(kept for kept in map(file.with_name, names) if not kept.exists())
         os.replace(file, kept)
-        print(f"the Modelfile that was here is now {show_path(kept)}", flush=True)
+        print(f"the old Modelfile is now {show_path(kept)}", flush=True)
     return write_text(file, text)

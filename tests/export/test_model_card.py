@@ -1,6 +1,4 @@
-"""The model card of a fused folder is one that the hub takes, tells where the model comes from, and names no path."""
-
-from __future__ import annotations
+"""The model card of a fused folder is valid on the hub and has no path of this machine."""
 
 import json
 from dataclasses import replace
@@ -16,9 +14,10 @@ from scripts.lm import prompts
 from scripts.lm.base_models import base_name, model_spec
 from scripts.lm.smoke_model import smoke_model
 from scripts.training.recipe import PROFILES
+from tests.examples import colouring_row, write_rows
 from utils_ft import LOCAL_MODELS
 
-PROOF = {
+EXACTNESS = {
     "rows": 4,
     "positions": 40,
     "largest_logit_difference": 0.001,
@@ -34,23 +33,23 @@ TRAINING = {
 RECORDS = {
     "a run of the PyTorch engine": {
         "checkpoint": 80,
-        "proof": PROOF | {"same_greedy_output": 1.0},
+        "exactness": EXACTNESS | {"same_greedy_output": 1.0},
         "training": TRAINING,
     },
     "a run that goes on": {
         "checkpoint": 40,
-        "proof": PROOF,
+        "exactness": EXACTNESS,
         "training": {"recipe": {"rank": 16}, "data_sha256": "5e1f"},
     },
-    "an adapter trained elsewhere": {"checkpoint": None, "proof": PROOF, "dtype": "float32"},
+    "an adapter trained elsewhere": {"checkpoint": None, "exactness": EXACTNESS, "dtype": "float32"},
 }
 
 
 def read(text: str) -> ModelCard:
-    """The card as huggingface_hub reads it, with what the hub asks of its front matter and what can be checked without it."""
+    """The card as huggingface_hub reads it. The rules of the hub that need no network are checked."""
     assert REGEX_YAML_BLOCK.search(text)
     found = ModelCard(text)
-    assert str(found) == text, "the hub's own writer would write another text"
+    assert str(found) == text, "huggingface_hub would write another text"
     assert found.data.to_dict().keys() <= {"base_model", "library_name", "pipeline_tag", "tags"}
     assert all(isinstance(tag, str) for tag in found.data.tags)
     if found.data.base_model is not None:
@@ -82,19 +81,8 @@ def test_the_base_model_is_an_id_of_the_hub_or_left_out(record, model_type, base
     assert prompts.PERSONA in found.text
 
 
-def a_row(number: int) -> dict:
-    steps = [
-        (f"Give node {number} one colour.", f"{{ colour({number}, C) : hue(C) }} = 1."),
-        ("Show the colours.", "#show colour/2."),
-    ]
-    return {
-        "messages": prompts.conversation(f"Colour a map, case {number}.", steps),
-        "meta": {"kind": "conversation"},
-    }
-
-
 @pytest.mark.parametrize("engine", ["pytorch", "mlx"])
-def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_path):
+def test_both_engines_write_a_card_and_no_path_of_this_machine(engine, tmp_path):
     if engine == "mlx":
         pytest.importorskip("mlx.core", reason="MLX exists for Apple silicon and Linux only")
         from scripts.export.fuse_mlx import fuse
@@ -103,25 +91,18 @@ def test_both_engines_leave_a_card_and_no_path_in_what_is_uploaded(engine, tmp_p
         from scripts.export.fuse_pytorch import fuse
         from scripts.training.pytorch_engine import train
     base = smoke_model(tmp_path / "carded")
-    for split, numbers in (("train", range(4)), ("valid", range(8, 10))):
-        (tmp_path / f"{split}.jsonl").write_text(
-            "".join(json.dumps(a_row(number)) + "\n" for number in numbers), encoding="utf-8"
-        )
+    rows = [colouring_row(number) for number in range(6)]
+    write_rows(tmp_path, train=rows[:4], valid=rows[4:])
     train(str(base), replace(PROFILES["smoke"].recipe, max_steps=2), tmp_path)
     folder = fuse(str(base), "last", tmp_path)
     assert folder == LOCAL_MODELS / f"ft_carded_{engine}"
-    found = read((folder / "README.md").read_text(encoding="utf-8"))
-    assert found.data.base_model is None and ("mlx" in found.data.tags) == (engine == "mlx")
-    assert (
-        f"# ft_carded_{engine}\n" in found.text
-        and "LoRA checkpoint 2 merged into carded in bfloat16" in found.text
-    )
+    model_card = read((folder / "README.md").read_text(encoding="utf-8"))
+    assert model_card.data.base_model is None and ("mlx" in model_card.data.tags) == (engine == "mlx")
+    assert f"# ft_carded_{engine}\n" in model_card.text
+    assert "LoRA checkpoint 2 merged into carded in bfloat16" in model_card.text
     training = json.loads((folder / "fuse.json").read_text(encoding="utf-8"))["training"]
-    assert (
-        training["data_sha256"] in found.text
-        and "supervised tokens" in found.text
-        and "transformers" in found.text
-    )
+    for text in (training["data_sha256"], "supervised tokens", "transformers"):
+        assert text in model_card.text
     for file in (file for file in folder.rglob("*") if file.suffix != ".safetensors"):
         text = file.read_text(encoding="utf-8")
         assert str(tmp_path) not in text and str(Path.home()) + "/" not in text, file.name
