@@ -26,7 +26,7 @@ def main(
     The executed copies and an index are in runs/<profile>-<time>/. Exit code 1: a cell failed.
 
     Arguments:
-        profile: A profile, such as demo or full. Without it, FT_PROFILE or MODEL_TYPE decides, else it is demo.
+        profile: A profile, such as demo or full. Default: the one of FT_PROFILE or of MODEL_TYPE, else demo.
         only: Run this notebook only. Give the option several times for several notebooks.
         p: A parameter of the notebooks, for instance MAX_STEPS=20. Can be given several times.
         resume: Continue the last run of the profile at the notebook that failed.
