@@ -37,7 +37,7 @@ def fuse(
     adapter: Path | None = None,
     folders: Folders | None = None,
 ) -> Path:
-    """Fuse a checkpoint of `adapters/<type>_mlx`, or the folder `adapter`; return the folder of the fused model.
+    """Fuse a checkpoint of `adapters/<type>_mlx`, or the folder `adapter`; return the fused folder.
 
     `fusing.fuse` describes the arguments. `fuse.json` has `exactness` (mlx-lm on the fused folder against
     base + adapter), `exactness_transformers` (the same with transformers), `mlx_against_transformers`, and
@@ -108,7 +108,8 @@ class MlxFusing:
         worst = max(record[name]["mean_kl_divergence"] for name in ("exactness", "exactness_transformers"))
         if not worst <= LARGEST_DIVERGENCE:  # also refuses a divergence that is not a number
             raise UserError(
-                f"the fused model does not compute what base + adapter compute ({worst:.3g} nats a token apart)",
+                "the fused model does not compute what base + adapter compute "
+                f"({worst:.3g} nats a token apart)",
                 where=expected.adapter,
                 remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine",
             )

@@ -24,7 +24,7 @@ from scripts.lm import chat
 
 
 def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
-    """Write the model in the folder `model` to the GGUF file `out`, with a Modelfile beside it. Both are atomic.
+    """Write the model in the folder `model` to the GGUF file `out`, with a Modelfile beside it.
 
     Returns the path of the Modelfile. Raises UserError for a folder that is no fused model, and for a model
     that llama.cpp would compute differently.

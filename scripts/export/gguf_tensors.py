@@ -41,7 +41,7 @@ class Tensor:
 
 
 def tensors_of(model: Path, config: Any, dtype: Dtype, stack: contextlib.ExitStack) -> list[Tensor]:
-    """All tensors of the file, the token embeddings first. No weight is read yet; `stack` keeps the files open.
+    """All tensors of the file, the token embeddings first. `stack` keeps the weights' files open.
 
     Raises UserError for a weight that llama.cpp does not know, and for a folder without weights.
     """

@@ -108,8 +108,8 @@ def pre_tokenizer(cuts: tuple[str, ...]) -> str:
     names |= {(EXPRESSIONS[name], "bytes"): name for name in ("llama-bpe", "qwen2")}
     if cuts not in names:
         print(
-            f"note: llama.cpp has no name for this model's pre-tokenizer ({' + '.join(cuts)}); with `default` some "
-            "texts may be cut into other tokens than in training",
+            f"note: llama.cpp has no name for this model's pre-tokenizer ({' + '.join(cuts)}); "
+            "with `default` some texts may be cut into other tokens than in training",
             flush=True,
         )
     return names.get(cuts, "default")

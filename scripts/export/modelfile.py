@@ -91,7 +91,8 @@ def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
         f'PARAMETER stop "{prompt.end}"',
         "PARAMETER temperature 0",
         "PARAMETER num_ctx 4096",
-        "# The model expects a system message with the description of the problem. Give it with each request, or here:",
+        "# The model expects a system message with the description of the problem. Give it with each "
+        "request, or here:",
         '# SYSTEM """…"""',
     ]
     return "\n".join(lines) + "\n"
@@ -115,8 +116,8 @@ def write_modelfile(gguf: Path, prompt: PromptFormat) -> Path:
     file, text = gguf.with_name("Modelfile"), modelfile(gguf.name, prompt)
     if prompt.turns is None:
         print(
-            "note: no TEMPLATE can be written for this chat template; Ollama will look for one of its own that "
-            "resembles it",
+            "note: no TEMPLATE can be written for this chat template; "
+            "Ollama will look for one of its own that resembles it",
             flush=True,
         )
     if file.exists() and read_text(file).splitlines()[1:] != text.splitlines()[1:]:

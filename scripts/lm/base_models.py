@@ -114,7 +114,8 @@ def _from_hub(spec: ModelSpec, patterns: list[str]) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(
             f"{spec.source} could not be fetched from the hub: {type(error).__name__}",
-            remedy="check the name and the network; for a gated model accept its licence on the hub and set HF_KEY",
+            remedy="check the name and the network; for a gated model accept its licence on the hub "
+            "and set HF_KEY",
         ) from None
 
 
@@ -170,7 +171,7 @@ def _dequantise(gguf_file: Path, folder: Path) -> None:
 
 
 def rope_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The rotary settings that mlx-lm looks for at the top level of a configuration, and that are missing there.
+    """The rotary settings that mlx-lm needs at the top level of a configuration, if they are missing there.
 
     transformers 5 writes them into `rope_parameters` only. mlx-lm then uses its own default frequency without
     a message, and the logits are wrong.

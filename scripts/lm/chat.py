@@ -1,8 +1,9 @@
-"""From messages to tokens, and which tokens are supervised: one answer for training, inference and both engines.
+"""Messages as tokens, and which of them are supervised. Training and inference, and both engines, use this
+module.
 
-Supervised is what the assistant says and the token that ends its turn, nothing else. The positions come from the
-chat template itself, by rendering each prefix of a conversation: whatever the template, the tokens a model is trained
-to write are those that it has to write at inference after the same prompt.
+Supervised are the assistant's answers and the token that ends each of its turns, nothing else. Their
+positions are found by rendering each beginning of a conversation with the chat template. So with any
+template, the model is trained on the tokens that it has to write at inference after the same prompt.
 """
 
 from __future__ import annotations
@@ -18,36 +19,40 @@ from scripts.lm.prompts import Message
 from utils_ft import UserError, read_text
 
 ENCODING_VERSION = 1
-"""The version of `encode`. Tokens that `dataset` keeps hold for one version.
+"""The version of `encode`. Encoded rows in a cache are valid for one version.
 
-Raise it with any change of the tokens or the targets of a conversation, then run `python -m tests.golden_verdicts`:
-tests/test_scoring_version.py fails where they change under an old one.
+Raise it with any change of the tokens or the targets of a conversation, then run `python -m
+tests.golden_verdicts`. tests/test_scoring_version.py fails when they change and the version does not.
 """
 
 TEMPLATES = {
     "chatml": (
-        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+        "{% for message in messages %}"
+        "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     ),
     "llama3": (
-        "{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
+        "{{ bos_token }}{% for message in messages %}"
+        "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
         " + message['content'] + '<|eot_id|>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
     ),
     "gemma": (
         "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'system' %}"
         "{{ raise_exception('System role not supported') }}{% endif %}"
-        "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else 'user') + '\n' + message['content']"
-        " + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+        "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else 'user') + '\n'"
+        " + message['content'] + '<end_of_turn>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
     ),
     "mistral": (
         "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
         "{{ ' ' + message['content'] + eos_token }}{% elif message['role'] == 'user' %}"
         "{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-        "{% else %}{{ raise_exception('Only user and assistant roles are supported') }}{% endif %}{% endfor %}"
+        "{% else %}{{ raise_exception('Only user and assistant roles are supported') }}{% endif %}"
+        "{% endfor %}"
     ),
 }
-"""The template of each family of models, for a base model that comes without one."""
+"""A chat template for each family of models, for base models without one."""
 
 _MARKS = {
     "<|start_header_id|>": "llama3",
@@ -55,29 +60,53 @@ _MARKS = {
     "<start_of_turn>": "gemma",
     "[INST]": "mistral",
 }
-_KINDS = {"mistral": "mistral", "mixtral": "mistral"}  # whose first models write their marks in plain text
+"""Special token → the key of `TEMPLATES` of the family that has it."""
 
-_REMEDY = "give a template whose turns only ever grow at the end: --chat-template FILE.jinja"
+_KINDS = {"mistral": "mistral", "mixtral": "mistral"}
+"""`model_type` of a config.json → the key of `TEMPLATES`.
+
+The first Mistral models have no special tokens for turns.
+"""
+
+_PADDING = (
+    "<|finetune_right_pad_id|>",
+    "<pad>",
+    "<|endoftext|>",
+    "<|reserved_special_token_0|>",
+    "<unk>",
+    "<|unk|>",
+)
+"""Tokens that can be used for padding, the most suitable first."""
+
+_REMEDY = "give a template that only appends text for each further turn: --chat-template FILE.jinja"
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A conversation as tokens. `supervised[i]` says whether token i is a target; `cut` counts the turns left out."""
+    """A conversation as tokens."""
 
     input_ids: list[int]
     supervised: list[bool]
+    """For each token, whether it counts in the loss."""
     cut: int = 0
+    """Assistant turns that were left out, as they are beyond the limit."""
 
     @property
     def labels(self) -> list[int]:
-        """The targets, position by position; -100 where nothing is asked."""
+        """The token at each supervised position, and -100 elsewhere."""
         return [token if on else -100 for token, on in zip(self.input_ids, self.supervised, strict=True)]
 
 
 def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
-    """The tokenizer of `model`, with a chat template and a padding token that is no end of turn.
+    """Load the tokenizer of the model in a folder, with a chat template and a padding token.
 
-    `chat_template` replaces the model's own; a model without one gets its family's, told by its special tokens or its kind.
+    Arguments:
+        model: The model's folder.
+        chat_template: A file whose template replaces the model's own. A model without one gets that of its
+            family.
+
+    The padding token is never the one that ends a turn. Raises UserError for a tokenizer that gives no
+    positions of tokens, and for a model without a template whose family is unknown.
     """
     from transformers import AutoTokenizer
 
@@ -91,65 +120,60 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
     if chat_template:
         tokenizer.chat_template = read_text(chat_template, remedy=_REMEDY)
     elif not tokenizer.chat_template:
-        family = _family(tokenizer, model)
-        if family is None:
-            raise UserError(
-                "the model has no chat template, and its special tokens belong to no known family",
-                where=model,
-                remedy=_REMEDY,
-            )
-        tokenizer.chat_template = TEMPLATES[family]
-    elif isinstance(tokenizer.chat_template, dict):  # several, each for its purpose
+        tokenizer.chat_template = TEMPLATES[_family(tokenizer, model)]
+    elif isinstance(tokenizer.chat_template, dict):  # several templates, each for a purpose
         tokenizer.chat_template = tokenizer.get_chat_template()
-    tokenizer.padding_side = "left"  # for generation; training pads by itself, on the right
+    tokenizer.padding_side = "left"  # for generation; training pads on the right by itself
     end = end_of_turn(tokenizer)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == end:
-        tokenizer.pad_token = _unused_token(tokenizer, end)
+        tokenizer.pad_token = _padding_token(tokenizer, end)
     return tokenizer
 
 
-def _family(tokenizer: Any, model: str | Path) -> str | None:
-    """The key of `TEMPLATES` for a model: by a special token that only its family has, else by the kind in its config.json."""
+def _family(tokenizer: Any, model: str | Path) -> str:
+    """The key of `TEMPLATES` for a model, by a special token of its family, else by its config.json.
+
+    Raises UserError for an unknown family.
+    """
     from transformers import AutoConfig
 
     vocabulary = tokenizer.get_vocab()
-    if found := next((name for mark, name in _MARKS.items() if mark in vocabulary), None):
-        return found
-    with suppress(OSError, ValueError):  # a folder with a tokenizer alone
-        return _KINDS.get(AutoConfig.from_pretrained(model).model_type)
-    return None
-
-
-def _unused_token(tokenizer: Any, end: int) -> str:
-    """A token that may pad: never the end of a turn, which the model must learn to write."""
-    vocabulary = tokenizer.get_vocab()
-    wanted = (
-        "<|finetune_right_pad_id|>",
-        "<pad>",
-        "<|endoftext|>",
-        "<|reserved_special_token_0|>",
-        "<unk>",
-        "<|unk|>",
+    for mark, family in _MARKS.items():
+        if mark in vocabulary:
+            return family
+    with suppress(OSError, ValueError, KeyError):  # no config.json, or a kind that is not known
+        return _KINDS[AutoConfig.from_pretrained(model).model_type]
+    raise UserError(
+        "the model has no chat template, and its special tokens belong to no known family",
+        where=model,
+        remedy=_REMEDY,
     )
-    for name in (*wanted, *tokenizer.all_special_tokens):
+
+
+def _padding_token(tokenizer: Any, end: int) -> str:
+    """A token for padding that is not `end`: the model must learn to write the end of a turn."""
+    vocabulary = tokenizer.get_vocab()
+    for name in (*_PADDING, *tokenizer.all_special_tokens):
         if name in vocabulary and vocabulary[name] != end:
             return name
     raise UserError(
-        "the tokenizer has no special token but the end of a turn, so nothing may pad",
+        "the tokenizer has no special token besides the end of a turn, so none is left for padding",
         remedy="add a token `<pad>` to the tokenizer",
     )
 
 
 def render(tokenizer: Any, messages: Sequence[Message], generation_prompt: bool = False) -> str:
-    """The text of `messages`. Where the template has no place for a system message, its text opens the first user turn."""
+    """The text of `messages` in the chat template of the tokenizer.
+
+    With `generation_prompt` it ends where the assistant's next turn begins. If the template has no place for
+    a system message, its text is put before the first user message. Raises UserError when the template
+    refuses the messages.
+    """
     from jinja2 import TemplateError
 
     turns = list(messages)
-    if (
-        len(turns) > 1
-        and turns[0]["role"] == "system"
-        and not _takes_system(tokenizer, tokenizer.chat_template)
-    ):
+    has_system = len(turns) > 1 and turns[0]["role"] == "system"
+    if has_system and not _takes_system(tokenizer, tokenizer.chat_template):
         turns = [{"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}, *turns[2:]]
     try:
         return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation_prompt)
@@ -159,7 +183,10 @@ def render(tokenizer: Any, messages: Sequence[Message], generation_prompt: bool 
 
 @lru_cache(maxsize=8)
 def _takes_system(tokenizer: Any, template: str) -> bool:
-    """Whether `template` keeps a system message at the front: Gemma's refuses it, Mistral's moves it to the last user turn."""
+    """Whether `template` keeps a system message at the front.
+
+    Gemma's template refuses a system message; Mistral's moves it to the last user message.
+    """
     from jinja2 import TemplateError
 
     turns = [{"role": role, "content": f"{role} text"} for role in ("system", "user", "assistant")]
@@ -174,58 +201,71 @@ def _takes_system(tokenizer: Any, template: str) -> bool:
 
 
 def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) -> Encoded:
-    """Tokens and targets of a conversation that ends with the assistant.
+    """Encode a conversation that ends with the assistant.
 
-    More than `max_tokens` tokens: whole turns are cut at the end, never a part of one, and counted. What is left may
-    be nothing (no token is supervised) when not even the first turn fits. UserError for a template that cannot be used.
+    A conversation of more than `max_tokens` tokens loses whole turns at its end, and they are counted. When
+    not even the first turn fits, nothing is left. Raises UserError for a template that cannot be used for
+    training.
     """
     text = render(tokenizer, messages)
     batch = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = batch["input_ids"], batch["offset_mapping"]
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     supervised = [False] * len(ids)
-    fits, turns, kept = 0, 0, 0
-    position = 0
+    end = fits = cut = 0
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        prefix = render(tokenizer, messages[:index], generation_prompt=True)
-        if not text.startswith(prefix):
-            raise UserError(
-                "the chat template rewrites earlier turns when a later one is added", remedy=_REMEDY
-            )
-        content = message["content"].strip()  # many templates trim it
-        start = text.find(content, len(prefix))
-        if start < 0 or text[len(prefix) : start].strip():
-            raise UserError("the chat template changes what the assistant says", remedy=_REMEDY)
-        while position < len(ids) and offsets[position][1] <= len(prefix):
-            position += 1
-        if position < len(ids) and offsets[position][0] < len(prefix):
-            raise UserError("a token crosses from the prompt into the assistant's answer", remedy=_REMEDY)
-        stop = start + len(content)
-        while position < len(ids) and (offsets[position][0] < stop or ids[position] not in special):
-            supervised[position] = True
-            position += 1
-        if position == len(ids):
-            raise UserError(
-                "the chat template puts no special token behind the assistant's answer", remedy=_REMEDY
-            )
-        supervised[position] = True
-        position += 1
-        turns += 1
-        if position <= max_tokens:
-            fits, kept = position, turns
-    return Encoded(ids[:fits], supervised[:fits], turns - kept)
+        prompt_end, answer_end = _answer_place(tokenizer, messages, index, text)
+        start = _first_token(offsets, end, prompt_end)
+        end = _end_of_turn(ids, offsets, start, answer_end, special) + 1
+        supervised[start:end] = [True] * (end - start)
+        if end <= max_tokens:
+            fits = end
+        else:
+            cut += 1
+    return Encoded(ids[:fits], supervised[:fits], cut)
+
+
+def _answer_place(tokenizer: Any, messages: Sequence[Message], index: int, text: str) -> tuple[int, int]:
+    """The characters of `text` at which the prompt of the answer `messages[index]` ends, and the answer."""
+    prompt = render(tokenizer, messages[:index], generation_prompt=True)
+    if not text.startswith(prompt):
+        raise UserError("the chat template rewrites earlier turns when a later one is added", remedy=_REMEDY)
+    content = messages[index]["content"].strip()  # many templates strip it
+    start = text.find(content, len(prompt))
+    if start < 0 or text[len(prompt) : start].strip():
+        raise UserError("the chat template changes what the assistant says", remedy=_REMEDY)
+    return len(prompt), start + len(content)
+
+
+def _first_token(offsets: Sequence[tuple[int, int]], begin: int, prompt_end: int) -> int:
+    """The first token, from `begin` on, that is behind character `prompt_end`."""
+    token = begin
+    while token < len(offsets) and offsets[token][1] <= prompt_end:
+        token += 1
+    if token < len(offsets) and offsets[token][0] < prompt_end:
+        raise UserError("a token crosses from the prompt into the assistant's answer", remedy=_REMEDY)
+    return token
+
+
+def _end_of_turn(
+    ids: Sequence[int], offsets: Sequence[tuple[int, int]], start: int, answer_end: int, special: set[int]
+) -> int:
+    """The first special token, from `start` on, that is behind character `answer_end`."""
+    for token in range(start, len(ids)):
+        if offsets[token][0] >= answer_end and ids[token] in special:
+            return token
+    raise UserError("the chat template puts no special token behind the assistant's answer", remedy=_REMEDY)
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """The tokens after which the assistant's next turn begins."""
-    return tokenizer(render(tokenizer, messages, generation_prompt=True), add_special_tokens=False)[
-        "input_ids"
-    ]
+    text = render(tokenizer, messages, generation_prompt=True)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def end_of_turn(tokenizer: Any) -> int:
-    """The token that ends the assistant's turn, as the template has it."""
+    """The token with which the chat template ends the assistant's turn."""
     encoded = encode(tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     return encoded.input_ids[-1]

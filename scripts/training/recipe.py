@@ -118,7 +118,7 @@ class Profile:
     """The longest answer to one step, in tokens."""
 
     def conversion(self, **changes: object) -> ConversionSettings:
-        """The conversion settings of this profile, with `changes`. A change to None keeps the profile's value."""
+        """The conversion settings of this profile, with `changes`. None keeps the profile's value."""
         settings = ConversionSettings(self.conversations, self.repairs, self.vocabularies)
         return settings.override(**changes)
 
