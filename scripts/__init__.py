@@ -1,4 +1,4 @@
-"""Commands, and the packages that they use; docs/architecture.md has the map."""
+"""Commands, and the packages that they use. The map is in docs/architecture.md."""
 
 import logging
 

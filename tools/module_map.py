@@ -30,28 +30,24 @@ def sentence(file: Path) -> str:
 def module_map(root: Path = ROOT) -> str:
     """The map in Markdown: commands, packages from the highest level to the lowest, tools."""
     scripts = root / "scripts"
-    parts = [_table("Commands: `python -m scripts.NAME`", scripts, recursive=False)]
+    parts = [_table("`python -m scripts.NAME`", scripts, recursive=False)]
     for package in reversed(PACKAGES):
         folder = scripts / package
-        parts.append(_table(f"`scripts/{package}`: {_lower(sentence(folder / '__init__.py'))}", folder))
-    parts.append(_table("`tools/`: for maintainers, `python -m tools.NAME`", root / "tools"))
+        parts.append(_table(f"`scripts/{package}`", folder))
+    parts.append(_table("`python -m tools.NAME`", root / "tools"))
     return "\n\n".join(parts)
 
 
-def _lower(text: str) -> str:
-    """`text` with a small first letter, unless its first word is a name in capitals."""
-    return text if text[:2].isupper() else text[0].lower() + text[1:]
-
-
 def _table(heading: str, folder: Path, recursive: bool = True) -> str:
-    """A heading and a table with one row for each module of a folder."""
+    """A heading, the sentence of the package, and a table with one row for each module of a folder."""
     files = sorted(folder.rglob("*.py") if recursive else folder.glob("*.py"))
     rows = [
         f"| `{file.relative_to(folder).with_suffix('').as_posix()}` | {sentence(file)} |"
         for file in files
         if file.name != "__init__.py"
     ]
-    return "\n".join([f"**{heading}**", "", "| module | what it does |", "|---|---|", *rows])
+    about = sentence(folder / "__init__.py")
+    return "\n".join([f"**{heading}** {about}.", "", "| module | what it does |", "|---|---|", *rows])
 
 
 def with_map(page: str, text: str) -> str:
