@@ -22,7 +22,7 @@ def main(
     data: Path | None = None,
     adapter: Path | None = None,
 ) -> None:
-    """Fuse a checkpoint of the MLX engine, or an adapter in mlx-lm's format, into `local_models/ft_<type>_mlx`.
+    """Fuse a checkpoint of the MLX engine, or another adapter, into `local_models/ft_<type>_mlx`.
 
     Arguments:
         model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the

@@ -80,7 +80,7 @@ def realistic_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def colouring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with nine training and three validation rows of different lengths. Do not write into it."""
+    """A data folder with nine training and three validation rows. Do not write into it."""
     from tests.examples import colouring_row, write_rows
 
     train, valid = (
@@ -91,9 +91,7 @@ def colouring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pytorch_run(
-    realistic_base: Path, colouring_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def pytorch_run(realistic_base: Path, colouring_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished PyTorch run: twelve training steps with dropout, noise and a 4-bit base."""
     from scripts.training.pytorch_engine import train
     from scripts.training.run import RunOptions

@@ -3,7 +3,7 @@
 q, k and v read the same input, and so do gate and up. PEFT draws a dropout mask for each projection and keeps
 each dropped input for the backward pass. Here the projections of one input share a mask, their matrices A are
 one product, and the product with B is added to the projection's own output. The function and the saved
-weights are PEFT's. On two CPU cores a training step takes 14 % less time and 20 % less memory
+weights are PEFT's. On a CPU a training step takes about 14 % less time and 18 % less memory
 (docs/results.md).
 """
 

@@ -16,7 +16,10 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKEN
 
 from scripts.lm import chat
 
-PROGRAM = "{ colour(N, C) : hue(C) } = 1 :- node(N).\n:- edge(X, Y), not reached(X), 12 <= #count { Z : p(Z) }, X!=Y."
+PROGRAM = (
+    "{ colour(N, C) : hue(C) } = 1 :- node(N).\n"
+    ":- edge(X, Y), not reached(X), 12 <= #count { Z : p(Z) }, X!=Y."
+)
 TEXTS = [
     PROGRAM,
     "Each region gets exactly one of the  3 colours; it's 2026.",

@@ -16,7 +16,10 @@ from tests.export.gguf_models import (
 
 
 def ollama_prompt(text, messages):
-    """The prompt that the TEMPLATE of a Modelfile makes of `messages`. Go's constructs are replaced by Jinja's."""
+    """The prompt that the TEMPLATE of a Modelfile makes of `messages`.
+
+    Go's constructs are replaced by Jinja's.
+    """
     template = re.search(r'TEMPLATE """(.*?)"""', text, re.DOTALL)[1]
     for go, jinja in {
         "{{ if .System }}": "{% if system %}",
@@ -60,7 +63,8 @@ def test_ollama_builds_the_prompt_of_the_chat_template(family, messages):
 def test_a_chat_template_of_another_shape_gets_no_ollama_template():
     tokenizer = tokenizer_of("llama3")
     tokenizer.chat_template = (
-        "{{ bos_token }}{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|eot_id|>' }}{% endfor %}"
+        "{{ bos_token }}{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|eot_id|>' }}"
+        "{% endfor %}"
         "{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     prompt = prompt_format(tokenizer)

@@ -1,6 +1,4 @@
-"""What is supervised is exactly what the assistant says and the token that ends its turn, for every family of models."""
-
-from __future__ import annotations
+"""Supervised are the assistant's answers and the tokens that end its turns, with the template of each family."""
 
 import json
 from pathlib import Path
@@ -12,54 +10,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from scripts.lm import chat, prompts
+from tests.lm.templates import GEMMA, LLAMA3, MISTRAL, MISTRAL3, QWEN25, SMOLLM2
 from utils_ft import UserError
 
-# The templates that the models come with, as far as they bear on plain conversations.
-LLAMA3 = (
-    "{% set loop_messages = messages %}{% for message in loop_messages %}"
-    "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}"
-    "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
-QWEN25 = (
-    "{%- if messages[0]['role'] == 'system' %}{{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}"
-    "{%- else %}{{- '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n' }}{%- endif %}"
-    "{%- for message in messages %}{%- if message.role == 'user' or (message.role == 'system' and not loop.first)"
-    " or message.role == 'assistant' %}{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}{%- endif %}"
-    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
-)
-SMOLLM2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-GEMMA = (
-    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
-    "{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}"
-    "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"
-)
-MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ ' [INST] ' + message['content'] + ' [/INST]' }}"
-    "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] + eos_token }}"
-    "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
-)
-MISTRAL3 = (  # from version 0.3 on: the system message wanders to the last user turn
-    "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}"
-    "{%- else %}{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}{%- for message in loop_messages %}"
-    "{%- if message['role'] == 'user' %}{%- if loop.last and system_message is defined %}"
-    "{{- '[INST] ' + system_message + '\n\n' + message['content'] + '[/INST]' }}"
-    "{%- else %}{{- '[INST] ' + message['content'] + '[/INST]' }}{%- endif %}"
-    "{%- elif message['role'] == 'assistant' %}{{- ' ' + message['content']|trim + eos_token }}"
-    "{%- else %}{{- raise_exception('Only user and assistant roles are supported!') }}{%- endif %}{%- endfor %}"
-)
-
-FAMILIES = {  # special tokens, the first is bos and the second what the base model ends with; end of turn; template
+FAMILIES = {
     "llama3": (
         [
             "<|begin_of_text|>",
@@ -79,9 +33,14 @@ FAMILIES = {  # special tokens, the first is bos and the second what the base mo
         "<end_of_turn>",
         GEMMA,
     ),
-    "mistral": (["<s>", "</s>", "<unk>"], "</s>", MISTRAL),  # its marks are plain text
+    "mistral": (["<s>", "</s>", "<unk>"], "</s>", MISTRAL),  # its turns are marked by plain text
     "mistral 0.3": (["<s>", "</s>", "<unk>", "[INST]", "[/INST]"], "</s>", MISTRAL3),
 }
+"""Family → special tokens, the token that ends a turn, the chat template.
+
+The first special token begins a sequence, the second ends one in the base model.
+"""
+
 OURS = {
     "llama3": "llama3",
     "qwen2.5": "chatml",
@@ -90,11 +49,11 @@ OURS = {
     "mistral": "mistral",
     "mistral 0.3": "mistral",
 }
+"""Family → the key of `TEMPLATES` that a base model of the family gets."""
 SENTENCEPIECE = ("gemma", "mistral", "mistral 0.3")
-SPACED = (
-    "mistral",
-    "mistral 0.3",
-)  # the template puts a space before each answer, so the model must write it
+"""The families whose tokenizers mark spaces in place of bytes."""
+SPACED = ("mistral", "mistral 0.3")
+"""The template writes a space before each answer, so the model must write it too."""
 
 STEPS = [
     ("Each node gets exactly one of the colours.", "{ colour(N, C) : hue(C) } = 1 :- node(N)."),
@@ -105,7 +64,7 @@ CONVERSATION = prompts.conversation("# Colouring\n\nColour a map with `hue(C)`."
 
 
 def tokenizer_of(family: str, template: str | None) -> PreTrainedTokenizerFast:
-    """A tokenizer as the family has it: byte-level, or SentencePiece-like with a mark for each space."""
+    """A tokenizer like that of the family: byte-level, or with a mark for each space like SentencePiece."""
     special, _, _ = FAMILIES[family]
     trained = Tokenizer(
         models.BPE(byte_fallback=True, unk_token="<unk>") if family in SENTENCEPIECE else models.BPE()
@@ -170,7 +129,7 @@ def load(folders: dict[str, Path], family: str, template: str | None, tmp_path: 
 
 @pytest.mark.parametrize("own", [True, False], ids=["the model's template", "no template, the family's"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_supervised_is_exactly_what_the_assistant_says_and_its_end(folders, family, own, tmp_path):
+def test_exactly_the_answers_and_the_ends_of_their_turns_are_supervised(folders, family, own, tmp_path):
     _, end, template = FAMILIES[family]
     tokenizer = load(folders, family, template if own else None, tmp_path)
     if not own:
@@ -189,8 +148,8 @@ def test_supervised_is_exactly_what_the_assistant_says_and_its_end(folders, fami
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_read_in_training_is_the_prompt_of_inference(folders, family, tmp_path):
-    """Before each answer the model saw in training exactly the tokens that it is given at inference."""
+def test_the_tokens_before_an_answer_are_the_prompt_of_inference(folders, family, tmp_path):
+    """In training the model reads the same tokens before an answer as at inference."""
     tokenizer = load(folders, family, FAMILIES[family][2], tmp_path)
     encoded = chat.encode(tokenizer, CONVERSATION)
     starts = [i for i, on in enumerate(encoded.supervised) if on and not encoded.supervised[i - 1]]
@@ -203,7 +162,7 @@ def test_what_is_read_in_training_is_the_prompt_of_inference(folders, family, tm
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_padding_is_never_the_end_of_a_turn(folders, family, tmp_path):
+def test_the_padding_token_never_ends_a_turn(folders, family, tmp_path):
     for template in (FAMILIES[family][2], None):
         tokenizer = load(folders, family, template, tmp_path)
         end = chat.end_of_turn(tokenizer)
@@ -211,7 +170,7 @@ def test_padding_is_never_the_end_of_a_turn(folders, family, tmp_path):
         assert tokenizer.pad_token_id is not None and tokenizer.pad_token_id != end
 
 
-def test_padding_that_was_the_end_of_a_turn_is_replaced(folders, tmp_path):
+def test_a_padding_token_that_ends_a_turn_is_replaced(folders, tmp_path):
     tokenizer = tokenizer_of("qwen2.5", QWEN25)
     tokenizer.pad_token = "<|im_end|>"
     tokenizer.save_pretrained(tmp_path / "qwen")
@@ -245,28 +204,30 @@ def test_of_several_templates_the_default_is_taken(tmp_path):
 
 UNUSABLE = {
     "rewrites earlier turns": (
-        "{% for m in messages %}{{ '<|im_start|>' + m.role + (' (last)' if loop.last else '') + '\n' + m.content + '<|im_end|>\n' }}"
+        "{% for m in messages %}"
+        "{{ '<|im_start|>' + m.role + (' (last)' if loop.last else '') + '\n' + m.content + '<|im_end|>\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     ),
     "changes what the assistant says": SMOLLM2.replace(
         "message['content'] +", "(message['content'] | upper) +"
     ),
     "no special token behind": (
-        "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+        "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
     ),
     "refuses a conversation: only one turn": "{{ raise_exception('only one turn') }}",
 }
 
 
 @pytest.mark.parametrize("reason", UNUSABLE)
-def test_a_template_that_cannot_be_used_says_so_and_how_to_give_one(folders, reason, tmp_path):
+def test_a_template_that_cannot_be_used_is_refused_with_the_remedy(folders, reason, tmp_path):
     file = tmp_path / "template.jinja"
     file.write_text(UNUSABLE[reason])
     with pytest.raises(UserError, match=f"{reason}[^\n]*\n.*--chat-template FILE.jinja"):
         chat.encode(chat.load_tokenizer(folders["smollm"], file), CONVERSATION)
 
 
-def test_a_base_model_of_no_known_family_asks_for_a_template(tmp_path):
+def test_a_base_model_of_an_unknown_family_needs_a_template(tmp_path):
     tokenizer = tokenizer_of("qwen2.5", None)
     tokenizer.save_pretrained(tmp_path / "model")
     text = (tmp_path / "model" / "tokenizer.json").read_text().replace("<|im_start|>", "<|begin|>")
@@ -285,8 +246,8 @@ def test_a_missing_or_broken_template_file_is_named(folders, tmp_path):
         chat.load_tokenizer(folders["smollm"], tmp_path / "broken.jinja")
 
 
-def test_what_the_assistant_says_may_look_like_anything(folders):
-    """Answers that repeat the question, begin or end with white space, or hold what looks like the end of a turn."""
+def test_answers_that_look_like_other_parts_of_the_conversation_are_supervised_whole(folders):
+    """They repeat the question, begin or end with white space, or look like the end of a turn."""
     tokenizer = chat.load_tokenizer(folders["smollm"])
     for answer in ("a", "Say: a", "a :- b.\n", "im_end|> x.", "<|im_end", "assistant\n"):
         messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
@@ -294,7 +255,7 @@ def test_what_the_assistant_says_may_look_like_anything(folders):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_white_space_around_an_answer_is_kept_or_trimmed_as_the_template_has_it(folders, family, tmp_path):
+def test_white_space_around_an_answer_is_kept_or_stripped_as_in_the_template(folders, family, tmp_path):
     tokenizer = load(folders, family, FAMILIES[family][2], tmp_path)
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a :- b.\n"}] * 2
     said = "a :- b." if "trim" in FAMILIES[family][2] else "a :- b.\n"
@@ -310,7 +271,7 @@ def test_white_space_around_an_answer_is_kept_or_trimmed_as_the_template_has_it(
         max_size=3,
     )
 )
-def test_any_text_is_supervised_as_it_stands(folders, answers):
+def test_any_text_is_supervised_unchanged(folders, answers):
     tokenizer = chat.load_tokenizer(folders["smollm"])
     messages = [
         m
