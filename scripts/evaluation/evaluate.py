@@ -119,8 +119,8 @@ def score_checkpoints(
 ) -> dict[int, EvaluationResult]:
     """Evaluate the steps of each checkpoint of a run, greedily; training step → result.
 
-    The results are stored as `scores-<step>.json` in the run folder, and their rates with the checkpoints, where
-    `checkpoints.table` reads them.
+    The results are stored as `scores-<step>.json` in the run folder, and their rates with the checkpoints,
+    where `checkpoints.table` reads them.
 
     Args:
         run: The run folder.
