@@ -154,7 +154,9 @@ def test_another_meaning_in_the_retold_problem_is_noticed(solver, monkeypatch):
     assert [
         renamed_problem.names for renamed_problem in renamed_problems(told, 2, Random(0), solver, report)
     ][0] == {}
-    assert report.verified["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
+    assert (
+        report.verified["vocabularies with the same answer sets up to the names"] == 2 and not report.dropped
+    )
     other = problem(FEW[1])
     monkeypatch.setattr(
         renamings, "rename_predicates", lambda told, rng: (replace(told, source=other.source), {})

@@ -5,6 +5,3 @@ their structure training shows.
 """
 
 from __future__ import annotations
-
-
-

