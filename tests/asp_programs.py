@@ -1,4 +1,4 @@
-"""Generated programs for property tests: any construct of the language, with comments wherever they may stand."""
+"""Random programs for property tests: all constructs of the language, and comments at all places."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_
 
 
 def seq(*parts) -> st.SearchStrategy[list[str]]:
-    """Tokens of parts that are tokens, or strategies of lists of tokens."""
+    """The tokens of all parts, in order. A part is a token, or a strategy for lists of tokens."""
     lists = [st.just([part]) if isinstance(part, str) else part for part in parts]
-    return st.tuples(*lists).map(lambda found: [token for tokens in found for token in tokens])
+    return st.tuples(*lists).map(lambda drawn: [token for tokens in drawn for token in tokens])
 
 
-def joined(element, separator: str, least: int = 1, most: int = 3):
-    return st.lists(element, min_size=least, max_size=most).map(
-        lambda found: [
-            token for index, tokens in enumerate(found) for token in ([separator] if index else []) + tokens
-        ]
-    )
+def joined(element, separator: str, least: int = 1, most: int = 3) -> st.SearchStrategy[list[str]]:
+    """The tokens of `least` to `most` elements, with a separator between them."""
+
+    def join(elements: list[list[str]]) -> list[str]:
+        tokens = elements[0] if elements else []
+        for element in elements[1:]:
+            tokens = [*tokens, separator, *element]
+        return tokens
+
+    return st.lists(element, min_size=least, max_size=most).map(join)
 
 
-def token(*words: str):
+def token(*words: str) -> st.SearchStrategy[list[str]]:
+    """One of these tokens."""
     return st.sampled_from(words).map(lambda word: [word])
 
 
@@ -118,7 +123,7 @@ NOTE = st.sampled_from(
 
 @st.composite
 def programs(draw) -> str:
-    """A program whose tokens stand apart by anything that may stand between tokens."""
+    """A program with comments, spaces and line breaks between its statements and within them."""
     pieces: list[str] = []
     for tokens in draw(st.lists(STATEMENT, min_size=1, max_size=4)):
         pieces.append(draw(NOTE))
@@ -129,7 +134,9 @@ def programs(draw) -> str:
 
 
 def accepted(text: str) -> bool:
+    """Whether clingo parses `text`."""
     try:
-        return bool(parse(text)) or True
+        parse(text)
     except RuntimeError:
         return False
+    return True

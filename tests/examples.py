@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from scripts.data.problems import Problem, read_problem
 from scripts.lm.prompts import conversation
+from utils_ft import BENCHMARKS
 
 
 def colouring_row(number: int, steps: int = 3) -> dict:
@@ -37,3 +39,8 @@ def write_problem(folder: Path, description: str, encoding: str, **instances: st
     for name, facts in instances.items():
         (folder / "instances" / f"{name}.lp").write_text(facts, encoding="utf-8")
     return folder
+
+
+def shipped_problem(name: str) -> Problem:
+    """Read the problem `<family>/<name>` of the shipped collection."""
+    return read_problem(BENCHMARKS / name, name.partition("/")[0])

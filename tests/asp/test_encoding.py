@@ -1,4 +1,4 @@
-"""Annotated files as people leave them: every statement and every comment has its place, and nothing changes."""
+"""The reader of encodings: each statement gets its instruction, and no statement or comment is lost."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scripts.asp.encoding import read_encoding
-from scripts.asp.syntax import parse, predicates, trees_of, walk
+from scripts.asp.syntax import parse, trees_of
 from scripts.data.problems import read_problems
 from tests.asp_programs import SLOW, accepted, programs
 from utils_ft import BENCHMARKS, UserError
-
-# --- tables: text in, (instruction, code) out ---------------------------------------------------------------------
 
 TABLE = [
     ("one comment a rule", "% A.\na.\n\n% B.\nb :- a.", [("A.", "a."), ("B.", "b :- a.")]),
@@ -60,7 +58,8 @@ TABLE = [
     ),
     (
         "directives",
-        "% C.\n#const n = 3.\n% S.\n#show a/1.\n% T.\n#show X : a(X).\n% E.\n#external e.\n% P.\n#program p(t).\n"
+        "% C.\n#const n = 3.\n% S.\n#show a/1.\n% T.\n#show X : a(X).\n% E.\n#external e.\n"
+        "% P.\n#program p(t).\n"
         "% D.\n#defined d/0.",
         [
             ("C.", "#const n = 3."),
@@ -104,10 +103,10 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("text", "steps"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_every_statement_finds_its_instruction(text, steps):
+def test_each_statement_gets_its_instruction(text, steps):
     encoding = read_encoding(text)
     assert [(step.instruction, step.code) for step in encoding.steps] == steps
-    assert_faithful(text, encoding)
+    assert_nothing_is_lost(text, encoding)
 
 
 FINDINGS = [
@@ -125,11 +124,11 @@ FINDINGS = [
 
 
 @pytest.mark.parametrize(("text", "findings"), FINDINGS)
-def test_what_needs_a_persons_eye_is_reported_with_its_line(text, findings):
+def test_findings_have_a_line_and_a_kind(text, findings):
     assert [(finding.line, finding.kind) for finding in read_encoding(text).findings] == findings
 
 
-def test_lines_are_those_of_the_file():
+def test_lines_of_statements_are_lines_of_the_file():
     encoding = read_encoding("%* x\ny *%\na.\n\n\n% B.\nb :-\n c.\n#minimize{\n 1 : a }.")
     assert [statement.line for step in encoding.steps for statement in step.statements] == [3, 7, 9]
 
@@ -148,47 +147,21 @@ def test_lines_are_those_of_the_file():
         ("```\na.\n```", 1, "lexer error"),
     ],
 )
-def test_a_broken_file_is_one_message_with_file_line_and_clingos_words(text, line, words):
+def test_a_program_that_does_not_parse_is_a_user_error_with_file_and_line(text, line, words):
     with pytest.raises(UserError, match=re.escape(words)) as error:
         read_encoding(text, "family/problem/encoding.lp")
     assert f"family/problem/encoding.lp:{line}: " in str(error.value)
     assert "remedy:" in str(error.value)
 
 
-def test_the_predicates_of_a_statement_have_name_arity_and_strong_negation():
-    statement = (
-        read_encoding("-p(X) ; q :- r(1;2,3), not s(X) : t(X); #count{Y : u(X,Y)} > 1, X = f(1). #show w/2.")
-        .steps[0]
-        .statements
-    )
-    assert predicates(statement[0]) == {
-        ("-p", 1),
-        ("q", 0),
-        ("r", 1),
-        ("r", 2),
-        ("s", 1),
-        ("t", 1),
-        ("u", 2),
-    }
-    assert predicates(read_encoding("#show -w/2.").steps[0].statements[0]) == {("-w", 2)}
-
-
-def test_walking_meets_every_variable():
-    (tree,) = trees_of("p(A,B) : q(C) :- r(D;E), #sum{F,G : s(H)} < I, not t(J,_) : u(|K|), (L+M,) = N.")
-    assert "".join(node.name for node in walk(tree) if node.ast_type == ASTType.Variable) == "ABCDEIFGHJ_KLMN"
-
-
-def test_all_shipped_encodings_come_back_as_they_were():
+def test_no_statement_or_comment_of_a_shipped_encoding_is_lost():
     for problem in read_problems(BENCHMARKS):
         text = problem.encoding_file.read_text(encoding="utf-8")
-        assert_faithful(text, problem.encoding)
+        assert_nothing_is_lost(text, problem.encoding)
 
 
-# --- properties ---------------------------------------------------------------------------------------------------
-
-
-def assert_faithful(text: str, encoding) -> None:
-    """The steps are the program of the text, tree for tree, and every comment is in an instruction or reported."""
+def assert_nothing_is_lost(text: str, encoding) -> None:
+    """The steps have the trees of the text, and every comment is in an instruction or in the findings."""
     text = text.removeprefix("\ufeff")
     whole = trees_of(text)
     statements = [statement for step in encoding.steps for statement in step.statements]
@@ -207,9 +180,9 @@ def assert_faithful(text: str, encoding) -> None:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=SLOW)
 @given(programs())
-def test_any_program_that_clingo_parses_comes_back_tree_for_tree(text):
+def test_no_statement_or_comment_of_a_generated_program_is_lost(text):
     assume(accepted(text))
-    assert_faithful(text, read_encoding(text))
+    assert_nothing_is_lost(text, read_encoding(text))
 
 
 CHARACTERS = st.sampled_from(
@@ -236,9 +209,9 @@ CHARACTERS = st.sampled_from(
 
 @settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
 @given(st.one_of(st.lists(CHARACTERS, max_size=60).map("".join), st.text(max_size=60)))
-def test_no_text_ends_in_anything_but_an_encoding_or_one_message(text):
+def test_any_text_gives_an_encoding_or_a_user_error(text):
     try:
-        assert_faithful(text.replace("\r\n", "\n"), read_encoding(text))
+        assert_nothing_is_lost(text.replace("\r\n", "\n"), read_encoding(text))
     except UserError as error:
         assert "remedy" in str(error)
 
@@ -250,11 +223,11 @@ SHIPPED = [problem.encoding_file.read_text(encoding="utf-8") for problem in read
 @given(
     st.sampled_from(SHIPPED), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), CHARACTERS), max_size=4)
 )
-def test_no_damage_to_a_real_file_ends_in_a_traceback(text, damages):
+def test_a_damaged_encoding_gives_an_encoding_or_a_user_error(text, damages):
     for place, length, insert in damages:
         position = int(place * len(text))
         text = text[:position] + insert + text[position + length :]
     try:
-        assert_faithful(text.replace("\r\n", "\n"), read_encoding(text))
+        assert_nothing_is_lost(text.replace("\r\n", "\n"), read_encoding(text))
     except UserError as error:
         assert "remedy" in str(error)

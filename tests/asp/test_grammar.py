@@ -1,10 +1,10 @@
-"""The grammar of one statement: all that the shipped problems say fits it, and clingo parses whatever it lets through."""
+"""The grammar of one statement: it accepts all shipped rules, and clingo parses all that it accepts."""
 
 from __future__ import annotations
 
 import random
 import re
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ from scripts.asp.solver import Request, Solver, Verdict
 from scripts.asp.syntax import trees_of
 from scripts.data.problems import read_problems
 from scripts.inference.generator import Generator, load_generator
-from scripts.lm.smoke_model import smoke_model
 from tests.asp_programs import STATEMENT
 
 CODE = [
@@ -61,7 +60,9 @@ CODE = [
     "nota.",
     "p(~X&Y?Z^1) :- q(X,Y,Z).",
 ]
-BROKEN = [  # errors that models make, and other things that are no single statement
+
+
+BROKEN = [  # errors that models make, and other texts that are not one statement
     "",
     "a",
     "a :- b",
@@ -111,10 +112,8 @@ BROKEN = [  # errors that models make, and other things that are no single state
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory) -> Generator:  # noqa: ANN001
-    return load_generator(
-        smoke_model(tmp_path_factory.mktemp("base") / "smoke"), max_new_tokens=100, grammar=True
-    )
+def generator(smoke) -> Generator:
+    return load_generator(smoke, max_new_tokens=100, grammar=True)
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +142,12 @@ def test_every_statement_of_the_shipped_problems_is_accepted(grammar: Grammar) -
 
 
 @pytest.mark.parametrize("code", CODE)
-def test_one_statement_of_the_language_is_accepted(grammar: Grammar, code: str) -> None:
+def test_a_statement_is_accepted(grammar: Grammar, code: str) -> None:
     assert parses(code) and grammar.accepts(code)
 
 
 @pytest.mark.parametrize("code", BROKEN)
-def test_what_is_malformed_or_no_single_statement_is_rejected(grammar: Grammar, code: str) -> None:
+def test_text_that_is_not_one_statement_is_rejected(grammar: Grammar, code: str) -> None:
     assert not grammar.accepts(code)
 
 
@@ -162,8 +161,11 @@ def test_a_generated_statement_is_accepted_only_if_clingo_parses_it(
         assert parses(code)
 
 
-def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: Grammar) -> None:
-    """Tokens drawn from all that are allowed, with a preference for those that close: no model is as careless."""
+def test_clingo_parses_random_statements_of_the_grammar(grammar: Grammar) -> None:
+    """Tokens are drawn from all that the grammar allows.
+
+    Those that close something are more likely, later on.
+    """
     texts = [grammar.tokens.decode_str([token]) for token in range(grammar.tokens.vocab_size)]
     closing = torch.tensor([4.0 if re.fullmatch(r"[)}\]|.\"]", text) else 0.0 for text in texts])
     common = torch.tensor(
@@ -171,14 +173,12 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
     )
     end, finished = grammar.tokens.eos_token, []
     for seed in range(120):
-        stream = torch.Generator().manual_seed(seed)
+        draw = partial(_draw, generator=torch.Generator().manual_seed(seed))
         matcher, tokens = grammar.start(), []
         for step in range(120):
             logits = common + closing * min(1.0, step / 60)
             logits[end] = 2.0
-            token = grammar.choose(
-                matcher, logits, lambda row: int(torch.multinomial(row.softmax(-1), 1, generator=stream))
-            )  # noqa: B023
+            token = grammar.choose(matcher, logits, draw)
             if token == end:
                 finished.append(grammar.tokens.decode_str(tokens))
                 break
@@ -187,37 +187,42 @@ def test_a_random_walk_through_the_grammar_ends_in_what_clingo_parses(grammar: G
     assert not [code for code in finished if not parses(code)]
 
 
-def test_clingo_parses_what_a_model_samples_under_the_grammar(generator: Generator) -> None:
+def _draw(logits: torch.Tensor, generator: torch.Generator) -> int:
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))
+
+
+def test_clingo_parses_what_a_model_samples_with_the_grammar(generator: Generator, solver: Solver) -> None:
     conversations = [[{"role": "user", "content": f"Write a rule, number {number}."}] for number in range(6)]
     answers = [text for texts in generator.sample(conversations, 6) for text in texts]
     free = Generator(generator.model, generator.tokenizer, generator.end_tokens, generator.max_new_tokens)
-    with Solver() as solver:
-        verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
-        unguided = [solver.check(text).verdict for texts in free.sample(conversations, 6) for text in texts]
-    whole = [
+    verdicts = [outcome.verdict for outcome in solver.run(Request(text) for text in answers)]
+    without_grammar = [text for texts in free.sample(conversations, 6) for text in texts]
+    unguided = [outcome.verdict for outcome in solver.run(Request(text) for text in without_grammar)]
+    complete = [
         verdict for text, verdict in zip(answers, verdicts, strict=True) if generator.grammar.accepts(text)
     ]
-    assert len(whole) > 3 and Verdict.SYNTAX not in whole
+    assert len(complete) > 3 and Verdict.SYNTAX not in complete
     assert unguided.count(Verdict.SYNTAX) > len(unguided) / 2
     assert all(_is_beginning(generator.grammar, text) for text in answers)
 
 
 def _is_beginning(grammar: Grammar, text: str) -> bool:
-    """Whether `text` is a beginning of a statement: what the limit on tokens cuts off is no error of the grammar."""
+    """Whether `text` is a beginning of a statement: the limit on tokens may cut an answer off."""
     tokens = grammar.tokens.tokenize_str(text)
     return grammar.start().try_consume_tokens(tokens) == len(tokens)
 
 
-def test_what_the_grammar_allows_is_drawn_as_often_as_without_it(grammar: Grammar) -> None:
-    """Draw, and draw again where that is not allowed: the same distribution as ruling out before drawing."""
+def test_masking_after_a_rejected_draw_keeps_the_distribution(grammar: Grammar) -> None:
+    """A second draw from masked logits gives the same distribution as one draw from masked logits."""
     rng = random.Random(0)
     logits = torch.full((grammar.tokens.vocab_size,), -torch.inf)
     names = {text: grammar.tokens.tokenize_str(text)[0] for text in ("a", "p", ")", "}")}
     for text, logit in zip(names, (0.0, 1.0, 2.0, 0.5), strict=True):
         logits[names[text]] = logit
-    drawn = []
-    for _ in range(3000):
-        draw = lambda row: rng.choices(range(len(row)), row.softmax(-1).tolist())[0]  # noqa: E731
-        drawn.append(grammar.choose(grammar.start(), logits, draw))
+
+    def draw(row: torch.Tensor) -> int:
+        return rng.choices(range(len(row)), row.softmax(-1).tolist())[0]
+
+    drawn = [grammar.choose(grammar.start(), logits, draw) for _ in range(3000)]
     share = drawn.count(names["p"]) / len(drawn)
     assert set(drawn) == {names["a"], names["p"]} and abs(share - 0.731) < 0.03

@@ -1,0 +1,200 @@
+"""The checks of a problem: each fault has a file, a line and a remedy."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.asp.solver import Solver
+from scripts.data.checks import check_problem
+from scripts.data.problems import read_problem
+from tests.data.colouring import ENCODING, INSTANCE, write_colouring
+from utils_ft import ROOT
+
+
+def faults(folder: Path, solver: Solver) -> list[tuple[str, int | None, str]]:
+    return [
+        (fault.where.name, fault.line, fault.what)
+        for fault in check_problem(read_problem(folder, "f"), solver).faults
+    ]
+
+
+def test_a_good_problem_has_no_fault(tmp_path, solver):
+    folder = write_colouring(tmp_path / "f" / "colouring")
+    checked = check_problem(read_problem(folder, "f"), solver)
+    assert (checked.faults, checked.statements, checked.load_bearing, checked.answer_sets) == ((), 4, 4, (2,))
+
+
+BAD = [
+    (
+        "an instruction without a rule",
+        {"encoding": ENCODING + "\n% And something more.\n"},
+        "encoding.lp",
+        13,
+        "comment without a statement: And something more.",
+    ),
+    (
+        "a rule without an instruction",
+        {"encoding": ENCODING + "\n#show.\n"},
+        "encoding.lp",
+        13,
+        "statement without an instruction: #show.",
+    ),
+    (
+        "two rules for one instruction",
+        {"encoding": ENCODING.replace(":- edge", "a :- b.\n:- edge")},
+        "encoding.lp",
+        8,
+        "2 statements share one instruction",
+    ),
+    (
+        "a rule that is commented out",
+        {"encoding": "% a(X) :- b(X).\n\n" + ENCODING},
+        "encoding.lp",
+        1,
+        "commented-out code",
+    ),
+    (
+        "a syntax error",
+        {"encoding": ENCODING.replace("} = 1 :-", "} = 1 : -")},
+        "encoding.lp",
+        5,
+        "clingo cannot parse it",
+    ),
+    (
+        "an unsafe rule",
+        {"encoding": ENCODING.replace(":- edge(X,Y), ", ":- X != Y, not ")},
+        "encoding.lp",
+        8,
+        "'X' is unsafe",
+    ),
+    (
+        "an unsafe rule over several lines",
+        {"encoding": ENCODING.replace(":- edge(X,Y),", ":-\n  Z = Z,\n  edge(X,Y),")},
+        "encoding.lp",
+        8,
+        "'Z' is unsafe",
+    ),
+    (
+        "an unsatisfiable instance",
+        {"path": INSTANCE, "triangle": INSTANCE + "edge(1,3).\n"},
+        "triangle.lp",
+        1,
+        "the instance has no answer set",
+    ),
+    (
+        "an instance said to be unsatisfiable",
+        {"path": INSTANCE, "a_unsat": INSTANCE},
+        "a_unsat.lp",
+        1,
+        "though its name says `unsat`",
+    ),
+    (
+        "too many answer sets",
+        {"path": INSTANCE, "islands": "node(1..12). edge(1,2).\n"},
+        "islands.lp",
+        1,
+        "the instance has too many answer sets to enumerate",
+    ),
+    (
+        "an endless instance",
+        {"path": INSTANCE, "endless": "node(1). node(X+1) :- node(X). edge(1,2).\n"},
+        "endless.lp",
+        None,
+        "clingo says timeout on instance endless",
+    ),
+    (
+        "a syntax error in an instance",
+        {"path": INSTANCE, "typo": INSTANCE + "edge(1,2;.\n"},
+        "typo.lp",
+        4,
+        "clingo says syntax on instance typo",
+    ),
+    (
+        "an instance that reaches outside",
+        {"path": INSTANCE, "evil": INSTANCE + '#include "/etc/passwd".\n'},
+        "evil.lp",
+        4,
+        "#include is not allowed",
+    ),
+    (
+        "a predicate that the text never names",
+        {"encoding": ENCODING.replace("node", "vertex"), "path": INSTANCE.replace("node", "vertex")},
+        "encoding.lp",
+        5,
+        "the text never names the predicate vertex",
+    ),
+    (
+        "a constant that the text never names",
+        {"encoding": ENCODING.replace("(red;green).", '(red;green;"sky blue").')},
+        "encoding.lp",
+        2,
+        "the text never names the constant sky blue",
+    ),
+    (
+        "a rule that nothing tests",
+        {"encoding": ENCODING + "\n% A node has no edge to itself.\n:- edge(X,X).\n"},
+        "encoding.lp",
+        14,
+        "no instance tests this statement: :- edge(X,X).",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("parts", "file", "line", "words"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
+def test_a_fault_has_file_line_and_remedy(tmp_path, solver, parts, file, line, words):
+    folder = write_colouring(tmp_path / "f" / "colouring", **parts)
+    found = faults(folder, solver)
+    assert any((name, number) == (file, line) and words in what for name, number, what in found), found
+    assert all(fault.remedy for fault in check_problem(read_problem(folder, "f"), solver).faults)
+
+
+def test_a_fault_of_the_encoding_is_reported_once(tmp_path, solver):
+    folder = write_colouring(
+        tmp_path / "f" / "p",
+        encoding=ENCODING.replace(":- edge(X,Y), ", ":- Q < 1, "),
+        a=INSTANCE,
+        b=INSTANCE,
+    )
+    assert [line for _, line, what in faults(folder, solver) if "unsafe" in what] == [8]
+
+
+def test_a_problem_without_instances_has_a_fault(tmp_path, solver):
+    folder = write_colouring(
+        tmp_path / "f" / "p", encoding=ENCODING + "\n% A path.\nnode(1..3).\n\n% Its edges.\nedge(1,2). \n"
+    )
+    shutil.rmtree(folder / "instances")
+    assert ("instances", None, "the problem has no instances") in faults(folder, solver)
+
+
+def test_the_command_prints_a_table_and_exits_with_2_on_faults(tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        line = [sys.executable, "-m", "scripts.benchmarks", *arguments]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+    write_colouring(tmp_path / "f" / "good")
+    done = run("check", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 problems, 4 statements, 4 of them load-bearing (100.0%), 0 faults" in done.stdout
+    write_colouring(tmp_path / "f" / "twin")
+    write_colouring(tmp_path / "g" / "bad", encoding="% A.\na :- b c.\n")
+    done = run("check", str(tmp_path))
+    assert done.returncode == 2
+    assert re.search(r"g/bad/encoding\.lp:2: clingo cannot parse it\n", done.stdout)
+    assert "the same problem as f/good, up to renaming" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    done = run("constructs", str(tmp_path / "f"))
+    assert done.returncode == 0 and "2  integrity constraint" in done.stdout
+    done = run("check", str(tmp_path / "nowhere"))
+    assert (
+        (done.returncode, done.stdout) == (2, "")
+        and "remedy:" in done.stderr
+        and "Traceback" not in done.stderr
+    )
