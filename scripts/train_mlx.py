@@ -55,8 +55,9 @@ def main(
     """
     require_mlx()
     from scripts.export.fuse_mlx import fuse
+    from scripts.training.metrics import describe_metrics
     from scripts.training.mlx_engine import MlxSettings, train
-    from scripts.training.run import RunOptions, describe_metrics
+    from scripts.training.run import RunOptions
 
     chosen = load_profile(profile, model_type)
     recipe = chosen.recipe.override(

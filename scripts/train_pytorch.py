@@ -74,8 +74,9 @@ def main(
     from accelerate import PartialState
 
     from scripts.export.fuse_pytorch import fuse
+    from scripts.training.metrics import describe_metrics
     from scripts.training.pytorch_engine import train
-    from scripts.training.run import RunOptions, describe_metrics
+    from scripts.training.run import RunOptions
 
     options = RunOptions(resume=resume, chat_template=chat_template)
     metrics = train(model_type, recipe, data, report_to=report_to, options=options)

@@ -1,1 +1,1 @@
-"""Fused models, adapters and GGUF files for other programs."""
+"""Export: fused models with their model cards, and GGUF files with their Modelfiles."""

@@ -18,7 +18,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from scripts.export import fusing
-from scripts.export.fusing import Adapter, Folders, exactness, logits
+from scripts.export.comparison import exactness, logits
+from scripts.export.fusing import Adapter, Folders
 from scripts.lm.chat import Encoded
 from scripts.training.mlx_support import require_mlx
 from utils_ft import UserError, write_json

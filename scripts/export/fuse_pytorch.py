@@ -18,7 +18,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from scripts.export import fusing
-from scripts.export.fusing import Adapter, Folders, exactness, greedy, logits
+from scripts.export.comparison import exactness, greedy, logits
+from scripts.export.fusing import Adapter, Folders
 from scripts.lm.chat import Encoded
 from scripts.lm.device import compute_dtype, device, explain_out_of_memory, free_memory, silence_peft_warning
 

@@ -1,1 +1,1 @@
-"""A language model: its prompts, chat template, base weights and device."""
+"""The language model: prompts, chat templates, base models and the device."""

@@ -1,1 +1,1 @@
-"""The recipe, the rows as tokens, and the two training engines."""
+"""Training: recipe, order of the rows, both engines, checkpoints, log and metrics."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from scripts.training.log import OnLog, TrainingLog
+from scripts.training.metrics import EngineMetrics, TrainingMetrics, installed_versions
 from scripts.training.mlx_support import require_mlx
 from scripts.training.recipe import Recipe
-from scripts.training.run import EngineMetrics, RunOptions, TrainingMetrics, TrainingRun, installed_versions
+from scripts.training.run import RunOptions, TrainingRun
 from utils_ft import write_json
 
 if TYPE_CHECKING:

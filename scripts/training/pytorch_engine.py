@@ -13,9 +13,10 @@ from scripts.training.callbacks import CheckpointCallback, LogCallback
 from scripts.training.checkpoints import checkpoints
 from scripts.training.costs import memory_advice, needs_checkpointing
 from scripts.training.log import OnLog, TrainingLog
+from scripts.training.metrics import EngineMetrics, TrainingMetrics, installed_versions
 from scripts.training.pytorch_model import load_for_training
 from scripts.training.recipe import Recipe
-from scripts.training.run import EngineMetrics, RunOptions, TrainingMetrics, TrainingRun, installed_versions
+from scripts.training.run import RunOptions, TrainingRun
 from scripts.training.sft_trainer import FastSFTTrainer, make_trainer, sft_config
 from utils_ft import seed_everything, show_path
 

@@ -1,16 +1,14 @@
-"""A training run: its inputs, its folder and its metrics. Both engines use it."""
+"""A training run: its inputs, its folder and its end. Both engines use it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.rows import Row, data_digest, load_rows, validation_rows
@@ -18,78 +16,10 @@ from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
 from scripts.training.checkpoints import incomplete
 from scripts.training.log import TrainingLog
+from scripts.training.metrics import EngineMetrics, TrainingMetrics
 from scripts.training.order import TrainingRows
 from scripts.training.recipe import Recipe
 from utils_ft import ADAPTERS, content_hash, show_path, write_json
-
-
-class EngineMetrics(TypedDict, total=False):
-    """The part of the metrics that an engine measures.
-
-    Keys:
-        device: `cuda`, `mps`, `cpu` (PyTorch), or `gpu`, `cpu` (MLX).
-        dtype: The number format of the computation, `bfloat16` or `float32`.
-        trainable_parameters: Parameters of the adapters.
-        peak_memory_gb: The largest use of memory, in 10^9 bytes: of the GPU by tensors, or of the process on
-            a CPU.
-        versions: The installed version of each library that bears on the result.
-        processes: PyTorch: the processes that shared the rows of each step.
-        quantized: MLX: whether the base model was held in 4 bits.
-        gradient_checkpointing: MLX: whether activations were computed a second time in the backward pass.
-        neftune: MLX: whether noise was added to the embeddings.
-    """
-
-    device: str
-    dtype: str
-    trainable_parameters: int
-    peak_memory_gb: float
-    versions: dict[str, str]
-    processes: int
-    quantized: bool
-    gradient_checkpointing: bool
-    neftune: bool
-
-
-class TrainingMetrics(EngineMetrics, total=False):
-    """The metrics of a finished run, as `metrics.json` has them.
-
-    Keys, besides those of EngineMetrics:
-        recipe: The recipe, all its fields.
-        base: The fingerprint of the base model.
-        data_sha256: The hash of the training rows.
-        valid_sha256: The hash of the validation rows.
-        chat_template_sha256: The hash of the chat template.
-        model_type: The base model as the command names it.
-        rows: Training rows that fit into `max_tokens`.
-        rows_dropped: Training rows of which no turn fits.
-        turns_cut: Assistant turns beyond `max_tokens`, in the rows that fit.
-        steps: Training steps.
-        epochs: How often each row was seen.
-        tokens: Tokens of all training steps.
-        supervised_tokens: Those of them that count in the loss.
-        train_seconds: Seconds of training and validation, interruptions left out.
-        tokens_per_second: `tokens` divided by `train_seconds`.
-        losses: `[[step, loss], …]`: the mean loss over supervised tokens, in nats.
-        eval_losses: The same on the validation rows, at checkpoints.
-    """
-
-    recipe: dict[str, Any]
-    base: str
-    data_sha256: str
-    valid_sha256: str
-    chat_template_sha256: str
-    model_type: str
-    rows: int
-    rows_dropped: int
-    turns_cut: int
-    steps: int
-    epochs: float
-    tokens: int
-    supervised_tokens: int
-    train_seconds: float
-    tokens_per_second: float
-    losses: list[list[float]]
-    eval_losses: list[list[float]]
 
 
 class Processes(Protocol):
@@ -256,22 +186,3 @@ def prepare_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None
     for path in incomplete(folder):
         print(f"{show_path(path)} is incomplete and is not used", flush=True)
         path.rename(path.with_name(f".incomplete-{path.name}-{int(time.time())}"))
-
-
-def describe_metrics(metrics: TrainingMetrics) -> str:
-    """The metrics in one line: steps, tokens, time, speed and the last loss."""
-    return (
-        f"{metrics['steps']} steps, {metrics['tokens']} tokens in {metrics['train_seconds']:.0f} s "
-        f"({metrics['tokens_per_second']} tokens/s), loss {metrics['losses'][-1][1]:.3f}"
-    )
-
-
-def installed_versions(packages: Sequence[str]) -> dict[str, str]:
-    """The versions of those `packages` that are installed."""
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

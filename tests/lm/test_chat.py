@@ -1,4 +1,4 @@
-"""Supervised are the assistant's answers and the tokens that end its turns, with the template of each family."""
+"""Supervised are the answers and the tokens that end them, with the chat template of each family."""
 
 import json
 from pathlib import Path
