@@ -26,14 +26,14 @@ $PYTHON -m scripts.data_augmentor --benchmarks "$PROBLEMS" --provider shipped
 # 3. Convert the problems to training rows: renamed, with noise, with broken rules to repair; all checked by clingo.
 $PYTHON -m scripts.data_converter --benchmarks "$PROBLEMS"
 
-# 4. Train LoRA adapters. Checkpoints, log and metrics are in adapters/; the last checkpoint is fused.
+# 4. Train LoRA adapters. Checkpoints, log and metrics are in adapters/; the one with the lowest loss is fused.
 $PYTHON -m scripts.train_pytorch --model-type "$MODEL"
 
 # 5. Choose a checkpoint: score each one on validation problems.
 $PYTHON -m scripts.evaluate --run "$WORK/adapters/${MODEL}_pytorch" --benchmarks "$PROBLEMS" --problems 6 \
     --max-new-tokens "$TOKENS"
 
-# 6. Fuse the best checkpoint with its base model into an ordinary model folder.
+# 6. Fuse the checkpoint with the best score with its base model, into an ordinary model folder.
 $PYTHON -m scripts.fuse --model-type "$MODEL" --step best
 
 # 7. Evaluate the base model and the fused model on test problems, the latter also with the repair loop.
