@@ -104,7 +104,7 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
             f"clingo cannot parse it\n  {error}".replace("\n", "\n  "),
             where=where,
             line=int(position[1]) if position else None,
-            remedy="mend the statement at that position",
+            remedy="correct the statement at that position",
         ) from None
     return _Reader(_Source(text), nodes).read()
 

@@ -15,16 +15,14 @@ import struct
 import sys
 
 if __name__ == "__main__":
-    sys.path += sys.argv[2:]  # the parent's paths, on which clingo lies
+    sys.path += sys.argv[2:]  # the parent's paths, so that clingo is found
 
 import clingo
 import clingo.core
 
 try:
     import resource
-except (
-    ImportError
-):  # Windows has no such limits; there the parent's watchdog ends a process that exceeds its limits
+except ImportError:  # Windows: there only the watchdog of the parent process holds the limits
     resource = None
 
 MESSAGES = 500  # messages of clingo for one program; each atom that no rule derives is one

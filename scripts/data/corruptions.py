@@ -232,9 +232,8 @@ def _wrong_meaning(code: str, rng: Random) -> str | None:
 
 
 # The weights of syntax errors are their shares of 224 parse errors in 63 programs by Llama-3, DeepSeek-V3 and
-# Qwen2.5. Two exceptions: fences were the most common (in 25 of 100), but the repair loop strips them itself.
-# And errors that the parser cannot find (the last three classes) were not counted there; their weights are
-# chosen.
+# Qwen2.5. Fences are an exception: they were the most common (in 25 of 100), but the repair loop strips them.
+# The last three classes are errors that a parser does not find; their weights are our choice.
 CORRUPTIONS: dict[str, CorruptionClass] = {
     "markdown fence": CorruptionClass(6, _fence),
     "doubled braces": CorruptionClass(18, _doubled_braces),

@@ -101,14 +101,14 @@ def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[U
                 "the instance has no answer set",
                 where=file,
                 line=1,
-                remedy="mend it, or put `unsat` into its name",
+                remedy="correct it, or put `unsat` into its name",
             )
         elif outcome.answer_sets and "unsat" in name:
             yield UserError(
                 "the instance has an answer set, though its name says `unsat`",
                 where=file,
                 line=1,
-                remedy="mend it, or rename it",
+                remedy="correct it, or rename it",
             )
         elif outcome.verdict is Verdict.TOO_MANY:
             yield UserError(
@@ -125,7 +125,7 @@ def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[U
                     f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}",
                     where=place,
                     line=line,
-                    remedy="mend the statement at that position" if line else "make the instance smaller",
+                    remedy="correct the statement at that position" if line else "make the instance smaller",
                 )
 
 

@@ -204,7 +204,7 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
     known = {problem.id for problem in problems} | {problem.family for problem in problems}
     if unknown := sorted((fixed.held_out_families | fixed.test | fixed.valid) - known):
         raise UserError(
-            f"{unknown[0]} is not in this folder", where=fixed.file, remedy="mend the name or remove it"
+            f"{unknown[0]} is not in this folder", where=fixed.file, remedy="correct the name or remove it"
         )
     held_out = {problem.id for problem in problems if problem.family in fixed.held_out_families}
     test = fixed.test | held_out

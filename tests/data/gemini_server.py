@@ -30,7 +30,7 @@ class Gemini:
     """A server on the loopback address.
 
     Attributes:
-        asked: The number of requests with each prompt.
+        prompts: The number of requests with each prompt.
         answered: The number of complete answers to each prompt.
         times: When each request came.
         paths: The paths of all requests.
@@ -39,7 +39,7 @@ class Gemini:
 
     def __init__(self, plan: Plan, seconds: float):
         self.plan, self.seconds = plan, seconds
-        self.asked: Counter[str] = Counter()
+        self.prompts: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.times: list[float] = []
         self.paths: set[str] = set()
@@ -59,9 +59,9 @@ class Gemini:
                 question = prompt.split("\n\nYour last answer was:")[0]
                 text = re.split(r"\n(?:Description|Instructions):\n", question)[1]
                 with lock:
-                    server.asked[prompt] += 1
+                    server.prompts[prompt] += 1
                     times = sum(
-                        number for prompt, number in server.asked.items() if prompt.startswith(question)
+                        number for prompt, number in server.prompts.items() if prompt.startswith(question)
                     )
                     server.times.append(time.monotonic())
                     server.paths.add(self.path.split("?")[0])  # without the query
@@ -96,7 +96,7 @@ class Gemini:
     @property
     def requests(self) -> int:
         """The number of all requests."""
-        return sum(self.asked.values())
+        return sum(self.prompts.values())
 
 
 STOP, MAX_TOKENS, SAFETY, NEWER_THAN_THE_LIBRARY = 1, 2, 3, 99

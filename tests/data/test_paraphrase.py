@@ -144,7 +144,7 @@ def test_a_run_handles_every_behaviour_of_a_service(serve, villages, tmp_path, m
     assert hopeless.status == "dropped" and "the predicate near/2 is missing" in hopeless.why
     assert (refused.status, refused.why) == ("failed", "HTTP 400: the request is not valid")
     assert results["liar"].retried == 1 and "`near(G, H)`" in str(results["liar"].texts.values())
-    (again,) = [prompt for prompt in server.asked if "close(G, H)" in prompt]
+    (again,) = [prompt for prompt in server.prompts if "close(G, H)" in prompt]
     assert "the predicate near/2 is missing, the predicate close/2 is invented" in again
     assert server.paths == {"/v1beta/models/gemini-3-flash:generateContent"} and server.keys == {KEY}
     assert report.calls == server.requests and report.stopped == ""
@@ -212,7 +212,7 @@ def test_a_run_stops_at_its_budget_and_the_next_run_continues(serve, villages, t
     second = run(problems, out=out, max_tokens=1200, workers=2)
     assert 0 < second.calls < 13 and second.tokens <= 1200 and "1200 tokens" in second.stopped
     third = run(problems, out=out)
-    assert server.requests == 18 and set(server.asked.values()) == {1}
+    assert server.requests == 18 and set(server.prompts.values()) == {1}
     assert first.calls + second.calls + third.calls == 18 and third.stopped == ""
 
 
@@ -272,7 +272,7 @@ def test_only_unfaithful_instructions_are_asked_again(serve, villages, tmp_path)
     report = run([problem], styles=["natural"], out=tmp_path / "out", instructions=True)
     result = next(result for result in report.results if result.kind == "instructions")
     assert result.status == "made" and result.retried == 1 and len(result.texts) == 3
-    (again,) = [prompt for prompt in server.asked if "Your last answer" in prompt]
+    (again,) = [prompt for prompt in server.prompts if "Your last answer" in prompt]
     assert "1. Each house H gets" in again and "The constant" not in again
     assert "1: the name `H` is missing; 2: its line is missing" in again
     assert load_instructions(problem, tmp_path / "out") == {"natural": result.texts}
@@ -306,13 +306,13 @@ def test_a_killed_run_continues_and_repeats_no_stored_answer(serve, villages, tm
         process.wait()
         process.stdout.close()
     stored = len(list((out / ".answers").glob("*.json")))
-    asked = server.requests
-    assert 0 < stored <= asked < 60
-    assert asked - stored <= 8, "only the requests that were running at the two kills may be lost"
+    sent = server.requests
+    assert 0 < stored <= sent < 60
+    assert sent - stored <= 8, "only the requests that were running at the two kills may be lost"
     process = command(tmp_path / "problems", out, "--workers", "4")  # the provider is auto
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0 and "GOOGLE_API_KEY is set" in output, output
-    assert server.requests == asked + (60 - stored)
+    assert server.requests == sent + (60 - stored)
     problems = read_problems(tmp_path / "problems")
     assert all(
         load_paraphrases(problem, out)[style] == faithful(problem.description)

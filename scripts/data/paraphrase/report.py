@@ -10,9 +10,12 @@ from scripts.data.problems import Problem
 STATUSES = ("made", "cached", "shipped", "dropped", "failed", "open")
 """How a task ends.
 
-made: The run got faithful paraphrases. cached: They were stored before the run. shipped: They are
-hand-written. dropped: No answer was faithful. failed: There was no answer. open: The run stopped before the
-task was finished.
+- made: The run got faithful paraphrases.
+- cached: The faithful paraphrases were stored before the run.
+- shipped: They are hand-written.
+- dropped: No answer was faithful.
+- failed: There was no answer.
+- open: The run stopped before the task was finished.
 """
 
 
