@@ -64,7 +64,7 @@ def _user_error(what: str, where: Path | None, line: int | None, remedy: str) ->
 
 
 def show_path(path: str | Path) -> str:
-    """`path` as a person would type it: relative to the working folder or the checkout where it lies inside one."""
+    """`path` as a person would type it: relative to the working folder or the checkout if it lies in one."""
     path = Path(path)
     for base in (Path.cwd(), WORKDIR, ROOT):
         with contextlib.suppress(ValueError):
@@ -75,9 +75,9 @@ def show_path(path: str | Path) -> str:
 def command(function: Callable[..., Any]) -> Callable[[], None]:
     """Make a command line out of `function`, with typer.
 
-    The signature gives the options and their types. The docstring gives the help: its text up to `Arguments:` describes
-    the command, and each `name: text` below that line describes one option. A parameter without a default is a
-    required option. Defaults that are paths are shown relative to the checkout.
+    The signature gives the options and their types. The docstring gives the help: its text up to
+    `Arguments:` describes the command, and each `name: text` below that line describes one option. A
+    parameter without a default is a required option. Paths are shown relative to the checkout.
 
     A `UserError` becomes one message on standard error and exit code 2; an interrupt becomes exit code 130.
     """
@@ -131,16 +131,13 @@ def _described(hint: Any, parameter: inspect.Parameter, text: str) -> Any:
     if isinstance(parameter.default, Path):  # typer would show the absolute path
         shown = {"help": f"{text}  [default: {show_path(parameter.default)}]", "show_default": False}
     if get_origin(hint) is not Annotated:
-        # An option that is off by default has no negative form; `--no-...` is for those that are on, or undecided.
+        # An option that is off by default has no negative form; `--no-...` is for the others.
         names = [f"--{parameter.name.replace('_', '-')}"] if parameter.default is False else []
         return Annotated[hint, typer.Option(*names, **shown)]
     for extra in get_args(hint)[1:]:  # an option or argument that the signature declares itself
         if isinstance(extra, typer.models.ParameterInfo):
             vars(extra).update(shown if not extra.help else {"help": extra.help})
     return hint
-
-
-# --- settings ---------------------------------------------------------------------------------------------------
 
 
 def load_env() -> None:
@@ -151,7 +148,10 @@ def load_env() -> None:
 
 
 def secret(name: str, *, needed_for: str | None = None) -> str | None:
-    """The secret `name` from the environment or `.env`, or None. Raises UserError where it is `needed_for` something."""
+    """The secret `name` from the environment or `.env`, or None.
+
+    Raises UserError if it is missing and `needed_for` something.
+    """
     load_env()
     value = (os.environ.get(name) or "").strip()
     if not value and needed_for:
@@ -171,9 +171,6 @@ def seed_everything(seed: int) -> None:
     numpy.random.seed(seed % 2**32)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
-
-
-# --- files ------------------------------------------------------------------------------------------------------
 
 
 def write_text(path: str | Path, text: str) -> Path:

@@ -19,7 +19,7 @@ def test_the_counts_are_those_of_the_shipped_problems(problems):
     rules = sum(len(step.statements) for problem in problems for step in problem.encoding.steps)
     instances = sum(len(problem.instances) for problem in problems)
     families = len({problem.family for problem in problems})
-    assert f"{len(problems)} problems, {rules:,} rules, {instances} instances" in README
+    assert f"{len(problems)} problems, {rules:,} rules, {instances:,} instances" in README
     assert f"{len(problems)} problems in {families} families" in PAGES["CHANGELOG.md"]
 
 

@@ -13,6 +13,7 @@ from scripts.asp.solver import Outcome, Request, Solver
 from scripts.asp.syntax import Statement, predicates, walk
 from scripts.data.gold import instance_faults, on_instance, solve
 from scripts.data.problems import Problem
+from scripts.data.wordings import wording_faults
 from utils_ft import UserError
 
 _REMEDIES = {
@@ -56,6 +57,9 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
         return Checked(problem, (error,), 0, 0, ())
     statements = [statement for step in encoding.steps for statement in step.statements]
     faults = [*_annotation_faults(problem), *_naming_faults(problem), *_folder_faults(problem)]
+    faults += wording_faults(
+        problem.wordings, [step.instruction for step in encoding.instructed], problem.folder
+    )
     outcomes = solve(problem, encoding.program, solver)
     faults += instance_faults(problem, outcomes)
     counts = tuple(len(outcome.answer_sets or ()) for outcome in outcomes)

