@@ -17,12 +17,13 @@ from pathlib import Path
 import pandas
 import pytest
 
-from scripts.data.paraphrase import paid_calls, providers
+from scripts.data.paraphrase import providers
 from scripts.data.paraphrase.augmentor import ParaphraseSettings, paraphrase, tasks_of
 from scripts.data.paraphrase.files import load_instructions, load_paraphrases, with_paraphrases
 from scripts.data.paraphrase.report import ParaphraseReport
 from scripts.data.problems import Problem, read_problems
 from scripts.data.settings import STYLES
+from scripts.lm import paid_calls
 from tests.data.gemini_server import (
     MAX_TOKENS,
     NEWER_THAN_THE_LIBRARY,

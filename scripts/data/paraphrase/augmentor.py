@@ -21,11 +21,11 @@ from tqdm.auto import tqdm
 from scripts.asp.syntax import walk
 from scripts.data.paraphrase.faithfulness import content, faithfulness_errors, vocabulary
 from scripts.data.paraphrase.files import write_instructions, write_paraphrase
-from scripts.data.paraphrase.paid_calls import Failed, RateLimitedClient, Stopped
-from scripts.data.paraphrase.providers import Answer, Refused, choose
+from scripts.data.paraphrase.providers import choose
 from scripts.data.paraphrase.report import ParaphraseReport, TaskResult
 from scripts.data.problems import Problem
 from scripts.data.settings import PARAPHRASES, STYLES
+from scripts.lm.paid_calls import Answer, Failed, RateLimitedClient, Refused, Stopped
 from utils_ft import UserError, write_json
 
 _STYLE_PROMPTS = {

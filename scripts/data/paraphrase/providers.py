@@ -10,53 +10,17 @@ import contextlib
 import logging
 import os
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from scripts.lm.paid_calls import Answer, Refused, Unavailable, seconds_to_wait
 from utils_ft import UserError, load_env, secret
 
 GEMINI_MODEL = "gemini-3-flash"  # --model or GEMINI_MODEL in the environment names another
 TIMEOUT = 120.0  # seconds without a byte, after which a request has failed
 LOCAL_TOKENS = 2048  # the longest answer of a local model
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer.
-
-    Attributes:
-        text: The text.
-        tokens: The tokens that it cost: prompt, thoughts and answer.
-        stopped: Why the text is not complete: `empty`, `cut off` or `blocked (REASON)`; "" if it is complete.
-    """
-
-    text: str
-    tokens: int
-    stopped: str = ""
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the provider blocks the question; another try would change nothing."""
-        return self.stopped.startswith("blocked")
-
-
-class Unavailable(Exception):
-    """The service did not answer.
-
-    The request may be repeated, after `wait` seconds if the service named a time.
-    """
-
-    def __init__(self, why: str, wait: float | None = None):
-        super().__init__(why)
-        self.wait = wait
-
-
-class Refused(Exception):
-    """The service refuses this request; a repetition would change nothing."""
 
 
 @dataclass(frozen=True)
@@ -199,10 +163,8 @@ def _failure(error: Any, model: str, api_key: str | None) -> Exception:
 def _retry_after(error: Any) -> float | None:
     """Seconds to wait, from the header Retry-After (a number or a date) or Google's RetryInfo in the body."""
     header = error.response.headers.get("Retry-After") if error.response is not None else None
-    with contextlib.suppress(TypeError, ValueError):
-        return max(0.0, float(header))
-    with contextlib.suppress(TypeError, ValueError):
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    if (seconds := seconds_to_wait(header)) is not None:
+        return seconds
     for detail in error.details:
         with contextlib.suppress(AttributeError, TypeError, ValueError):
             if detail.get("@type", "").endswith("RetryInfo"):

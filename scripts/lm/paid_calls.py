@@ -2,26 +2,95 @@
 
 Each answer is stored as soon as it arrives, so that no question is paid for twice. If the process is killed,
 only the answers to running requests are lost. Several threads may use one client.
+
+A service is anything with a `model` and a function `ask` from a prompt to an `Answer`: Gemini for
+paraphrases, an endpoint for an evaluation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import random
 import threading
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Protocol
 
-from scripts.data.paraphrase.providers import Answer, Provider, Unavailable
 from utils_ft import UserError, content_hash, read_text, write_json
 
 REQUESTS = 6  # the most requests for one answer, if the service does not answer
 BACKOFF = 1.0  # seconds before the first repetition; doubled for each further one, then shortened at random
 LONGEST_WAIT = 300.0  # seconds; if the service demands a longer wait (a daily quota), the run ends
+FIRST_REQUESTS = 2  # the most requests before the first answer of a run, if they fail as a wrong setting does
 GIVE_UP_AFTER = 5  # questions in a row without an answer, after which the run ends
 CHARACTERS_PER_TOKEN = 3.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer.
+
+    Attributes:
+        text: The text.
+        tokens: The tokens that it cost: prompt, thoughts and answer.
+        stopped: Why the text is not complete: `empty`, `cut off` or `blocked (REASON)`; "" if it is complete.
+        written: Those of the tokens that the model wrote; 0 if the service does not tell.
+    """
+
+    text: str
+    tokens: int
+    stopped: str = ""
+    written: int = 0
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the service blocks the question; another try would change nothing."""
+        return self.stopped.startswith("blocked")
+
+
+class Unavailable(Exception):
+    """The service did not answer. The request may be repeated.
+
+    Attributes:
+        wait: Seconds to wait before, if the service named a time.
+        tokens: The tokens that the request cost all the same.
+        if_first: The error for a person if no request of the run was ever answered: then a setting is wrong.
+    """
+
+    def __init__(
+        self, why: str, wait: float | None = None, *, tokens: int = 0, if_first: UserError | None = None
+    ):
+        super().__init__(why)
+        self.wait, self.tokens, self.if_first = wait, tokens, if_first
+
+
+class Refused(Exception):
+    """The service refuses this request; a repetition would change nothing."""
+
+
+class Service(Protocol):
+    """What a client needs of a service: the name of its model, and a function that answers a prompt.
+
+    `ask` raises Unavailable, Refused, or UserError if no request can have an answer.
+    """
+
+    model: str
+    ask: Callable[[str], Answer]
+
+
+def seconds_to_wait(header: str | None) -> float | None:
+    """The seconds that a header Retry-After names, as a number or as a date; None if it names none."""
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, float(header))
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    return None
 
 
 class Stopped(Exception):
@@ -35,10 +104,10 @@ class Failed(Exception):
 
 
 class RateLimitedClient:
-    """Sends requests to a provider, within limits.
+    """Sends requests to a service, within limits.
 
     Arguments:
-        provider: The provider.
+        provider: The service.
         store: The folder of stored answers.
         max_calls: The most requests of this run, or None.
         max_tokens: The most tokens of this run, or None.
@@ -52,12 +121,12 @@ class RateLimitedClient:
 
     def __init__(
         self,
-        provider: Provider,
+        provider: Service,
         store: Path,
         *,
         max_calls: int | None = None,
         max_tokens: int | None = None,
-        per_minute: float = 60,
+        per_minute: float = math.inf,
         dry_run: bool = False,
     ):
         self.provider, self.store, self.dry_run = provider, store, dry_run
@@ -68,6 +137,7 @@ class RateLimitedClient:
         self._next = 0.0  # when the next request may start
         self._reserved_tokens = 0  # an estimate for the running requests
         self._given_up = 0
+        self._answered = False  # whether the service has ever answered in this run
         self._planned: set[str] = set()
         self._lock = threading.Lock()
         self._keys: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -90,13 +160,16 @@ class RateLimitedClient:
                 "not a stored answer", where=file, remedy="remove it; the next run asks its question again"
             ) from None
 
-    def ask(self, prompt: str, text: str, attempt: int) -> tuple[Answer, int]:
+    def ask(
+        self, prompt: str, text: str = "", attempt: int = 0, longest: int | None = None
+    ) -> tuple[Answer, int]:
         """Return the answer to a question, and the number of requests that it took: 0 if it was stored.
 
         Arguments:
             prompt: The prompt.
-            text: The text in the prompt that is paraphrased.
-            attempt: The number of the attempt, from 1: each attempt has an answer of its own.
+            text: A text in the prompt that the answer tells in other words: it is about as long.
+            attempt: The number of the attempt: each attempt has an answer of its own.
+            longest: The tokens of an answer, at most, if there is a limit.
 
         Raises:
             Stopped: The run has ended.
@@ -109,7 +182,7 @@ class RateLimitedClient:
         with alone:  # of two equal questions at the same time, the second waits and finds the answer
             if answer := self.stored(name):
                 return answer, 0
-            estimate = round((len(prompt) + len(text)) / CHARACTERS_PER_TOKEN)
+            estimate = round((len(prompt) + len(text)) / CHARACTERS_PER_TOKEN) + (longest or 0)
             if self.dry_run:
                 self._plan(name, estimate)
             answer, requests = self._request(prompt, estimate)
@@ -131,18 +204,20 @@ class RateLimitedClient:
         for number in range(1, REQUESTS + 1):
             self._wait_for_slot()
             self._take_from_budget(estimate)
-            answer = None
+            answer, tokens = None, 0
             try:
                 answer = self.provider.ask(prompt)
                 return answer, number
             except Unavailable as error:
-                why, wait = str(error), error.wait
+                why, wait, tokens = str(error), error.wait, error.tokens
+                if error.if_first and not self._answered and number >= FIRST_REQUESTS:
+                    raise error.if_first from None
             finally:
                 with self._lock:
                     self._reserved_tokens -= estimate
+                    self.spent["tokens"] += answer.tokens if answer else tokens
                     if answer:
-                        self.spent["tokens"] += answer.tokens
-                        self._given_up = 0
+                        self._answered, self._given_up = True, 0
             if number < REQUESTS:
                 self._back_off(number, wait, why)
         with self._lock:
