@@ -7,7 +7,7 @@ same prompts.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ class Turns:
     opening: str
     header: str
     closing: str
+    end: str = ""
+    """The token before the closing of the assistant's turns, where no other turn has it."""
 
     def turn(self, role: str, content: str) -> str:
         """One turn as text."""
-        return f"{self.opening}{role}{self.header}{content}{self.closing}"
+        end = self.end if role == "assistant" else ""
+        return f"{self.opening}{role}{self.header}{content}{end}{self.closing}"
 
     def render(self, messages: list[Message]) -> str:
         """The prompt for the assistant's next turn."""
@@ -40,6 +43,9 @@ TURNS = (
     Turns("<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"),
 )
 """ChatML and Llama 3."""
+
+PLAIN = Turns("### ", "\n", "\n\n")
+"""The turns of the template `plain`. The token that ends a text is added, as it differs between models."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def prompt_format(tokenizer: Any) -> PromptFormat:
     ]
     full, short = (chat.render(tokenizer, messages, generation_prompt=True) for messages in (talk, user))
     bos, end = tokenizer.bos_token or "", tokenizer.convert_ids_to_tokens(chat.end_of_turn(tokenizer))
-    for turns in TURNS:
+    for turns in (*TURNS, replace(PLAIN, end=end)):
         last_turn = turns.render(user)
         # SmolLM2 opens every turn with the token that begins a sequence, so only the whole text shows whether
         # the prompt begins with one more.
@@ -103,7 +109,8 @@ def _template(turns: Turns, without_system: str) -> str:
     default = "{{ else }}" + without_system if without_system else ""
     system = "{{ if .System }}" + turns.turn("system", "{{ .System }}") + default + "{{ end }}"
     # Some versions of Ollama have the system message in .Messages as well, so it is left out there.
-    other = turns.turn("{{ .Role }}", "{{ .Content }}")
+    end = '{{ if eq .Role "assistant" }}' + turns.end + "{{ end }}" if turns.end else ""
+    other = turns.turn("{{ .Role }}", "{{ .Content }}" + end)
     others = '{{ range .Messages }}{{ if ne .Role "system" }}' + other + "{{ end }}{{ end }}"
     return f"{system}{others}{turns.render([])}"
 

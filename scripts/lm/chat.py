@@ -8,14 +8,17 @@ template, the model is trained on the tokens that it has to write at inference a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from scripts.lm.end_rows import equal_row
 from scripts.lm.prompts import Message
+from scripts.lm.turns import NO_THINKING, fix_date, pieces, probe
 from utils_ft import UserError, read_text
 
 ENCODING_VERSION = 1
@@ -51,8 +54,17 @@ TEMPLATES = {
         "{% else %}{{ raise_exception('Only user and assistant roles are supported') }}{% endif %}"
         "{% endfor %}"
     ),
+    "plain": (
+        "{{ bos_token }}{% for message in messages %}"
+        "{{ '### ' + message['role'] + '\n' + message['content'] }}"
+        "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '### assistant\n' }}{% endif %}"
+    ),
 }
-"""A chat template for each family of models, for base models without one."""
+"""A chat template for each family of models, for base models without one.
+
+`plain` has no marks but the token that ends a text. It is for base models whose other marks are untrained.
+"""
 
 _MARKS = {
     "<|start_header_id|>": "llama3",
@@ -105,8 +117,13 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
         chat_template: A file whose template replaces the model's own. A model without one gets that of its
             family.
 
-    The padding token is never the one that ends a turn. Raises UserError for a tokenizer that gives no
-    positions of tokens, and for a model without a template whose family is unknown.
+    A template that rewrites earlier turns or thinks is replaced by one with the same marks that does
+    neither. Where the model cannot learn the mark that ends a turn, turns are plain text and end with the
+    token that ends a text in the base model. In both cases one line is printed. The padding token is never
+    the one that ends a turn.
+
+    Raises UserError for a tokenizer that gives no positions of tokens, for a model without a template whose
+    family is unknown, and for a model that can learn no end of a turn.
     """
     from transformers import AutoTokenizer
 
@@ -121,13 +138,125 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
         tokenizer.chat_template = read_text(chat_template, remedy=_REMEDY)
     elif not tokenizer.chat_template:
         tokenizer.chat_template = TEMPLATES[_family(tokenizer, model)]
-    elif isinstance(tokenizer.chat_template, dict):  # several templates, each for a purpose
-        tokenizer.chat_template = tokenizer.get_chat_template()
+    else:
+        _use_own_template(tokenizer, model)
+    _use_learnable_end(tokenizer, model, fixed=chat_template is not None)
     tokenizer.padding_side = "left"  # for generation; training pads on the right by itself
     end = end_of_turn(tokenizer)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == end:
         tokenizer.pad_token = _padding_token(tokenizer, end)
     return tokenizer
+
+
+def _use_own_template(tokenizer: Any, model: str | Path) -> None:
+    """Make the model's own template one that only appends text and never thinks."""
+    if isinstance(tokenizer.chat_template, dict):  # several templates, each for a purpose
+        tokenizer.chat_template = tokenizer.get_chat_template()
+    tokenizer.chat_template = fix_date(tokenizer.chat_template)
+    if _only_appends(tokenizer):
+        return
+    derived = _derived_template(tokenizer)
+    if derived is None:  # `encode` says why it cannot be used
+        return
+    own, tokenizer.chat_template = tokenizer.chat_template, derived
+    if not _only_appends(tokenizer):
+        tokenizer.chat_template = own
+        return
+    _say_once(
+        f"{Path(model).name}: its chat template thinks or rewrites earlier turns; "
+        "the same marks are used without thinking, and every turn stays as it was written"
+    )
+
+
+def _only_appends(tokenizer: Any) -> bool:
+    """Whether a conversation can be encoded, and the template has no thinking that could be switched off."""
+    has_system = _takes_system(tokenizer, tokenizer.chat_template)
+    talk = probe(has_system)
+    try:
+        encode(tokenizer, talk)
+        prompt = render(tokenizer, talk[:-1], generation_prompt=True)
+    except UserError:
+        return False
+    quiet = _rendered_quietly(tokenizer, talk[:-1], True)
+    return quiet == prompt and prompt.count("<think>") <= prompt.count("</think>")
+
+
+def _derived_template(tokenizer: Any) -> str | None:
+    """A template with the marks of the tokenizer's own, without thinking. None if there is none."""
+    from jinja2 import TemplateError
+
+    specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    for in_parts in (False, True):
+        for has_system in (True, False):
+            with suppress(TemplateError):
+                found = pieces(
+                    lambda messages, prompt, parts=in_parts: _rendered_quietly(
+                        tokenizer, messages, prompt, parts
+                    ),
+                    has_system,
+                    specials,
+                )
+                if found:
+                    return found.template()
+    return None
+
+
+def _rendered_quietly(
+    tokenizer: Any, messages: list[Message], generation_prompt: bool, in_parts: bool = False
+) -> str:
+    """The text of `messages` with thinking switched off, in the words that this template knows.
+
+    With `in_parts` the text of a message is the only part of a list, as templates of some models with vision
+    require.
+    """
+    from jinja2 import TemplateError
+
+    turns = [
+        {
+            "role": each["role"],
+            "content": [{"type": "text", "text": each["content"]}] if in_parts else each["content"],
+        }
+        for each in messages
+    ]
+    for settings in NO_THINKING:
+        with suppress(TemplateError):
+            return tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=generation_prompt, **settings
+            )
+    raise TemplateError("the template refuses the conversation")
+
+
+def _use_learnable_end(tokenizer: Any, model: str | Path, fixed: bool) -> None:
+    """Take plain turns where the model cannot learn the mark that ends a turn.
+
+    Raises UserError if the template is `fixed`, or if the end of a text cannot be learnt either.
+    """
+    end = end_of_turn(tokenizer)
+    other = equal_row(model, end)
+    if other is None:
+        return
+    mark, twin = (repr(tokenizer.convert_ids_to_tokens(token)) for token in (end, other))
+    same = "is zero" if end == other else f"equals that of {twin}"
+    what = f"{mark} was never trained: its row in the model's head {same}, so no answer would end"
+    last = tokenizer.eos_token_id
+    if fixed or last is None or last == end or equal_row(model, last) is not None:
+        raise UserError(
+            what,
+            where=model,
+            remedy="take the Instruct variant of the model, or end a turn with a token that was trained",
+        )
+    tokenizer.chat_template = TEMPLATES["plain"]
+    _say_once(
+        f"{Path(model).name}: {what}; turns are plain text that {tokenizer.eos_token!r} ends. "
+        "The Instruct variant of the model has trained marks"
+    )
+
+
+@cache
+def _say_once(line: str) -> None:
+    """Print a line once, in the first process of a training."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, flush=True)
 
 
 def _family(tokenizer: Any, model: str | Path) -> str:
@@ -218,6 +347,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) 
             continue
         prompt_end, answer_end = _answer_place(tokenizer, messages, index, text)
         start = _first_token(offsets, end, prompt_end)
+        _check_prompt(tokenizer, text[:prompt_end], ids[:start])
         end = _end_of_turn(ids, offsets, start, answer_end, special) + 1
         supervised[start:end] = [True] * (end - start)
         if end <= max_tokens:
@@ -237,6 +367,16 @@ def _answer_place(tokenizer: Any, messages: Sequence[Message], index: int, text:
     if start < 0 or text[len(prompt) : start].strip():
         raise UserError("the chat template changes what the assistant says", remedy=_REMEDY)
     return len(prompt), start + len(content)
+
+
+def _check_prompt(tokenizer: Any, prompt: str, expected: Sequence[int]) -> None:
+    """UserError unless the tokens of a prompt are the first tokens of its conversation."""
+    if tokenizer(prompt, add_special_tokens=False)["input_ids"] != list(expected):
+        raise UserError(
+            "the tokens of a prompt are not the first tokens of its conversation: "
+            f"the prompt ends with {prompt[-20:]!r}",
+            remedy=_REMEDY,
+        )
 
 
 def _first_token(offsets: Sequence[tuple[int, int]], begin: int, prompt_end: int) -> int:

@@ -29,6 +29,9 @@ def ollama_prompt(text, messages):
         '{{ if ne .Role "system" }}': "{% if m.role != 'system' %}",
         "{{ .Role }}": "{{ m.role }}",
         "{{ .Content }}": "{{ m.content }}",
+        '{{ if eq .Role "assistant" }}<|end_of_text|>{{ end }}': (
+            "{% if m.role == 'assistant' %}<|end_of_text|>{% endif %}"
+        ),
         "{{ end }}{{ end }}": "{% endif %}{% endfor %}",
         "{{ end }}": "{% endif %}",
     }.items():
@@ -58,6 +61,16 @@ def test_ollama_builds_the_prompt_of_the_chat_template(family, messages):
         "PARAMETER temperature 0",
         "PARAMETER num_ctx 4096",
     } <= set(lines)
+
+
+@pytest.mark.parametrize("messages", [TALK, TALK[1:], TALK[:2]])
+def test_ollama_builds_plain_turns(messages):
+    tokenizer = tokenizer_of("llama3")
+    tokenizer.chat_template = chat.TEMPLATES["plain"]
+    text = modelfile("m.gguf", prompt_format(tokenizer))
+    expected = chat.render(tokenizer, messages, generation_prompt=True)
+    assert tokenizer.bos_token + ollama_prompt(text, messages) == expected
+    assert 'PARAMETER stop "<|end_of_text|>"' in text
 
 
 def test_a_chat_template_of_another_shape_gets_no_ollama_template():

@@ -59,3 +59,35 @@ MISTRAL3 = (
     "{%- endfor %}"
 )
 """Version 0.3 and later: the system message is moved to the last user turn."""
+SMOLLM3 = (
+    "{%- set reasoning_mode = '/think' if enable_thinking | default(true) else '/no_think' -%}"
+    "{{- '<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: '"
+    " + strftime_now('%d %B %Y') + '\nReasoning Mode: ' + reasoning_mode"
+    " + '\n\n## Custom Instructions\n\n' -}}"
+    "{%- if messages[0].role == 'system' -%}{{- messages[0].content -}}{%- endif -%}{{- '<|im_end|>\n' -}}"
+    "{%- for message in messages -%}{%- if message.role == 'user' -%}"
+    "{{- '<|im_start|>user\n' + message.content + '<|im_end|>\n' -}}"
+    "{%- elif message.role == 'assistant' -%}"
+    "{{- '<|im_start|>assistant\n' + ('' if reasoning_mode == '/think' else '<think>\n\n</think>\n')"
+    " + message.content.lstrip('\n') + '<|im_end|>\n' -}}{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n'"
+    " + ('' if reasoning_mode == '/think' else '<think>\n\n</think>\n') -}}{%- endif -%}"
+)
+DEEPSEEK31 = (
+    "{% if not thinking is defined %}{% set thinking = false %}{% endif %}{{ bos_token }}"
+    "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'user' %}{{ '<｜User｜>' + m.content }}"
+    "{% elif m.role == 'assistant' %}{{ '<｜Assistant｜></think>' + m.content + '<｜end▁of▁sentence｜>' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}"
+    "{% if thinking %}{{ '<think>' }}{% else %}{{ '</think>' }}{% endif %}{% endif %}"
+)
+MISTRAL7 = (
+    "{{ '<s>' }}{% if messages[0].role == 'system' %}"
+    "{{ '[SYSTEM_PROMPT]' + messages[0].content + '[/SYSTEM_PROMPT]' }}{% set messages = messages[1:] %}"
+    "{% endif %}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}"
+    "{% else %}{{ m.content + '</s>' }}{% endif %}{% endfor %}"
+)
+PHI4 = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '<|im_sep|>' + m.content + '<|im_end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
