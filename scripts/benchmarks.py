@@ -69,11 +69,11 @@ def _check(problems: list[Problem]) -> list[UserError]:
             load_bearing += checked.load_bearing
     faults += [
         UserError(
-            f"the same problem as {first.id}, up to renaming",
-            where=second.encoding_file,
+            pair.what,
+            where=pair.second.description_file if pair.same == "description" else pair.second.encoding_file,
             remedy="remove one of the two",
         )
-        for first, second in twins(parsed)
+        for pair in twins(parsed)
     ]
     print(
         f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "

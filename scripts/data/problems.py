@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from scripts.asp.encoding import Encoding, read_encoding
+from scripts.data.left_out import LeftOut, listing, nothing_left
 from scripts.data.settings import STYLES
+from scripts.data.twins import side_of_each
 from scripts.data.wordings import read_wordings
 from utils_ft import BENCHMARKS, UserError, content_hash, evenly_spaced, read_text, show_path
 
@@ -84,11 +86,13 @@ class Collection:
         problems: The problems, by id.
         splits: `train`, `valid` or `test` for each id.
         held_out_families: The families that are in the test split as a whole.
+        left_out: Problems that cannot be read, and why.
     """
 
     problems: list[Problem]
     splits: dict[str, str]
     held_out_families: frozenset[str]
+    left_out: tuple[LeftOut, ...] = ()
 
     def of_split(self, split: str) -> list[Problem]:
         """The problems of `split`, or all for `all`."""
@@ -107,9 +111,17 @@ class _SplitFile:
 
 
 def read_collection(root: str | Path = BENCHMARKS) -> Collection:
-    """Read all problems below `root` and the split of each. Raises as `read_problems` and `split_of` do."""
-    problems = read_problems(root)
-    return Collection(problems, split_of(problems, root), _read_split_file(Path(root)).held_out_families)
+    """Read the problems below `root` and the split of each. A problem that cannot be read is left out.
+
+    Raises:
+        UserError: There is no such folder, no problem in it can be read, or its split.json is wrong.
+    """
+    problems, unreadable = read_folder(root)
+    if not problems:
+        raise nothing_left(unreadable)
+    splits = split_of(problems, root, unreadable)
+    families = _read_split_file(Path(root)).held_out_families
+    return Collection(problems, splits, families, tuple(unreadable))
 
 
 def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
@@ -118,6 +130,18 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
     Raises:
         UserError: There is no such folder, no problem in it, a file cannot be read, or two problems have one
             id.
+    """
+    problems, unreadable = read_folder(root)
+    if unreadable:
+        raise unreadable[0].fault
+    return problems
+
+
+def read_folder(root: str | Path = BENCHMARKS) -> tuple[list[Problem], list[LeftOut]]:
+    """Read the problems below `root`, and list those that cannot be read.
+
+    Raises:
+        UserError: There is no such folder, or no problem in it.
     """
     root = Path(root)
     if not root.is_dir():
@@ -134,19 +158,32 @@ def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
             remedy="put each problem into DIR/<family>/<problem>/ as problem.md and encoding.lp, "
             "with instances/*.lp",
         )
-    problems = [
-        read_problem(folder, folder.parent.name if folder != root else root.name)
-        for folder in sorted(folders)
-    ]
     by_id: dict[str, Problem] = {}
-    for problem in problems:
-        if (other := by_id.setdefault(problem.id, problem)) is not problem:
-            raise UserError(
-                f"the problem has the name {problem.id}, as {show_path(other.folder)} has",
-                where=problem.folder,
-                remedy="rename one of the two folders, or the family above it",
+    unreadable: list[LeftOut] = []
+    for folder in sorted(folders):
+        family = folder.parent.name if folder != root else root.name
+        try:
+            problem = read_problem(folder, family)
+            _check_id(problem, by_id)
+            by_id[problem.id] = problem
+        except UserError as fault:
+            unreadable.append(LeftOut(f"{family}/{folder.name}", fault))
+        except OSError as error:
+            fault = UserError(
+                f"cannot be read ({error.strerror})", where=folder, remedy="check the rights of its files"
             )
-    return problems
+            unreadable.append(LeftOut(f"{family}/{folder.name}", fault))
+    return list(by_id.values()), unreadable
+
+
+def _check_id(problem: Problem, by_id: Mapping[str, Problem]) -> None:
+    """UserError if another problem has the id of `problem`."""
+    if other := by_id.get(problem.id):
+        raise UserError(
+            f"the problem has the name {problem.id}, as {show_path(other.folder)} has",
+            where=problem.folder,
+            remedy="rename one of the two folders, or the family above it",
+        )
 
 
 def read_problem(folder: Path, family: str) -> Problem:
@@ -191,12 +228,19 @@ def without_front_matter(text: str) -> str:
     return re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
 
 
-def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict[str, str]:
+def split_of(
+    problems: Sequence[Problem], root: str | Path = BENCHMARKS, unreadable: Sequence[LeftOut] = ()
+) -> dict[str, str]:
     """Return `train`, `valid` or `test` for the id of each problem.
 
     `<root>/split.json` decides: {"test_families": [families], "test": [ids], "valid": [ids]}. All other
-    problems are in the training split. If there is no such file, a hash of the id decides: one in ten is
-    valid, one in ten test.
+    problems are in the training split. If there is no such file, a hash of the content decides: one group of
+    twins in ten is valid, one in ten test.
+
+    Arguments:
+        problems: The problems.
+        root: The folder of the split.json.
+        unreadable: Problems of the folder that are left out. The split.json may name them.
 
     Raises:
         UserError: The file is not a split, has a name that is not in `problems`, or has an id as valid and as
@@ -204,9 +248,9 @@ def split_of(problems: Sequence[Problem], root: str | Path = BENCHMARKS) -> dict
     """
     fixed = _read_split_file(Path(root))
     if not fixed.exists:
-        digits = {problem.id: int(content_hash(problem.id)[:8], 16) % 10 for problem in problems}
-        return {name: {0: "valid", 1: "test"}.get(digit, "train") for name, digit in digits.items()}
-    known = {problem.id for problem in problems} | {problem.family for problem in problems}
+        return side_of_each(problems)
+    ids = {problem.id for problem in problems} | {entry.problem for entry in unreadable}
+    known = ids | {name.split("/")[0] for name in ids}
     if unknown := sorted((fixed.held_out_families | fixed.test | fixed.valid) - known):
         raise UserError(
             f"{unknown[0]} is not in this folder", where=fixed.file, remedy="correct the name or remove it"
@@ -259,10 +303,20 @@ def problems_of_split(
 ) -> list[Problem]:
     """Read the problems of a split (or of `all`), at most `limit`, spread evenly over the families.
 
+    Problems that cannot be read are listed and left out.
+
     Raises:
         UserError: No problem is in that split, or the folder cannot be read.
     """
-    chosen = read_collection(benchmarks).of_split(split)
+    collection = read_collection(benchmarks)
+    if text := listing(collection.left_out):
+        print(text, flush=True)
+    return some_of_split(collection, benchmarks, split, limit)
+
+
+def some_of_split(collection: Collection, benchmarks: Path, split: str, limit: int | None) -> list[Problem]:
+    """Return the problems of a split of `collection`, as `problems_of_split` does for its folder."""
+    chosen = collection.of_split(split)
     if not chosen:
         raise UserError(
             f"no problem of this folder is in the split {split!r}",

@@ -188,7 +188,10 @@ def test_the_command_prints_a_table_and_exits_with_2_on_faults(tmp_path):
     done = run("check", str(tmp_path))
     assert done.returncode == 2
     assert re.search(r"g/bad/encoding\.lp:2: clingo cannot parse it\n", done.stdout)
-    assert "the same problem as f/good, up to renaming" in done.stdout
+    assert (
+        "f/twin/encoding.lp: the same description and encoding as f/good, up to names and order"
+        in done.stdout
+    )
     assert "Traceback" not in done.stdout + done.stderr
     done = run("constructs", str(tmp_path / "f"))
     assert done.returncode == 0 and "2  integrity constraint" in done.stdout
