@@ -7,16 +7,20 @@ the tests use it so that they never touch a person's own results.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import inspect
+import io
 import json
 import os
 import random
 import re
 import shutil
+import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -64,12 +68,42 @@ def _user_error(what: str, where: Path | None, line: int | None, remedy: str) ->
 
 
 def show_path(path: str | Path) -> str:
-    """`path` as a person would type it: relative to the working folder or the checkout if it lies in one."""
+    """Return `path` as a person would type it: relative to the working folder or the checkout, if inside.
+
+    The result can always be printed: bytes of a name that are not UTF-8 are replaced.
+    """
     path = Path(path)
+    shown = str(path)
     for base in (Path.cwd(), WORKDIR, ROOT):
-        with contextlib.suppress(ValueError):
-            return str(path.resolve().relative_to(base.resolve())) or "."
-    return str(path)
+        # A loop of symbolic links cannot be resolved.
+        with contextlib.suppress(ValueError, OSError, RuntimeError):
+            shown = str(path.resolve().relative_to(base.resolve())) or "."
+            break
+    return shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+_OS_REMEDIES = {
+    errno.ENOSPC: "free some space on the disk, then run the same command again",
+    errno.EDQUOT: "free some space on the disk, then run the same command again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), then run the same command again",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "change the rights of the file or folder, or name another",
+    errno.EPERM: "change the rights of the file or folder, or name another",
+    errno.ENOTDIR: "a part of the path is a file; name a path whose parts are folders",
+    errno.EEXIST: "a part of the path is a file; name a path whose parts are folders",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENAMETOOLONG: "name a shorter path",
+    errno.ELOOP: "remove the loop of symbolic links",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), then run the same command again",
+}
+
+
+def explain_os_error(error: OSError) -> UserError:
+    """Return an error of the file system as a UserError: what the system says, the file, and a remedy."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    what = error.strerror or lines[0]  # libraries raise OSError with a text only
+    where = error.filename if isinstance(error.filename, str) else None
+    return UserError(what, where=where, remedy=_OS_REMEDIES.get(error.errno, ""))
 
 
 def command(function: Callable[..., Any]) -> Callable[[], None]:
@@ -79,7 +113,8 @@ def command(function: Callable[..., Any]) -> Callable[[], None]:
     `Arguments:` describes the command, and each `name: text` below that line describes one option. A
     parameter without a default is a required option. Paths are shown relative to the checkout.
 
-    A `UserError` becomes one message on standard error and exit code 2; an interrupt becomes exit code 130.
+    A `UserError` becomes one message on standard error and exit code 2, as does an error of the file system.
+    An interrupt becomes exit code 130.
     """
     import typer
 
@@ -89,6 +124,13 @@ def command(function: Callable[..., Any]) -> Callable[[], None]:
             return function(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except OSError as error:
+            if (
+                error.errno == errno.EPIPE
+            ):  # the reader of a pipe, such as `head`, has gone; typer ends quietly
+                raise
+            print(f"error: {explain_os_error(error)}", file=sys.stderr)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             print("interrupted; run the same command again to resume", file=sys.stderr)
@@ -141,16 +183,25 @@ def _described(hint: Any, parameter: inspect.Parameter, text: str) -> Any:
 
 
 def load_env() -> None:
-    """Read `.env` of the checkout into the environment; what is set there already wins."""
+    """Read `.env` of the checkout into the environment. What is set there already wins.
+
+    UserError if the file is not UTF-8 text.
+    """
     from dotenv import load_dotenv
 
-    load_dotenv(ROOT / ".env", override=False)
+    file = ROOT / ".env"
+    if not os.path.lexists(file):
+        return
+    text = read_text(file, remedy="write lines NAME=value into it")
+    if "\0" in text:
+        raise UserError("not UTF-8 text", where=file, remedy="save the file as UTF-8")
+    load_dotenv(stream=io.StringIO(text), override=False)
 
 
 def secret(name: str, *, needed_for: str | None = None) -> str | None:
-    """The secret `name` from the environment or `.env`, or None.
+    """Return the secret `name` from the environment or `.env`, or None.
 
-    Raises UserError if it is missing and `needed_for` something.
+    UserError if there is none though it is `needed_for` something, or if it has characters that no key has.
     """
     load_env()
     value = (os.environ.get(name) or "").strip()
@@ -159,6 +210,12 @@ def secret(name: str, *, needed_for: str | None = None) -> str | None:
             f"{name} is not set, and {needed_for} needs it",
             where=ROOT / ".env",
             remedy=f"copy .env.example to .env and fill in {name}=…, or set it in the environment",
+        )
+    if not all("!" <= letter <= "~" for letter in value):  # the message must not have the key
+        raise UserError(
+            f"{name} has a blank, a line break or a letter that no key has",
+            where=ROOT / ".env",
+            remedy="copy the key again, without typographic quotes; the environment comes before .env",
         )
     return value or None
 
@@ -198,69 +255,214 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 def read_text(path: str | Path, *, remedy: str = "") -> str:
-    """The text of `path`; UserError where it is missing, a folder, or not UTF-8."""
+    """Return the text of `path`.
+
+    UserError if it is missing, is no ordinary file, cannot be read, or is not UTF-8.
+    """
     try:
-        return (
-            Path(path).read_text(encoding="utf-8").removeprefix("\ufeff")
-        )  # which some editors put before a text
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # to open a pipe or a terminal could wait for ever
+            what = "a folder, not a file" if stat.S_ISDIR(mode) else "no ordinary file"
+            raise UserError(what, where=path, remedy=remedy)
+        data = Path(path).read_bytes()
+        return data.decode("utf-8").removeprefix("\ufeff")  # some editors put this mark before a text
     except FileNotFoundError:
         raise UserError("no such file", where=path, remedy=remedy) from None
     except UnicodeDecodeError as error:
-        line = Path(path).read_bytes()[: error.start].count(b"\n") + 1
+        line = data[: error.start].count(b"\n") + 1
         raise UserError("not UTF-8 text", where=path, line=line, remedy="save the file as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=path, remedy=remedy) from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot be read ({reason})", where=path, remedy=remedy) from None
+
+
+def parse_json(text: str, path: str | Path, *, line: int | None = None, remedy: str = "") -> Any:
+    """Return the value of a JSON text.
+
+    Arguments:
+        text: The text.
+        path: Its file, for the message.
+        line: Its line in that file, if the text is one line.
+        remedy: What to do about a damaged text.
+
+    Raises:
+        UserError: The text is not JSON, is nested too deeply, has a key twice in an object, or has half a
+            character (a lone surrogate such as `\\ud800`), which no file can have.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_without_twins)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        what = "half a character (a lone surrogate)"
+    except RecursionError:
+        what = "JSON that is nested too deeply"
+    except ValueError as error:
+        what, line = f"not JSON ({error})", line or getattr(error, "lineno", None)
+    else:
+        return value
+    raise UserError(what, where=path, line=line, remedy=remedy)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON text. ValueError if it has a key twice: only one of the values would count."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twin = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twin!r} stands twice in one object")
+    return found
+
+
+def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    UserError with `remedy` if the file is missing, is damaged, or has no object.
+    """
+    value = parse_json(read_text(path, remedy=remedy), path, remedy=remedy)
+    if not isinstance(value, dict):
+        raise UserError("the file has no JSON object", where=path, remedy=remedy)
+    return value
 
 
 def read_jsonl(
     path: str | Path, *, remedy: str = "run the conversion first: python -m scripts.data_converter"
 ) -> list[dict]:
-    """The rows of a JSONL file; UserError names the first line that is not a JSON object."""
+    """Return the rows of a JSONL file. UserError names the first line that is not a JSON object."""
     rows = []
+    again = "convert the data again"
     for number, line in enumerate(read_text(path, remedy=remedy).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"not JSON ({error})", where=path, line=number, remedy="convert the data again"
-            ) from None
+        row = parse_json(line, path, line=number, remedy=again)
         if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
-            raise UserError(
-                "the row has no list `messages`", where=path, line=number, remedy="convert the data again"
-            )
+            raise UserError("the row has no list `messages`", where=path, line=number, remedy=again)
         rows.append(row)
     return rows
 
 
+def check_writable(path: str | Path, folder: bool = False) -> None:
+    """Raise UserError if `path` cannot be written. Call it before a long work whose result goes there.
+
+    Nothing is made: a file is written and deleted in the nearest folder that exists.
+
+    Arguments:
+        path: The file that will be written, or the folder.
+        folder: Whether it is a folder.
+    """
+    path = Path(path)
+    remedy = f"name another {'folder' if folder else 'file'}"
+    try:
+        if path.exists() and path.is_dir() is not folder:
+            is_a = "a folder, not a file" if not folder else "a file, not a folder"
+            raise UserError(f"cannot be written: it is {is_a}", where=path, remedy=remedy)
+        place = path if folder else path.parent
+        while not os.path.lexists(place):
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot be written ({reason})", where=path, remedy=remedy) from None
+
+
+@contextlib.contextmanager
+def one_writer(path: str | Path, *, inside: bool = False) -> Iterator[None]:
+    """Inside this context no other process writes to `path`: a file or a folder.
+
+    The lock ends with the process, however it ends. Its file stays, empty: `.<name>.lock` beside `path`.
+
+    Arguments:
+        path: The file or folder.
+        inside: Whether the lock's file is `.lock` in the folder `path`, which then stays where it is.
+
+    Raises:
+        UserError: Another process has the lock. The message names it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    file = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(file, timeout=0).acquire()
+    except Timeout:
+        holder = ""
+        with contextlib.suppress(OSError, ValueError):  # Windows lets no other process read the file
+            holder = file.read_text(encoding="utf-8").strip()
+        raise UserError(
+            f"another process writes here: {holder or 'it gives no name'}",
+            where=path,
+            remedy="wait until it has ended, or name another folder or file",
+        ) from None
+    with lock:
+        file.write_text(f"{_process_name()}\n", encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.write_text("", encoding="utf-8")
+
+
+def _process_name() -> str:
+    """Number, program, machine and time of this process, for a message to another one."""
+    import platform
+
+    program = getattr(sys.modules["__main__"], "__spec__", None)
+    name = program.name if program else Path(sys.argv[0]).name or "python"
+    return f"process {os.getpid()} ({name}) on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+
+
+_DRAFTS: set[str] = set()
+"""The drafts that this process is writing, by name."""
+
+
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """A folder that appears at `path` only when the block ends well, replacing what was there before."""
+    """Yield an empty folder that appears at `path` when the block ends well, in place of what was there.
+
+    If the process is killed, what was at `path` stays. If it is killed between the two renames that replace
+    the old folder, the next call, or `finish_new_folder`, puts the new one into its place.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale_drafts(path)
+    finish_new_folder(path)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
+    _DRAFTS.add(draft.name)
     try:
         yield draft
         draft.chmod(0o755)
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        old = draft.with_name(f"{draft.name}.old")
         if path.exists():
             path.rename(old)
         draft.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        _DRAFTS.discard(draft.name)
 
 
-def _remove_stale_drafts(path: Path) -> None:
-    """Remove what a killed process left of a folder it was writing: its number stands in the draft's name."""
+def finish_new_folder(path: str | Path) -> None:
+    """Tidy up after killed calls of `new_folder(path)`, and finish a replacement that one of them began."""
     import psutil
 
-    for draft in path.parent.glob(f".{path.name}.*"):
-        number = draft.name.removeprefix(f".{path.name}.").split(".")[0]
-        if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(draft, ignore_errors=True)
+    path = Path(path)
+    if not path.parent.is_dir():
+        return
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.\w{{8}}(\.old)?")
+    found = {
+        entry.name: match for entry in os.scandir(path.parent) if (match := pattern.fullmatch(entry.name))
+    }
+    for name, match in sorted(found.items(), reverse=True):  # `<draft>.old` comes before `<draft>`
+        process, draft = int(match[1]), path.with_name(name)
+        is_own = process == os.getpid()  # after a restart a process may have the number of a dead one
+        if name.removesuffix(".old") in _DRAFTS if is_own else psutil.pid_exists(process):
+            continue
+        if match[2] and not path.exists():
+            finished = draft.with_suffix("")  # the old folder was moved away, so the draft is whole
+            (finished if finished.is_dir() else draft).rename(path)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def content_hash(*parts: str | bytes) -> str:
@@ -270,6 +472,12 @@ def content_hash(*parts: str | bytes) -> str:
         data = part.encode() if isinstance(part, str) else part
         state.update(len(data).to_bytes(8, "big") + data)
     return state.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of the bytes of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def evenly_spaced(items: list, limit: int) -> list:

@@ -49,6 +49,7 @@ def main(
             profile's.
     """
     from scripts.data.conversion import add_token_counts, convert_folder
+    from scripts.data.problems import read_collection
 
     if paraphrases and not paraphrases.is_dir() and paraphrases.resolve() != PARAPHRASES.resolve():
         raise UserError(
@@ -59,6 +60,7 @@ def main(
         )
     chosen = load_profile(profile)
     out = out or chosen.data
+    print(read_collection(benchmarks).describe_split(), flush=True)
     report = convert_folder(
         benchmarks,
         out,

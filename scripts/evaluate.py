@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.data.rows import SPLITS
 from scripts.evaluation.settings import DEFAULT_SETTINGS, KINDS, EvaluationSettings
-from utils_ft import BENCHMARKS, UserError, command, show_path
+from utils_ft import BENCHMARKS, UserError, check_writable, command, show_path
+
+if TYPE_CHECKING:
+    from scripts.data.problems import Problem
 
 PARTS = ",".join(DEFAULT_SETTINGS.parts)
 K = ",".join(map(str, DEFAULT_SETTINGS.k))
@@ -59,8 +63,6 @@ def main(
         max_new_tokens: Tokens of an answer, at most.
         seed: Seed of the samples and of the repairs that are asked.
     """
-    from scripts.data.problems import problems_of_split
-
     if run:
         _refuse_with_run(
             {
@@ -86,7 +88,8 @@ def main(
         _read_parts(parts), _read_k(k), samples, temperature, grammar, max_new_tokens, seed
     )
     _check(settings)
-    chosen = problems_of_split(benchmarks, _read_split(split, benchmarks), problems)
+    chosen = _problems(benchmarks, split, problems)
+    check_writable(out)
 
     from scripts.evaluation.evaluate import evaluate_once
     from scripts.evaluation.tables import scores_table
@@ -111,11 +114,14 @@ def _score_run(
     run: Path, benchmarks: Path, problems: int | None, model: Path | None, max_new_tokens: int
 ) -> None:
     """Score the checkpoints of a run and print its table."""
-    from scripts.data.problems import problems_of_split
     from scripts.evaluation.evaluate import score_checkpoints
     from scripts.training import checkpoints
 
-    score_checkpoints(run, problems_of_split(benchmarks, "valid", problems), model, max_new_tokens)
+    if not run.is_dir():
+        raise UserError("no such folder", where=run, remedy="name a run, such as adapters/smollm_pytorch")
+    chosen = _problems(benchmarks, "valid", problems)
+    check_writable(run, folder=True)
+    score_checkpoints(run, chosen, model, max_new_tokens)
     print(checkpoints.table(run).to_string(index=False))
 
 
@@ -146,13 +152,20 @@ def _check(settings: EvaluationSettings) -> None:
         )
 
 
-def _read_split(split: str, benchmarks: Path) -> str:
-    """The split to score. UserError for an unknown one."""
+def _problems(benchmarks: Path, split: str, limit: int | None) -> list[Problem]:
+    """The problems to score. Prints the split of the folder. UserError for an unknown split."""
+    from scripts.data.left_out import listing
+    from scripts.data.problems import read_collection, some_of_split
+
     if split not in (*SPLITS, "all", "auto"):
         raise UserError(f"there is no split {split!r}", remedy=f"one of {', '.join(SPLITS)}, all or auto")
+    collection = read_collection(benchmarks)
+    print(collection.describe_split(), flush=True)
+    if text := listing(collection.left_out):
+        print(text, flush=True)
     if split == "auto":
-        return "test" if (benchmarks / "split.json").exists() else "all"
-    return split
+        split = "test" if collection.split_file else "all"
+    return some_of_split(collection, benchmarks, split, limit)
 
 
 if __name__ == "__main__":

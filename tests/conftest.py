@@ -24,9 +24,9 @@ def solver() -> Iterator:
 @pytest.fixture(scope="session")
 def problems() -> list:
     """All problems of the shipped collection, by name."""
-    from scripts.data.problems import read_problems
+    from scripts.data.problems import read_collection
 
-    return read_problems()
+    return read_collection().problems
 
 
 @pytest.fixture(scope="session")

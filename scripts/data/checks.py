@@ -56,6 +56,13 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     except UserError as error:
         return Checked(problem, (error,), 0, 0, ())
     statements = [statement for step in encoding.steps for statement in step.statements]
+    if not statements:
+        fault = UserError(
+            "there is no statement in this file",
+            where=problem.encoding_file,
+            remedy="write statements, each below a comment that says what it does",
+        )
+        return Checked(problem, (fault,), 0, 0, ())
     faults = [*_annotation_faults(problem), *_naming_faults(problem), *_folder_faults(problem)]
     faults += wording_faults(
         problem.wordings, [step.instruction for step in encoding.instructed], problem.folder

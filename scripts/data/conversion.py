@@ -22,14 +22,14 @@ from scripts.asp.solver import Solver
 from scripts.data.conversations import Wordings, conversation_rows
 from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.paraphrase.files import load_instructions, with_paraphrases
-from scripts.data.problems import Problem, read_collection
+from scripts.data.problems import Collection, Problem, read_collection
 from scripts.data.renamed_problems import VariableRenamer, renamed_problems
 from scripts.data.repairs import RepairMaker
 from scripts.data.report import ConversionReport, Report
-from scripts.data.rows import SPLITS, Row, load_rows, to_jsonl
+from scripts.data.rows import REPORT, SPLITS, Row, load_rows, write_row_files
 from scripts.data.settings import ConversionSettings
 from scripts.lm.chat import load_tokenizer
-from utils_ft import content_hash, read_text, write_json, write_text
+from utils_ft import check_writable, content_hash, one_writer, read_json, write_json
 
 
 def convert_folder(
@@ -43,7 +43,8 @@ def convert_folder(
 ) -> ConversionReport:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`.
 
-    Files are written at the end, each as a whole: if the conversion fails, older files stay.
+    Files are written at the end, each as a whole: if the conversion fails, older files stay. If it is killed
+    while it writes, training refuses the files until they are converted again.
 
     Arguments:
         benchmarks: The folder of problems.
@@ -57,25 +58,34 @@ def convert_folder(
         The content of `report.json`.
 
     Raises:
-        UserError: A problem, an encoding, an instance or a paraphrase cannot be read or solved.
+        UserError: A problem, an encoding, an instance or a paraphrase cannot be read or solved, or `out`
+            cannot be written.
     """
     collection = read_collection(benchmarks)
+    check_writable(out, folder=True)
+    with one_writer(out, inside=True):
+        return _convert_collection(collection, out, settings, seed, limit, paraphrases)
+
+
+def _convert_collection(
+    collection: Collection,
+    out: Path,
+    settings: ConversionSettings,
+    seed: int,
+    limit: int | None,
+    paraphrases: Path | None,
+) -> ConversionReport:
     chosen = _some_of_each_split(collection.problems, collection.splits, limit)
     wordings = None
     if paraphrases:
         chosen = with_paraphrases(chosen, paraphrases)
         wordings = {problem.id: load_instructions(problem, paraphrases) for problem in chosen}
     rows, report = convert(chosen, collection.splits, settings, seed, wordings)
-    texts = {split: to_jsonl(rows[split]) for split in SPLITS}
     summary = report.as_json() | {
         "seed": seed,
         "problems": dict(Counter(collection.splits[problem.id] for problem in chosen)),
-        "sha256": {split: content_hash(text) for split, text in texts.items()},
     }
-    write_json(out / "report.json", summary)
-    for split, text in texts.items():
-        write_text(out / f"{split}.jsonl", text)
-    return summary
+    return write_row_files(out, rows, summary)
 
 
 def add_token_counts(folder: Path, tokenizer: Path, max_tokens: int) -> ConversionReport:
@@ -90,12 +100,13 @@ def add_token_counts(folder: Path, tokenizer: Path, max_tokens: int) -> Conversi
         The content of `report.json`.
     """
     loaded = load_tokenizer(tokenizer)
-    report: ConversionReport = json.loads(read_text(folder / "report.json"))
-    report["tokens"] = {}
-    for split in SPLITS:
-        rows = load_rows(folder, split)
-        report["tokens"][split] = asdict(counts(rows, encode_rows(loaded, rows, max_tokens)))
-    write_json(folder / "report.json", report)
+    with one_writer(folder, inside=True):
+        report: ConversionReport = read_json(folder / REPORT, "convert the data again")
+        report["tokens"] = {}
+        for split in SPLITS:
+            rows = load_rows(folder, split)
+            report["tokens"][split] = asdict(counts(rows, encode_rows(loaded, rows, max_tokens)))
+        write_json(folder / REPORT, report)
     return report
 
 

@@ -6,10 +6,11 @@ A problem is a folder with `problem.md` (the description), `encoding.lp` (the en
 
 from __future__ import annotations
 
-import json
+import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scripts.data.left_out import LeftOut, listing, nothing_left
 from scripts.data.settings import STYLES
 from scripts.data.twins import side_of_each
 from scripts.data.wordings import read_wordings
-from utils_ft import BENCHMARKS, UserError, content_hash, evenly_spaced, read_text, show_path
+from utils_ft import BENCHMARKS, UserError, content_hash, evenly_spaced, read_json, read_text, show_path
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Problem:
         instances: The facts of each instance, by name.
         paraphrases: The paraphrases of the description, by style.
         wordings: Other wordings of an instruction, from `wordings.json`.
+        is_held_out: Whether its family is held out. `read_collection` sets it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Problem:
     instances: dict[str, str]
     paraphrases: dict[str, str]
     wordings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    is_held_out: bool = False
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -87,16 +90,30 @@ class Collection:
         splits: `train`, `valid` or `test` for each id.
         held_out_families: The families that are in the test split as a whole.
         left_out: Problems that cannot be read, and why.
+        split_file: The split.json that decides, or None if a hash of the content does.
     """
 
     problems: list[Problem]
     splits: dict[str, str]
     held_out_families: frozenset[str]
     left_out: tuple[LeftOut, ...] = ()
+    split_file: Path | None = None
 
     def of_split(self, split: str) -> list[Problem]:
         """The problems of `split`, or all for `all`."""
         return [problem for problem in self.problems if split in ("all", self.splits[problem.id])]
+
+    def describe_split(self) -> str:
+        """The number of problems in each split, and what decides, in one line."""
+        counts = Counter(self.splits.values())
+        numbers = ", ".join(f"{counts[split]} {split}" for split in ("train", "valid", "test"))
+        held_out = f", held out: {', '.join(sorted(self.held_out_families))}" * bool(self.held_out_families)
+        source = (
+            show_path(self.split_file)
+            if self.split_file
+            else "a hash of the content, as there is no split.json"
+        )
+        return f"split: {numbers}{held_out} (by {source})"
 
 
 @dataclass(frozen=True)
@@ -105,9 +122,9 @@ class _SplitFile:
 
     file: Path
     exists: bool
-    held_out_families: frozenset[str]
-    test: frozenset[str]
-    valid: frozenset[str]
+    test_families: frozenset[str] = frozenset()
+    test: frozenset[str] = frozenset()
+    valid: frozenset[str] = frozenset()
 
 
 def read_collection(root: str | Path = BENCHMARKS) -> Collection:
@@ -116,20 +133,23 @@ def read_collection(root: str | Path = BENCHMARKS) -> Collection:
     Raises:
         UserError: There is no such folder, no problem in it can be read, or its split.json is wrong.
     """
-    problems, unreadable = read_folder(root)
-    if not problems:
+    root = Path(root).resolve()
+    fixed = _read_split_file(root)
+    found, unreadable = read_folder(root)
+    if not found:
         raise nothing_left(unreadable)
-    splits = split_of(problems, root, unreadable)
-    families = _read_split_file(Path(root)).held_out_families
-    return Collection(problems, splits, families, tuple(unreadable))
+    splits = split_of(found, root, unreadable)
+    problems = [replace(problem, is_held_out=problem.family in fixed.test_families) for problem in found]
+    split_file = fixed.file if fixed.exists else None
+    return Collection(problems, splits, fixed.test_families, tuple(unreadable), split_file)
 
 
 def read_problems(root: str | Path = BENCHMARKS) -> list[Problem]:
     """Read all problems below `root`, sorted by folder. The family of a problem is the folder above it.
 
     Raises:
-        UserError: There is no such folder, no problem in it, a file cannot be read, or two problems have one
-            id.
+        UserError: There is no such folder, no problem in it, a file or folder in it cannot be read, a link
+            leads out of it, or two problems have one id.
     """
     problems, unreadable = read_folder(root)
     if unreadable:
@@ -143,15 +163,15 @@ def read_folder(root: str | Path = BENCHMARKS) -> tuple[list[Problem], list[Left
     Raises:
         UserError: There is no such folder, or no problem in it.
     """
-    root = Path(root)
+    root = Path(root).resolve()
     if not root.is_dir():
         raise UserError(
             "no such folder",
             where=root,
             remedy="give a folder of problems: DIR/<family>/<problem>/problem.md",
         )
-    folders = {file.parent for name in ("problem.md", "NL.txt", "encoding.lp") for file in root.rglob(name)}
-    if not folders:
+    folders, unreadable = _problem_folders(root)
+    if not folders and not unreadable:
         raise UserError(
             "there is no problem in this folder",
             where=root,
@@ -159,8 +179,7 @@ def read_folder(root: str | Path = BENCHMARKS) -> tuple[list[Problem], list[Left
             "with instances/*.lp",
         )
     by_id: dict[str, Problem] = {}
-    unreadable: list[LeftOut] = []
-    for folder in sorted(folders):
+    for folder in folders:
         family = folder.parent.name if folder != root else root.name
         try:
             problem = read_problem(folder, family)
@@ -186,11 +205,63 @@ def _check_id(problem: Problem, by_id: Mapping[str, Problem]) -> None:
         )
 
 
+def _problem_folders(root: Path) -> tuple[list[Path], list[LeftOut]]:
+    """The folders of problems below `root`, sorted, without those that have a fault, and the faults.
+
+    Nothing is left out without a word: a fault is a folder that cannot be read, and a link that leads to no
+    file of `root`. Names with a dot at the beginning are files of editors. UserError for a name that is not
+    UTF-8, and for a split.json that is not beside the families.
+    """
+    faults: dict[Path, UserError] = {}
+    folders: set[Path] = set()
+
+    def note(error: OSError) -> None:
+        what = f"the folder cannot be read ({error.strerror})"
+        folder = Path(error.filename)
+        faults[folder] = UserError(what, where=folder, remedy="change its rights, or move it elsewhere")
+
+    for place, names, files in os.walk(root, onerror=note):
+        folder = Path(place)
+        for name in [*names, *files]:
+            if not name.isprintable():  # as bytes that are not UTF-8
+                raise UserError("the name is not printable UTF-8", where=folder / name, remedy="rename it")
+            if not name.startswith(".") and (fault := _link_fault(folder / name, root)):
+                faults[folder / name] = fault
+        if "split.json" in files and folder != root:
+            raise UserError(
+                "this file decides nothing: only a split.json directly in the folder of problems does",
+                where=folder / "split.json",
+                remedy=f"move it to {show_path(root)}, or give the folder {show_path(folder)}",
+            )
+        if {"problem.md", "NL.txt", "encoding.lp"} & {*files}:
+            folders.add(folder)
+    spoilt = {
+        path: next((each for each in (path, *path.parents) if each in folders), path) for path in faults
+    }
+    left_out = [LeftOut("/".join(spoilt[path].parts[-2:]), fault) for path, fault in sorted(faults.items())]
+    return sorted(folders - set(spoilt.values())), left_out
+
+
+def _link_fault(path: Path, root: Path) -> UserError | None:
+    """What is wrong with a symbolic link that does not lead to a file below `root`. None without a fault."""
+    if not path.is_symlink():
+        return None
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: a loop
+        what = "the link leads nowhere"
+    else:
+        if target.is_file() and target.is_relative_to(root):
+            return None
+        what = f"the link leads {'to a folder' if target.is_dir() else 'out of the folder of problems'}"
+    return UserError(what, where=path.parent / path.name, remedy="put a copy into its place")
+
+
 def read_problem(folder: Path, family: str) -> Problem:
     """Read one problem, in our layout or the predecessor's (`NL.txt` beside `ASP.txt` or `ASP.lp`).
 
     Raises:
-        UserError: A file is missing or is not UTF-8 text.
+        UserError: A file is missing, is empty, or is not UTF-8 text.
     """
     description = _first_file(folder, "problem.md", "NL.txt")
     encoding = _first_file(folder, "encoding.lp", "ASP.lp", "ASP.txt")
@@ -199,6 +270,8 @@ def read_problem(folder: Path, family: str) -> Problem:
         raise UserError(
             f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}"
         )
+    if os.path.lexists(folder / "instances") and not (folder / "instances").is_dir():
+        raise UserError("this is no folder", where=folder / "instances", remedy="make a folder of files *.lp")
     instances = {file.stem: read_text(file) for file in sorted((folder / "instances").glob("*.lp"))}
     paraphrases = {style: folder / "paraphrases" / f"{style}.md" for style in STYLES}
     return Problem(
@@ -207,20 +280,29 @@ def read_problem(folder: Path, family: str) -> Problem:
         folder=folder,
         encoding_file=encoding,
         description_file=description,
-        source=read_text(encoding),
-        description=without_front_matter(read_text(description)).strip(),
+        source=_not_empty(read_text(encoding), encoding),
+        description=read_description(description),
         instances=instances or {"": ""},  # a program that contains its facts is one instance
         paraphrases={
-            style: without_front_matter(read_text(file)).strip()
-            for style, file in paraphrases.items()
-            if file.exists()
+            style: read_description(file) for style, file in paraphrases.items() if os.path.lexists(file)
         },
         wordings=read_wordings(folder),
     )
 
 
+def read_description(file: Path) -> str:
+    """Read a description or a paraphrase of one, without its front matter. UserError if it is empty."""
+    return _not_empty(without_front_matter(read_text(file)).strip(), file)
+
+
+def _not_empty(text: str, file: Path) -> str:
+    if not text.strip():
+        raise UserError("the file is empty", where=file, remedy="write its text, or remove the file")
+    return text
+
+
 def _first_file(folder: Path, *names: str) -> Path | None:
-    return next((folder / name for name in names if (folder / name).exists()), None)
+    return next((folder / name for name in names if os.path.lexists(folder / name)), None)
 
 
 def without_front_matter(text: str) -> str:
@@ -243,23 +325,36 @@ def split_of(
         unreadable: Problems of the folder that are left out. The split.json may name them.
 
     Raises:
-        UserError: The file is not a split, has a name that is not in `problems`, or has an id as valid and as
-            test.
+        UserError: The file is not a split, has a name that is not in `problems` or is in the wrong list, or
+            has an id as valid and as test.
     """
-    fixed = _read_split_file(Path(root))
+    fixed = _read_split_file(Path(root).resolve())
     if not fixed.exists:
         return side_of_each(problems)
-    ids = {problem.id for problem in problems} | {entry.problem for entry in unreadable}
-    known = ids | {name.split("/")[0] for name in ids}
-    if unknown := sorted((fixed.held_out_families | fixed.test | fixed.valid) - known):
-        raise UserError(
-            f"{unknown[0]} is not in this folder", where=fixed.file, remedy="correct the name or remove it"
-        )
-    held_out = {problem.id for problem in problems if problem.family in fixed.held_out_families}
+    _check_names(fixed, problems, unreadable)
+    held_out = {problem.id for problem in problems if problem.family in fixed.test_families}
     test = fixed.test | held_out
     if both := sorted(fixed.valid & test):
         raise UserError(f"{both[0]} is both valid and test", where=fixed.file, remedy="name it once")
     return {problem.id: _side(problem.id, test, fixed.valid) for problem in problems}
+
+
+def _check_names(fixed: _SplitFile, problems: Sequence[Problem], unreadable: Sequence[LeftOut]) -> None:
+    """UserError for a name that would have no effect in its list of split.json."""
+    ids = {problem.id for problem in problems} | {entry.problem for entry in unreadable}
+    families = {name.split("/")[0] for name in ids}
+    known = {"test_families": families, "test": ids, "valid": ids}
+    for part, names in known.items():
+        if not (unknown := sorted(getattr(fixed, part) - names)):
+            continue
+        what, remedy = f"{unknown[0]} is not in this folder", "correct the name or remove it"
+        if unknown[0] in families:
+            what = f"{unknown[0]} is a family, and `{part}` has ids of problems (family/problem)"
+            remedy = "write it into `test_families`, or name its problems"
+        elif unknown[0] in ids:
+            what = f"{unknown[0]} is a problem, and `{part}` has families"
+            remedy = "write it into `test`"
+        raise UserError(what, where=fixed.file, remedy=remedy)
 
 
 def _side(name: str, test: frozenset[str], valid: frozenset[str]) -> str:
@@ -269,33 +364,25 @@ def _side(name: str, test: frozenset[str], valid: frozenset[str]) -> str:
 
 
 def held_out_families(problems: Sequence[Problem]) -> set[str]:
-    """Return the families that the split.json beside the families of `problems` holds out.
-
-    UserError as `split_of`.
-    """
-    roots = {problem.folder.parent.parent for problem in problems}
-    return {family for root in roots for family in _read_split_file(root).held_out_families}
+    """Return the families of `problems` that their collection holds out."""
+    return {problem.family for problem in problems if problem.is_held_out}
 
 
 def _read_split_file(root: Path) -> _SplitFile:
     """Read `<root>/split.json`. UserError if it is not a split."""
     file = root / "split.json"
-    if not file.exists():
-        return _SplitFile(file, False, frozenset(), frozenset(), frozenset())
-    try:
-        content = json.loads(read_text(file))
-        families, test, valid = (
-            frozenset(str(name) for name in content.get(part, ()))
-            for part in ("test_families", "test", "valid")
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"not a split ({error})",
-            where=file,
-            line=getattr(error, "lineno", None),
-            remedy='write {"test_families": [names], "test": [family/problem, …], "valid": […]}',
-        ) from None
-    return _SplitFile(file, True, families, test, valid)
+    if not os.path.lexists(file):
+        return _SplitFile(file, False)
+    parts = ("test_families", "test", "valid")
+    remedy = 'write {"test_families": [families], "test": [family/problem, …], "valid": […]}'
+    content = read_json(file, remedy)
+    if unknown := sorted(set(content) - {"rule", *parts}):  # `rule` is a remark
+        raise UserError(f"unknown key {unknown[0]!r}", where=file, remedy=remedy)
+    for part in parts:
+        names = content.get(part, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"`{part}` is not a list of names", where=file, remedy=remedy)
+    return _SplitFile(file, True, *(frozenset(content.get(part, ())) for part in parts))
 
 
 def problems_of_split(

@@ -78,6 +78,6 @@ class ConversionReport(ReportCounts, total=False):
     problems: dict[str, int]
     """The number of problems of each split."""
     sha256: dict[str, str]
-    """A hash of the rows of each split."""
+    """The SHA-256 of the file of each split."""
     tokens: dict[str, dict[str, int]]
     """For each split the numbers of `encoded_rows.Counts`; only if a tokenizer is given."""

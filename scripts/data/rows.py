@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils_ft import UserError, content_hash, evenly_spaced, read_jsonl, read_text
+from utils_ft import (
+    UserError,
+    content_hash,
+    evenly_spaced,
+    file_sha256,
+    read_json,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_text,
+)
 
 SPLITS = ("train", "valid", "test")
 
@@ -17,6 +28,9 @@ Row = dict[str, Any]
 `meta`: where the row comes from (docs/data.md lists its keys).
 """
 
+REPORT = "report.json"
+"""The file beside the rows that is written last. It has the SHA-256 of the file of each split."""
+
 EVAL_ROWS = 24  # validation rows for the loss during training: enough to see overfitting, and fast
 
 
@@ -25,24 +39,66 @@ def to_jsonl(rows: Iterable[Row]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def write_row_files(
+    folder: Path, rows: Mapping[str, Iterable[Row]], report: dict[str, Any]
+) -> dict[str, Any]:
+    """Write `<split>.jsonl` for each split, then `report.json` with their SHA-256.
+
+    If the process is killed between two files, the report does not fit the rows, and `load_rows` refuses
+    them.
+
+    Returns:
+        The content of `report.json`.
+    """
+    texts = {split: to_jsonl(rows[split]) for split in SPLITS}
+    for split, text in texts.items():
+        write_text(folder / f"{split}.jsonl", text)
+    hashes = {split: hashlib.sha256(text.encode()).hexdigest() for split, text in texts.items()}
+    whole = report | {"sha256": hashes}
+    write_json(folder / REPORT, whole)
+    return whole
+
+
 def load_rows(data_dir: str | Path, split: str) -> list[Row]:
     """Read `<data_dir>/<split>.jsonl`.
 
     Raises:
-        UserError: There is no such file, or a row is not a conversation; the error names its line.
+        UserError: There is no such file, a row is not a conversation (the error names its line), or the file
+            is not the one of the report beside it. Rows without a report are read as they are.
     """
     path = Path(data_dir) / f"{split}.jsonl"
     rows = read_jsonl(path)
+    _check_report(path, split)
     for index, row in enumerate(rows):
-        if problem := _problem(row["messages"]):
+        if problem := _problem(row):
             lines = [number for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
             remedy = "convert the data again: python -m scripts.data_converter"
             raise UserError(problem, where=path, line=lines[index], remedy=remedy)
     return rows
 
 
-def _problem(messages: list) -> str | None:
-    """What is wrong with the messages of a row, or None."""
+def _check_report(path: Path, split: str) -> None:
+    """UserError if the report beside `path` has another hash for it."""
+    file = path.with_name(REPORT)
+    if not file.exists():
+        return
+    hashes = read_json(file, "convert the data again, or remove the file if the rows are made by hand").get(
+        "sha256"
+    )
+    if isinstance(hashes, dict) and hashes.get(split) != file_sha256(path):
+        raise UserError(
+            f"this file and {REPORT} do not belong together: "
+            "a conversion was interrupted, or a file was changed",
+            where=path,
+            remedy=f"convert the data again; if the rows are made by hand, remove {REPORT}",
+        )
+
+
+def _problem(row: Row) -> str | None:
+    """What is wrong with a row, or None."""
+    if not isinstance(row.get("meta", {}), dict):
+        return "`meta` is no object"
+    messages = row["messages"]
     for message in messages:
         if not isinstance(message, dict) or not all(
             isinstance(message.get(key), str) for key in ("role", "content")
@@ -50,6 +106,8 @@ def _problem(messages: list) -> str | None:
             return "a message is no {role, content} of two texts"
     if not messages or messages[-1]["role"] != "assistant":
         return "the conversation does not end with the assistant"
+    if messages[0]["role"] == "assistant":
+        return "the conversation begins with the assistant"
     return None
 
 

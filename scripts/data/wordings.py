@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from utils_ft import UserError, read_text
+from utils_ft import UserError, read_json
 
 FILE = "wordings.json"
 
@@ -25,15 +25,11 @@ def read_wordings(folder: Path) -> dict[str, tuple[str, ...]]:
         UserError: The file is not a JSON object of lists of texts.
     """
     file = folder / FILE
-    if not file.exists():
+    if not os.path.lexists(file):
         return {}
     remedy = 'write {"instruction": ["another wording", …], …}'
-    try:
-        found = json.loads(read_text(file))
-    except ValueError as error:
-        line = getattr(error, "lineno", None)
-        raise UserError(f"not JSON ({error})", where=file, line=line, remedy=remedy) from None
-    lists = isinstance(found, dict) and all(isinstance(texts, list) for texts in found.values())
+    found = read_json(file, remedy)
+    lists = all(isinstance(texts, list) for texts in found.values())
     if not lists or not all(
         isinstance(text, str) and text.strip() for texts in found.values() for text in texts
     ):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.asp.solver import Solver
 from scripts.data.conversion import convert_folder
 from scripts.data.problems import Problem, held_out_families, problems_of_split, read_problems
-from scripts.data.rows import SPLITS, load_rows, to_jsonl
+from scripts.data.rows import REPORT, load_rows, to_jsonl
 from scripts.evaluation import results
 from scripts.evaluation.arms import ARMS, Arm
 from scripts.evaluation.evaluate import evaluate_once
@@ -161,9 +161,9 @@ def run_arm(name: str, seed: int, shared: Study) -> ArmFigures:
 
 
 def _converted(shared: Study, name: str, changes: dict[str, Any]) -> Path:
-    """The folder `name` with the converted rows; converts if a split is missing."""
+    """The folder `name` with the converted rows; converts if its report, the last file, is missing."""
     folder = shared.out / name
-    if not all((folder / f"{split}.jsonl").exists() for split in SPLITS):
+    if not (folder / REPORT).exists():
         profile = shared.profile
         convert_folder(BENCHMARKS, folder, profile.conversion(**changes), limit=profile.problems)
     return folder

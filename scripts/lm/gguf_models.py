@@ -6,18 +6,16 @@ The hash of the file decides whether it is the right one, not the place where it
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils_ft import UserError, new_folder, show_path
+from utils_ft import UserError, file_sha256, new_folder, show_path
 
 BLOCK = 1 << 24  # bytes that are read at once
 
@@ -163,20 +161,6 @@ def _download(pin: str, folder: Path) -> Path:
         )
         raise UserError(f"{pin} could not be fetched: {reason}")
     return wheels[0]
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    state = hashlib.sha256()
-    for block in _blocks(file):
-        state.update(block)
-    return state.hexdigest()
-
-
-def _blocks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as data:
-        while block := data.read(BLOCK):
-            yield block
 
 
 def dequantize(weights: Path, folder: Path, tied: bool = False) -> Path:

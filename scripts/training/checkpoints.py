@@ -6,6 +6,7 @@ list.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -14,14 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
+
 from scripts.training.log import read_log
-from utils_ft import UserError, write_json
+from utils_ft import UserError, content_hash, read_json, show_path, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 COMPLETE = "complete.json"
-"""The last file that is written into a checkpoint folder. It has the sizes of the other files."""
+"""The last file of a checkpoint folder: `{"run": identity, "files": {path: size}}`.
+
+`run` is the `run_identity` of the run that wrote the checkpoint. MLX's files have it in their metadata.
+"""
+
+RUN = "run.json"
+"""The file of a run folder that says what is trained: recipe, base model and data."""
 
 SCORES = "checkpoint_scores.json"
 """The scores of a run's checkpoints: `{"settings": …, "rates": {step: …}}`."""
@@ -67,24 +76,62 @@ class Checkpoint:
         return (interval[0], interval[1]) if interval else None
 
 
-def mark_complete(folder: Path) -> None:
-    """Mark a checkpoint folder as complete: write the sizes of all its files into it."""
+def run_identity(run: Path) -> str:
+    """A hash of what a run trains, from its `run.json`. It is "" if there is no such file."""
+    file = run / RUN
+    return content_hash(json.dumps(read_run(run), sort_keys=True)) if file.exists() else ""
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """The content of `run.json`. UserError if it is damaged."""
+    return read_json(run / RUN, f"move {show_path(run)} aside and train again")
+
+
+def mark_complete(folder: Path, identity: str = "") -> None:
+    """Mark a checkpoint folder as complete: write the sizes of all its files into it.
+
+    `identity` is the `run_identity` of its run.
+    """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != COMPLETE]
-    write_json(
-        folder / COMPLETE, {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-    )
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    write_json(folder / COMPLETE, {"run": identity, "files": sizes})
 
 
 def is_complete(path: Path) -> bool:
     """Whether a checkpoint has all its files at their full size. MLX's files are written atomically."""
     if path.is_file():
         return True
-    try:
-        sizes = json.loads((path / COMPLETE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    sizes = _mark(path).get("files")
+    if not sizes or not isinstance(sizes, dict):
         return False
     files = {path / name: size for name, size in sizes.items()}
     return all(file.is_file() and file.stat().st_size == size for file, size in files.items())
+
+
+def _mark(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint's `complete.json`, or {} if it cannot be read."""
+    try:
+        found = read_json(path / COMPLETE, "")
+    except UserError:
+        return {}
+    is_old = "files" not in found and all(isinstance(size, int) for size in found.values())
+    return {"files": found} if is_old else found  # the first versions wrote the sizes only
+
+
+def _check_run(path: Path, identity: str) -> None:
+    """UserError if a checkpoint says that it is of another run than the one with `identity`."""
+    found = ""
+    if path.is_file():
+        with contextlib.suppress(OSError, SafetensorError), safe_open(path, "np") as file:
+            found = (file.metadata() or {}).get("run", "")
+    else:
+        found = _mark(path).get("run", "")
+    if found and identity and found != identity:
+        raise UserError(
+            "this checkpoint is of another run",
+            where=path,
+            remedy="move it out of this folder; what was trained with it is a mixture of two runs",
+        )
 
 
 def incomplete(run: Path) -> list[Path]:
@@ -93,11 +140,16 @@ def incomplete(run: Path) -> list[Path]:
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
-    """The complete checkpoints of a run folder, by step, each with its validation loss and its scores."""
+    """The complete checkpoints of a run folder, by step, each with its validation loss and its scores.
+
+    UserError if one of them is of another run.
+    """
     paths: dict[int, Path] = {}
+    identity = run_identity(run)
     for path in run.glob("*") if run.is_dir() else ():
         name = re.fullmatch(r"checkpoint-(\d+)|(\d{7})_adapters\.safetensors", path.name)
         if name and is_complete(path):
+            _check_run(path, identity)
             paths[int(name[1] or name[2])] = path
     losses = {row["step"]: row["eval_loss"] for row in read_log(run) if row["eval_loss"] is not None}
     scores = {score.step: score.rates for score in read_scores(run)}
@@ -123,8 +175,17 @@ def read_scores(run: Path) -> list[CheckpointScore]:
     file = run / SCORES
     if not file.exists():
         return []
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return [CheckpointScore(int(step), rates, kept["settings"]) for step, rates in kept["rates"].items()]
+    remedy = "remove it and score the checkpoints again: python -m scripts.evaluate --run"
+    kept = read_json(file, remedy)
+    try:
+        scores = [
+            CheckpointScore(int(step), rates, kept["settings"]) for step, rates in kept["rates"].items()
+        ]
+        for score in scores:
+            float(score.rates["equivalent"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError("the file has no scores of checkpoints", where=file, remedy=remedy) from None
+    return scores
 
 
 def best(candidates: list[Checkpoint]) -> Checkpoint:

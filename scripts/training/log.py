@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from scripts.training.recipe import Recipe
-from utils_ft import UserError, show_path, write_text
+from utils_ft import UserError, read_text, show_path, write_text
 
 
 class LogRow(TypedDict):
@@ -111,12 +111,10 @@ def read_log(run: Path) -> list[LogRow]:
     file = run / "log.csv"
     if not file.exists():
         return []
-    with file.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    remedy = f"move {show_path(run)} aside and train again"
     try:
-        return [_typed(row) for row in rows]
-    except (KeyError, ValueError):
-        remedy = f"move {show_path(run)} aside and train again"
+        return [_typed(row) for row in csv.DictReader(io.StringIO(read_text(file, remedy=remedy)))]
+    except (KeyError, TypeError, ValueError, csv.Error):
         raise UserError("the training log is damaged", where=file, remedy=remedy) from None
 
 

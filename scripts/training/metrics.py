@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, TypedDict
+
+from utils_ft import UserError, read_json
 
 
 class EngineMetrics(TypedDict, total=False):
@@ -74,6 +77,19 @@ class TrainingMetrics(EngineMetrics, total=False):
     tokens_per_second: float
     losses: list[list[float]]
     eval_losses: list[list[float]]
+
+
+def read_metrics(run: Path) -> TrainingMetrics:
+    """The metrics of a finished run, from `metrics.json`. UserError if the file is damaged."""
+    file = run / "metrics.json"
+    remedy = "remove it; the training then ends again from its last checkpoint"
+    found = read_json(file, remedy)
+    try:
+        describe_metrics(found)
+        found["eval_losses"], found["recipe"]["max_steps"], found["data_sha256"]
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise UserError("the file has no metrics of a training", where=file, remedy=remedy) from None
+    return found
 
 
 def describe_metrics(metrics: TrainingMetrics) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlx.utils import tree_flatten, tree_unflatten
 
-from scripts.training.checkpoints import checkpoints, rotate
+from scripts.training.checkpoints import checkpoints, rotate, run_identity
 from scripts.training.mlx_model import load_arrays, save_arrays
 from utils_ft import UserError, show_path
 
@@ -20,9 +20,10 @@ def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int)
     The adapter is written after the optimiser, so a checkpoint that has an adapter is complete. A copy of the
     newest adapter is `adapters.safetensors`, the name that mlx-lm reads.
     """
-    save_arrays(_optimizer_file(run, step), dict(tree_flatten(optimizer.state)), step=str(step))
+    metadata = {"step": str(step), "run": run_identity(run)}
+    save_arrays(_optimizer_file(run, step), dict(tree_flatten(optimizer.state)), **metadata)
     file = run / f"{step:07d}_adapters.safetensors"
-    save_arrays(file, dict(tree_flatten(model.trainable_parameters())), step=str(step))
+    save_arrays(file, dict(tree_flatten(model.trainable_parameters())), **metadata)
     draft = run / ".adapters.safetensors"
     shutil.copyfile(file, draft)
     os.replace(draft, run / "adapters.safetensors")

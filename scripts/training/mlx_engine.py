@@ -61,7 +61,8 @@ def train(
         settings: The number format, 4 bits, and gradient checkpointing.
         options: The folder of the run, whether it is resumed, and the chat template.
 
-    Raises UserError for what a person can correct: MLX is missing, model, rows, divergence.
+    Raises UserError for what a person can correct: MLX is missing, model, rows, divergence, another run that
+    goes on in the folder.
     """
     require_mlx()
     from scripts.training.mlx_model import Precision, on_metal
@@ -74,13 +75,14 @@ def train(
     precision = Precision.of(recipe, settings.dtype, settings.quantize)
     identity = {"dtype": precision.dtype, "quantized": precision.quantized}
     run = TrainingRun.load("mlx", model_type, recipe, data, options, **identity)
-    if (finished := run.prepare(options.resume)) is not None:
-        return finished
-    log = TrainingLog(run.folder, recipe, run.rows.step_tokens)
-    model = _model_with_adapter(run, precision)
-    with stepper(model, recipe, checkpointing) as trainer:
-        _take_steps(run, log, trainer, on_log)
-    return run.finish(log, _measured(trainer, checkpointing))
+    with run.writing():
+        if (finished := run.prepare(options.resume)) is not None:
+            return finished
+        log = TrainingLog(run.folder, recipe, run.rows.step_tokens)
+        model = _model_with_adapter(run, precision)
+        with stepper(model, recipe, checkpointing) as trainer:
+            _take_steps(run, log, trainer, on_log)
+        return run.finish(log, _measured(trainer, checkpointing))
 
 
 def _model_with_adapter(run: TrainingRun, precision: Precision) -> Any:

@@ -47,13 +47,21 @@ def train(
         report_to: Names of experiment trackers, with commas between them, or `none`.
         options: The folder of the run, whether it is resumed, and the chat template.
 
-    Raises UserError for what a person can correct: model, rows, divergence, memory.
+    Raises UserError for what a person can correct: model, rows, divergence, memory, another run that goes on
+    in the folder.
     """
     options = options or RunOptions()
     processes = PartialState(cpu=device() == "cpu")
     run = TrainingRun.load("pytorch", model_type, recipe, data, options, processes)
-    if (finished := run.prepare(options.resume)) is not None:
-        return finished
+    with run.writing():
+        if (finished := run.prepare(options.resume)) is not None:
+            return finished
+        return _train(run, report_to, on_log)
+
+
+def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMetrics:
+    """Train, from the last complete checkpoint on; write and return the metrics."""
+    recipe, processes = run.recipe, run.processes
     seed_everything(recipe.seed)
     log = TrainingLog(run.folder, recipe, run.rows.step_tokens)
     last = max((checkpoint.step for checkpoint in checkpoints(run.folder)), default=None)

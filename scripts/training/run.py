@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +15,19 @@ from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.rows import Row, data_digest, load_rows, validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
-from scripts.training.checkpoints import incomplete
+from scripts.training.checkpoints import RUN, incomplete, read_run
 from scripts.training.log import TrainingLog
-from scripts.training.metrics import EngineMetrics, TrainingMetrics
+from scripts.training.metrics import EngineMetrics, TrainingMetrics, read_metrics
 from scripts.training.order import TrainingRows
 from scripts.training.recipe import Recipe
-from utils_ft import ADAPTERS, content_hash, show_path, write_json
+from utils_ft import ADAPTERS, check_writable, content_hash, one_writer, show_path, write_json
 
 
 class Processes(Protocol):
     """The processes that train together: the part of `accelerate.PartialState` that a run needs."""
 
     is_main_process: bool
+    num_processes: int
 
     def main_process_first(self) -> AbstractContextManager: ...
 
@@ -36,6 +38,7 @@ class SingleProcess:
     """Training in one process."""
 
     is_main_process = True
+    num_processes = 1
 
     def main_process_first(self) -> AbstractContextManager:
         return nullcontext()
@@ -127,7 +130,17 @@ class TrainingRun:
             return None
         if self.processes.is_main_process:
             print(f"already done: {show_path(file)}", flush=True)
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_metrics(self.folder)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Inside this context no other process trains in the folder. Only the main process has the lock.
+
+        UserError if another run goes on there.
+        """
+        check_writable(self.folder, folder=True)
+        with one_writer(self.folder) if self.processes.is_main_process else nullcontext():
+            yield
 
     @cached_property
     def rows(self) -> TrainingRows:
@@ -173,8 +186,8 @@ def prepare_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None
     Incomplete checkpoints are renamed, so that they are not used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "run.json"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    file = folder / RUN
+    known = read_run(folder) if file.exists() else None
     if known is not None and (known != identity or not resume):
         aside = folder.with_name(f"{folder.name}.{content_hash(json.dumps(known))[:8]}-{int(time.time())}")
         folder.rename(aside)

@@ -66,7 +66,7 @@ def test_the_same_input_and_seed_give_the_same_bytes(few, tmp_path):
         assert done.returncode == 0, done.stderr
         return {
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted((tmp_path / name).iterdir())
+            for file in sorted((tmp_path / name).glob("[!.]*"))
         }
 
     first, again, other = converted("a", "0", "1"), converted("b", "0", "2"), converted("c", "1", "1")
@@ -184,7 +184,7 @@ def test_a_broken_encoding_is_a_user_error_and_older_files_stay(few, tmp_path):
     out = tmp_path / "out"
     options = ("--benchmarks", str(root), "--out", str(out), "--conversations", "1", "--repairs", "1")
     assert command(*options).returncode == 0
-    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    before = {file.name: file.read_bytes() for file in out.glob("[!.]*")}
     encoding = root / FEW[2] / "encoding.lp"
     encoding.write_text(encoding.read_text() + "\n% Broken.\na :- b c.\n")
     line = encoding.read_text().count("\n")
@@ -192,7 +192,7 @@ def test_a_broken_encoding_is_a_user_error_and_older_files_stay(few, tmp_path):
     assert done.returncode == 2
     assert f"{FEW[2]}/encoding.lp:{line}: clingo cannot parse it" in done.stderr and "remedy:" in done.stderr
     assert "Traceback" not in done.stderr
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in out.glob("[!.]*")} == before
     with pytest.raises(UserError, match="no such folder"):
         convert_folder(tmp_path / "nowhere", out, ConversionSettings())
 

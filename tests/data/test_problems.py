@@ -18,8 +18,8 @@ from utils_ft import UserError
     [
         ('{"test": ["a/b"]}', "a/b is not in this folder"),
         ('{"test_families": ["nonsense"]}', "nonsense is not in this folder"),
-        ("{,}", "split.json:1: not a split"),
-        ("[]", "not a split"),
+        ("{,}", "split.json:1: not JSON"),
+        ("[]", "split.json: the file has no JSON object"),
         ('{"test": ["f/p"], "valid": ["f/p"]}', "f/p is both valid and test"),
         ('{"test_families": ["f"], "valid": ["f/p"]}', "f/p is both valid and test"),
     ],
