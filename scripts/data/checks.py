@@ -13,6 +13,7 @@ from scripts.asp.solver import Outcome, Request, Solver
 from scripts.asp.syntax import Statement, predicates, walk
 from scripts.data.gold import instance_faults, on_instance, solve
 from scripts.data.problems import Problem
+from scripts.data.retellings import Retelling, fault, retelling_faults, retold, same_but_retold
 from scripts.data.wordings import wording_faults
 from utils_ft import UserError
 
@@ -46,6 +47,8 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
 
     - clingo parses the encoding, and each statement has an instruction of its own.
     - The description names each predicate, and the texts name each constant.
+    - Each retelling is complete, names its predicates and constants in the same way, and has the same answer
+      sets up to the names.
     - Every instance has answer sets (unless its name contains `unsat`), and all of them are enumerated.
     - Every statement is load-bearing: without it the answer sets or the optimal costs of some instance
       change. Answer sets are compared on the shown atoms, so a definition is tested through the shown atoms
@@ -69,6 +72,8 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     )
     outcomes = solve(problem, encoding.program, solver)
     faults += instance_faults(problem, outcomes)
+    for retelling in problem.retellings:
+        faults += _retold_faults(problem, retelling, outcomes, solver)
     counts = tuple(len(outcome.answer_sets or ()) for outcome in outcomes)
     if any(outcome.answer_sets is None for outcome in outcomes):
         return Checked(problem, tuple(faults), len(statements), 0, counts)
@@ -149,6 +154,25 @@ def _naming_faults(problem: Problem) -> Iterator[UserError]:
                     reported.add(name)
                     yield _naming_fault(problem, statement, name, text is problem.description)
         texts += "\n" + step.code
+
+
+def _retold_faults(
+    problem: Problem, retelling: Retelling, outcomes: Sequence[Outcome], solver: Solver
+) -> Iterator[UserError]:
+    """What is wrong with a retelling: it must be complete, name everything and have the same answer sets."""
+    if found := list(retelling_faults(problem, retelling)):
+        yield from found
+        return
+    other = retold(problem, retelling)
+    for naming_fault in _naming_faults(other):
+        yield fault(problem, retelling, naming_fault.what, "name it in the description of the retelling")
+    steps = [step.instruction for step in other.encoding.instructed]
+    if steps != [retelling.instructions[step.instruction] for step in problem.encoding.instructed]:
+        what = "a retold instruction is not read as one comment"
+        yield fault(problem, retelling, what, "write it as one line of words")
+    if not same_but_retold(outcomes, solve(other, other.encoding.program, solver), retelling):
+        remedy = "keep the order of constants that the program compares"
+        yield fault(problem, retelling, "the answer sets are not the same up to the names", remedy)
 
 
 def _is_word_of(name: str, text: str) -> bool:

@@ -48,10 +48,11 @@ def conversation_rows(
     """Yield up to `settings.conversations` conversations of one problem.
 
     The first is the problem as it is. The others are drawn from all combinations of style and naming; a share
-    has noise. The predicate renamings take turns.
+    has noise. The retellings and the predicate renamings take turns. A retelling has one description and one
+    wording of each instruction: if it has had all namings already, its turn goes to the problem as it is.
 
     Arguments:
-        problems: The problem as it is, then under its predicate renamings.
+        problems: The problem as it is, then its retellings and its predicate renamings.
         renamer: Gives the variants under other variable names.
         settings: How many conversations, and the styles, namings and noise.
         rng: Draws the combinations.
@@ -60,9 +61,28 @@ def conversation_rows(
     descriptions = problems[0].problem.descriptions()
     styles = [style for style in descriptions if style == "original" or style in settings.styles]
     variations = _draw_variations(styles, settings, rng)
-    turns = zip(variations, cycle(problems), strict=False)
-    for variation, renamed in dict.fromkeys(turns):  # each once: with few combinations some are drawn twice
+    for variation, renamed in _turns(variations, problems, settings.namings):
         yield _conversation(variation, renamed, renamer, (wordings or {}).get(variation.style, {}))
+
+
+def _turns(
+    variations: Sequence[_Variation], problems: Sequence[RenamedProblem], namings: Sequence[str]
+) -> Iterator[tuple[_Variation, RenamedProblem]]:
+    """Yield each variation with a problem, each pair once: with few combinations some are drawn twice.
+
+    A retelling that has had the naming of its turn gets another one.
+    """
+    seen: set[tuple[_Variation, RenamedProblem]] = set()
+    for variation, renamed in zip(variations, cycle(problems), strict=False):
+        turns = [(variation, renamed)]
+        if renamed.retelling:
+            plain = replace(variation, style="original", draw=None)
+            turns = [(replace(plain, naming=naming), renamed) for naming in (plain.naming, *namings)]
+            turns.append((variation, problems[0]))
+        turn = next((turn for turn in turns if turn not in seen), None)
+        if turn:
+            seen.add(turn)
+            yield turn
 
 
 def _draw_variations(styles: Sequence[str], settings: ConversionSettings, rng: Random) -> list[_Variation]:

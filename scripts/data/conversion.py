@@ -23,7 +23,7 @@ from scripts.data.conversations import Wordings, conversation_rows
 from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.paraphrase.files import load_instructions, with_paraphrases
 from scripts.data.problems import Collection, Problem, read_collection
-from scripts.data.renamed_problems import VariableRenamer, renamed_problems
+from scripts.data.renamed_problems import VariableRenamer, renamed_problems, retold_problems
 from scripts.data.repairs import RepairMaker
 from scripts.data.report import ConversionReport, Report
 from scripts.data.rows import REPORT, SPLITS, Row, load_rows, write_row_files
@@ -179,6 +179,8 @@ def problem_rows(
     renamed = renamed_problems(problem, settings.vocabularies, rng, solver, report)
     if not renamed:
         return [], report
+    if settings.retellings:
+        renamed[1:1] = retold_problems(renamed[0], solver, report)
     renamer = VariableRenamer(solver, report)
     rows = list(conversation_rows(renamed, renamer, settings, rng, wordings))
     for one, limit in zip(renamed, _shares(settings.repairs, len(renamed)), strict=True):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scripts.asp.encoding import Encoding, read_encoding
 from scripts.data.left_out import LeftOut, listing, nothing_left
+from scripts.data.retellings import Retelling, read_retellings
 from scripts.data.settings import STYLES
 from scripts.data.twins import side_of_each
 from scripts.data.wordings import read_wordings
@@ -37,6 +38,7 @@ class Problem:
         instances: The facts of each instance, by name.
         paraphrases: The paraphrases of the description, by style.
         wordings: Other wordings of an instruction, from `wordings.json`.
+        retellings: The problem in other domains, from `retellings.json`.
         is_held_out: Whether its family is held out. `read_collection` sets it.
     """
 
@@ -50,6 +52,7 @@ class Problem:
     instances: dict[str, str]
     paraphrases: dict[str, str]
     wordings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    retellings: tuple[Retelling, ...] = ()
     is_held_out: bool = False
 
     @cached_property
@@ -68,6 +71,7 @@ class Problem:
         named = [*self.instances.items(), *self.paraphrases.items()]
         texts = [text for pair in named for text in pair]
         texts += [text for instruction, others in self.wordings.items() for text in (instruction, *others)]
+        texts += [text for retelling in self.retellings for text in retelling.texts]
         return content_hash(self.id, self.source, self.description, *texts)
 
     @property
@@ -287,6 +291,7 @@ def read_problem(folder: Path, family: str) -> Problem:
             style: read_description(file) for style, file in paraphrases.items() if os.path.lexists(file)
         },
         wordings=read_wordings(folder),
+        retellings=read_retellings(folder),
     )
 
 

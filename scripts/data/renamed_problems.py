@@ -18,24 +18,27 @@ from scripts.data.predicate_renaming import (
 )
 from scripts.data.problems import Problem
 from scripts.data.report import Report
+from scripts.data.retellings import retelling_faults, retold, same_but_retold
 from scripts.data.variable_renaming import POOLS, rename, same_up_to
 
 
 @dataclass(frozen=True, eq=False)
 class RenamedProblem:
-    """A problem under one predicate renaming, or as it is.
+    """A problem under one predicate renaming, in a retelling, or as it is.
 
     Attributes:
         problem: The problem with the new names.
         names: The old and new names of its predicates; empty if it has its own.
         gold: The outcomes of its gold program, one for each instance; empty if nothing is compared with them.
-        source: The problem with its own names, if `problem` has others.
+        source: The problem with its own names, if a predicate renaming gave `problem` others.
+        retelling: The domain of the retelling, or "".
     """
 
     problem: Problem
     names: dict[str, str] = field(default_factory=dict)
     gold: tuple[Outcome, ...] = ()
     source: RenamedProblem | None = None
+    retelling: str = ""
 
     @cached_property
     def original(self) -> Variant:
@@ -46,7 +49,8 @@ class RenamedProblem:
     def meta(self) -> dict[str, Any]:
         """The part of a row's `meta` that all rows of this problem share."""
         vocabulary = {"vocabulary": self.names} if self.names else {}
-        return {"problem": self.problem.name, "family": self.problem.family} | vocabulary
+        retelling = {"retelling": self.retelling} if self.retelling else {}
+        return {"problem": self.problem.name, "family": self.problem.family} | vocabulary | retelling
 
 
 class VariableRenamer:
@@ -147,6 +151,32 @@ def renamed_problems(
             result.append(RenamedProblem(renamed, names, tuple(outcomes), own))
         else:
             report.dropped["vocabulary: other answer sets"] += 1
+    return result
+
+
+def retold_problems(own: RenamedProblem, solver: Solver, report: Report) -> list[RenamedProblem]:
+    """Return the retellings of a problem.
+
+    A retelling is dropped if it is not complete, or if the solver does not verify that the answer sets of all
+    instances are the same up to the names.
+
+    Arguments:
+        own: The problem as it is, with its outcomes.
+        solver: The solver that verifies.
+        report: Counts what is verified and what is dropped.
+    """
+    result = []
+    for retelling in own.problem.retellings:
+        if any(retelling_faults(own.problem, retelling)):
+            report.dropped["retelling: not complete"] += 1
+            continue
+        problem = retold(own.problem, retelling)
+        outcomes = solve(problem, problem.encoding.program, solver)
+        if same_but_retold(own.gold, outcomes, retelling):
+            report.verified["retellings with the same answer sets up to the names"] += 1
+            result.append(RenamedProblem(problem, gold=tuple(outcomes), retelling=retelling.domain))
+        else:
+            report.dropped["retelling: other answer sets"] += 1
     return result
 
 

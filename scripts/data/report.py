@@ -11,7 +11,7 @@ from scripts.data.rows import Row
 COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")
 """The properties by which the report counts rows.
 
-`names`: whether the predicates have `its own` names or `others`.
+`names`: whether the predicates have `its own` names or `others`, or the problem is `retold`.
 """
 
 
@@ -40,7 +40,8 @@ class Report:
 
     def count_row(self, row: Row) -> None:
         """Count one row by its meta data."""
-        meta = row["meta"] | {"names": "others" if "vocabulary" in row["meta"] else "its own"}
+        names = "others" if "vocabulary" in row["meta"] else "its own"
+        meta = row["meta"] | {"names": "retold" if "retelling" in row["meta"] else names}
         self.rows[tuple(meta.get(name, "") for name in COUNTED)] += 1
 
     def as_json(self) -> ReportCounts:

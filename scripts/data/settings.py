@@ -29,6 +29,7 @@ class ConversionSettings:
         noise: The share of the conversations whose instructions have noise, from 0 to 1.
         wordings: Whether the conversations of a training problem after the first draw each instruction from
             all its wordings.
+        retellings: Whether the retellings of a training problem take turns with its own telling.
     """
 
     conversations: int = 10
@@ -38,6 +39,7 @@ class ConversionSettings:
     namings: tuple[str, ...] = NAMINGS
     noise: float = 0.25
     wordings: bool = True
+    retellings: bool = True
 
     def override(self, **changes: object) -> ConversionSettings:
         """Return a copy with `changes`. A change to None keeps the value."""
@@ -48,5 +50,12 @@ class ConversionSettings:
         return (
             self
             if split == "train"
-            else replace(self, conversations=1, vocabularies=0, namings=("original",), wordings=False)
+            else replace(
+                self,
+                conversations=1,
+                vocabularies=0,
+                namings=("original",),
+                wordings=False,
+                retellings=False,
+            )
         )

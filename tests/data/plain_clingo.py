@@ -105,16 +105,27 @@ def check_repair(row):
         assert not any(note in meta["error"] for note in notes)
 
 
+def retelling_names(meta, benchmarks):
+    """The new names of the retelling of a row; strings stand in quotation marks."""
+    if "retelling" not in meta:
+        return {}
+    file = benchmarks / meta["family"] / meta["problem"] / "retellings.json"
+    entry = next(one for one in json.loads(file.read_text()) if one["domain"] == meta["retelling"])
+    names = entry.get("constants", {}) | entry["predicates"]
+    return names | {f'"{old}"': f'"{new}"' for old, new in names.items()}
+
+
 def check_conversation(row, benchmarks):
     """The program has the answer sets of the problem's encoding, up to the predicate names."""
     meta, messages = row["meta"], row["messages"]
-    names = meta.get("vocabulary", {})
+    names = meta.get("vocabulary", {}) or retelling_names(meta, benchmarks)
 
     def renamed(text):
         words = r'"(?:\\.|[^"\\])*"|[A-Za-z_]\w*'
         return re.sub(words, lambda word: names.get(word[0], word[0]), text)
 
-    assert not names or len(set(names.values()) - set(names)) == len(names)
+    assert len(set(names.values())) == len(names)
+    assert "retelling" in meta or not set(names.values()) & set(names)
     given = messages[0]["content"].partition("\n\nThe program already contains:\n")[2]
     rules = [message["content"] for message in messages if message["role"] == "assistant"]
     program = "\n".join([given, *rules])

@@ -102,7 +102,7 @@ def test_every_row_has_the_documented_keys(converted, split):
         assert meta["naming"] in ("original", "canonical", "abstract")
         assert isinstance(meta["noise"], bool)
         if meta["kind"] == "conversation":
-            assert set(meta) - {"vocabulary"} == common
+            assert set(meta) - {"vocabulary", "wordings", "retelling"} == common
             assert messages[0]["content"].startswith(prompts.PERSONA)
         else:
             assert meta["kind"] == "repair" and len(roles) == 3
@@ -118,7 +118,7 @@ def test_conversations_have_the_steps_of_their_encoding(rows):
     seen = Counter()
     for row in rows:
         meta = row["meta"]
-        if meta["kind"] == "repair":
+        if meta["kind"] == "repair" or "retelling" in meta:
             continue
         problem = problems[f"{meta['family']}/{meta['problem']}"]
         steps = problem.encoding.instructed
@@ -152,7 +152,7 @@ def test_the_splits_do_not_share_a_problem_and_only_training_data_is_varied(rows
         assert splits[f"{meta['family']}/{meta['problem']}"] == meta["split"]
         if meta["split"] != "train":
             assert (meta["style"], meta["naming"], meta["noise"]) == ("original", "original", False)
-            assert "vocabulary" not in meta
+            assert "vocabulary" not in meta and "retelling" not in meta
     conversations = [row["meta"] for row in rows if row["meta"]["kind"] == "conversation"]
     assert len({(meta["style"], meta["naming"]) for meta in conversations}) == 12
     noise = [meta["noise"] for meta in conversations if meta["split"] == "train"]

@@ -17,7 +17,7 @@ from scripts.data.settings import ConversionSettings
 from scripts.data.wordings import draw_wording, read_wordings, wording_faults
 from utils_ft import BENCHMARKS, UserError
 
-SETTINGS = ConversionSettings(conversations=4, repairs=0, vocabularies=1)
+SETTINGS = ConversionSettings(conversations=4, repairs=0, vocabularies=1, retellings=False)
 
 
 @pytest.fixture(scope="module")
