@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import Counter
@@ -22,10 +21,11 @@ from scripts.evaluation.scores import EvaluationResult, Figures, summary
 from scripts.evaluation.settings import DEFAULT_SETTINGS, EvaluationSettings, Part
 from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS, TextGenerator
+from scripts.lm.adapters import CONFIG, check_base
 from scripts.lm.base_models import base_model
 from scripts.training import checkpoints
 from scripts.training.adapter_formats import to_peft
-from utils_ft import UserError, show_path
+from utils_ft import UserError, one_writer, read_json, show_path
 
 
 def evaluate(
@@ -93,22 +93,24 @@ def evaluate_once(
     """Evaluate a model folder, with an adapter over it, and write the result to `out`.
 
     If `out` has the result for the same weights, problems, settings and scoring version, it is returned as
-    it is. An interrupted evaluation continues after the parts that were finished.
+    it is. An interrupted evaluation continues after the parts that were finished. UserError if another
+    process writes to `out`.
     """
     subject = Subject(model, adapter, problems, settings.as_json())
     results = Results(out, subject.identity)
     if done := results.finished():
         print(f"already scored: {show_path(out)}", flush=True)
         return done
-    generator = load_generator(
-        model,
-        adapter,
-        settings.max_new_tokens,
-        settings.grammar,
-        settings.temperature,
-        settings.seed,
-    )
-    return results.finish(subject.as_json() | evaluate(generator, problems, settings, results))
+    with one_writer(out):
+        generator = load_generator(
+            model,
+            adapter,
+            settings.max_new_tokens,
+            settings.grammar,
+            settings.temperature,
+            settings.seed,
+        )
+        return results.finish(subject.as_json() | evaluate(generator, problems, settings, results))
 
 
 def score_checkpoints(
@@ -147,6 +149,7 @@ def score_checkpoints(
                 adapter = to_peft(adapter, Path(scratch) / str(checkpoint.step), model)
             out = run / f"scores-{checkpoint.step}.json"
             base = model or _base_of(adapter)
+            check_base(checkpoint.path, base)
             result = evaluate_once(out, base, problems, settings, adapter)
             score = checkpoints.CheckpointScore(checkpoint.step, result["steps"], settings=result["asked"])
             checkpoints.write_score(run, score)
@@ -156,5 +159,8 @@ def score_checkpoints(
 
 def _base_of(adapter: Path) -> Path:
     """The folder of the base model that an adapter names."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    return base_model(config["base_model_name_or_path"])
+    remedy = "name the base model with --model"
+    named = read_json(adapter / CONFIG, remedy).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise UserError("the adapter names no base model", where=adapter / CONFIG, remedy=remedy)
+    return base_model(named)

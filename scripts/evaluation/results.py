@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from scripts.data.problems import Problem, held_out_families
-from utils_ft import content_hash, show_path, write_json
+from utils_ft import UserError, content_hash, read_json, show_path, write_json
 
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")
 """Files of a model folder that have no influence on its answers: they say how the folder was made."""
@@ -103,10 +103,10 @@ class Subject:
 def _read(file: Path, identity: str) -> dict | None:
     """The JSON object in `file`, if it can be read and has this identity."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(file, "")
+    except UserError:
         return None
-    return found if isinstance(found, dict) and found.get("identity") == identity else None
+    return found if found.get("identity") == identity else None
 
 
 def weights_digest(folder: Path) -> str:

@@ -6,7 +6,6 @@ compared with base + adapter. MLX is imported inside functions, as it may be mis
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ from typing import Any
 
 import numpy
 import torch
-from transformers import AutoModelForCausalLM
 
 from scripts.export import fusing
 from scripts.export.comparison import exactness, logits
 from scripts.export.fusing import Adapter, Folders
 from scripts.lm.chat import Encoded
+from scripts.lm.loading import REMEDY, load_model
 from scripts.training.mlx_support import require_mlx
-from utils_ft import UserError, write_json
+from utils_ft import UserError, read_json, write_json
 
 FLOAT32_BELOW = 1e9
 """Parameters. A smaller model is compared in float32, where the merge is the only source of differences."""
@@ -151,14 +150,14 @@ def _save_merged(model: Any, dtype: Any, draft: Path) -> None:
 
 def _write_config(base: Path, draft: Path) -> None:
     """Write the base model's `config.json` without its quantisation."""
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config = read_json(base / "config.json", REMEDY)
     left_out = ("quantization", "quantization_config")
     write_json(draft / "config.json", {key: value for key, value in config.items() if key not in left_out})
 
 
 def _is_small(folder: Path) -> bool:
     """Whether the model in a folder has fewer than `FLOAT32_BELOW` parameters."""
-    index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+    index = read_json(folder / "model.safetensors.index.json", REMEDY)
     return index["metadata"]["total_parameters"] < FLOAT32_BELOW
 
 
@@ -176,12 +175,12 @@ def _mlx_logits(folder: Path, rows: Sequence[Encoded], dtype: str) -> list[torch
     import mlx.core as mx
     from mlx_lm import load
 
-    model, _ = load(str(folder))
+    model, _ = load(str(folder), tokenizer_config={"trust_remote_code": False})
     model.set_dtype(getattr(mx, dtype))
     return [_logits(model, row) for row in rows]
 
 
 def _torch_logits(folder: Path, rows: Sequence[Encoded], dtype: str) -> list[torch.Tensor]:
     """Logits of the model in a folder, loaded with transformers."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    model = load_model(folder, dtype=getattr(torch, dtype)).eval()
     return [logits(model, row) for row in rows]

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import GenerationConfig
 
 from scripts.export import fusing
 from scripts.export.comparison import exactness, greedy, logits
 from scripts.export.fusing import Adapter, Folders
+from scripts.lm.adapters import load_adapter
 from scripts.lm.chat import Encoded
 from scripts.lm.device import compute_dtype, device, explain_out_of_memory, free_memory, silence_peft_warning
+from scripts.lm.loading import load_model
 
 TOO_LARGE = "fuse on a machine with more memory: the model takes two bytes a parameter; the checkpoint stays"
 
@@ -63,7 +64,7 @@ class PyTorchFusing:
     def merge(self, adapter: Adapter, base: Path, rows: Sequence[Encoded], draft: Path) -> Expected:
         silence_peft_warning()
         self.device = _device_for(base)
-        model = PeftModel.from_pretrained(self._load(base), adapter.file.parent).eval()
+        model = load_adapter(self._load(base), adapter.file.parent, base).eval()
         expected = Expected([logits(model, row) for row in rows], [greedy(model, row) for row in rows])
         fused = model.merge_and_unload().to(torch.bfloat16)
         fused.config.use_cache, fused.generation_config = True, GenerationConfig()
@@ -80,7 +81,7 @@ class PyTorchFusing:
         return {"exactness": found | {"same_greedy_output": round(same / len(rows), 3)}}
 
     def _load(self, folder: Path) -> Any:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(self.device))
+        model = load_model(folder, dtype=compute_dtype(self.device))
         return model.to(self.device).eval()
 
 

@@ -6,7 +6,6 @@ differs between the engines is behind `FusingEngine`.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -17,16 +16,23 @@ from typing import Any, Protocol
 from scripts.export.comparison import comparison_rows
 from scripts.export.model_card import card
 from scripts.lm import chat
+from scripts.lm.adapters import check_base
 from scripts.lm.base_models import base_model, base_name, fingerprint, model_spec, rope_settings
 from scripts.lm.chat import Encoded
-from scripts.training.checkpoints import choose
+from scripts.lm.loading import REMEDY
+from scripts.training.checkpoints import choose, read_run
+from scripts.training.metrics import read_metrics
 from scripts.training.recipe import load_profile
 from utils_ft import (
     ADAPTERS,
     LOCAL_MODELS,
     UserError,
+    check_writable,
     content_hash,
+    finish_new_folder,
     new_folder,
+    one_writer,
+    read_json,
     show_path,
     write_json,
     write_text,
@@ -84,8 +90,7 @@ def fuse(
 ) -> Path:
     """Fuse a checkpoint, or the adapter in the folder `adapter`, into its base model.
 
-    Does nothing when the target already has that very model. The target is replaced when everything has been
-    written, so an error leaves the old one.
+    Does nothing when the target already has that very model. An error leaves the old one.
 
     Arguments:
         engine: The engine that trained the adapter.
@@ -101,12 +106,14 @@ def fuse(
     source = _adapter(engine, folders.run, step, adapter)
     base = base_model(model_type)
     origin = origin_of(model_type, base, source)
+    check_writable(folders.target, folder=True)
     if is_fused(folders.target, origin):
         print(f"already fused: {source.name} is {show_path(folders.target)}", flush=True)
         return folders.target
     tokenizer = _tokenizer(source, base)
     rows = comparison_rows(tokenizer, data or load_profile().data)
-    with engine.guard(folders.target), new_folder(folders.target) as draft:
+    locked = one_writer(folders.target)
+    with locked, engine.guard(folders.target), new_folder(folders.target) as draft:
         expected = engine.merge(source, base, rows, draft)
         _write_settings(base, draft, tokenizer)
         _keep_modelfiles(folders.target, draft)
@@ -154,35 +161,30 @@ def origin_of(model_type: str, base: Path, adapter: Adapter) -> dict[str, str]:
 
     Raises UserError when the adapter was trained over another base model.
     """
-    found = fingerprint(base)
-    if adapter.run:
-        trained_over = json.loads((adapter.run / "run.json").read_text(encoding="utf-8"))["base"]
-        if trained_over != found:
-            raise UserError(
-                f"the adapters in {show_path(adapter.run)} were trained over another base",
-                where=base,
-                remedy="restore the base model as it was, or train again",
-            )
+    if not adapter.file.is_file():
+        raise UserError("there is no adapter", where=adapter.file, remedy="name the folder of an adapter")
+    check_base(adapter.file, base)
     return {
         "base": base_name(model_spec(model_type).source),
-        "base_fingerprint": found,
+        "base_fingerprint": fingerprint(base),
         "adapter_sha256": content_hash(adapter.file.read_bytes()),
     }
 
 
 def is_fused(target: Path, origin: dict[str, str]) -> bool:
     """Whether the folder `target` has a model with this origin."""
-    file = target / "fuse.json"
-    if not file.exists():
+    finish_new_folder(target)
+    try:
+        record = read_json(target / "fuse.json", "")
+    except UserError:  # no or a damaged record: the model is fused again
         return False
-    record = json.loads(file.read_text(encoding="utf-8"))
     return record.items() >= origin.items() and "exactness" in record  # older records had other keys
 
 
 def _write_settings(base: Path, draft: Path, tokenizer: Any) -> None:
     """Write the tokenizer, the generation settings, and the rotary settings where mlx-lm reads them."""
     tokenizer.save_pretrained(draft)
-    config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
+    config = read_json(draft / "config.json", REMEDY)
     write_json(draft / "config.json", config | rope_settings(config))
     _write_generation_settings(base, draft, tokenizer)
 
@@ -195,8 +197,8 @@ def _write_generation_settings(base: Path, draft: Path, tokenizer: Any) -> None:
     the settings of many models do.
     """
     file = base / "generation_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
+    settings = read_json(file, "restore the file, or remove it") if file.exists() else {}
+    config = read_json(draft / "config.json", REMEDY)
     ends = settings.get("eos_token_id", config.get("eos_token_id"))
     ends = [ends] if isinstance(ends, int) else list(ends or [])
     settings["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
@@ -216,7 +218,7 @@ def training_figures(run: Path) -> dict[str, Any]:
     """
     file = run / "metrics.json"
     if not file.exists():
-        return json.loads((run / "run.json").read_text(encoding="utf-8"))
-    metrics = json.loads(file.read_text(encoding="utf-8"))
+        return read_run(run)
+    metrics = read_metrics(run)
     left_out = ("losses", "eval_losses", "model_type")
     return {name: value for name, value in metrics.items() if name not in left_out}

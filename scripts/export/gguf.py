@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-from transformers import AutoConfig
 
 from scripts.export.dtypes import Dtype
 from scripts.export.gguf_support import check_config, check_folder, head_dim
@@ -21,6 +20,7 @@ from scripts.export.gguf_tensors import tensors_of, write_tensors
 from scripts.export.gguf_vocabulary import add_vocabulary
 from scripts.export.modelfile import prompt_format, write_modelfile
 from scripts.lm import chat
+from scripts.lm.loading import load_config
 
 
 def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
@@ -30,7 +30,7 @@ def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
     that llama.cpp would compute differently.
     """
     check_folder(model)
-    config, tokenizer = AutoConfig.from_pretrained(model), chat.load_tokenizer(model)
+    config, tokenizer = load_config(model), chat.load_tokenizer(model)
     check_config(config, model)
     prompt = prompt_format(tokenizer)
     out.parent.mkdir(parents=True, exist_ok=True)

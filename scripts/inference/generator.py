@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from scripts.asp.grammar import Grammar
 from scripts.inference.decode import Decoding, Pick, generate_tokens
 from scripts.inference.prefix_cache import PrefixCache
 from scripts.inference.requests import MAX_NEW_TOKENS, OnDone
 from scripts.lm import chat
+from scripts.lm.adapters import check_base, load_adapter
 from scripts.lm.device import compute_dtype, device, silence_peft_warning
+from scripts.lm.loading import load_model
 from scripts.lm.prompts import Message
 from utils_ft import UserError, content_hash
 
@@ -154,17 +155,10 @@ def _load(model: str | Path, adapter: str | Path | None) -> tuple[Any, Any]:
     """The model, with the adapter merged into it, and its tokenizer."""
     silence_peft_warning()
     has_tokenizer = adapter and (Path(adapter) / "tokenizer.json").exists()
-    try:
-        tokenizer = chat.load_tokenizer(adapter if has_tokenizer else model)
-        network = AutoModelForCausalLM.from_pretrained(model, dtype=compute_dtype()).to(device()).eval()
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the model cannot be loaded: {str(error).splitlines()[0]}",
-            where=model,
-            remedy="name a folder with config.json and safetensors weights",
-        ) from None
     if adapter:
-        from peft import PeftModel  # takes seconds to import, and most models have no adapter
-
-        network = PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+        check_base(Path(adapter), Path(model))  # before the weights are loaded
+    tokenizer = chat.load_tokenizer(adapter if has_tokenizer else model)
+    network = load_model(model, dtype=compute_dtype()).to(device()).eval()
+    if adapter:
+        network = load_adapter(network, Path(adapter), Path(model)).merge_and_unload()
     return network, tokenizer

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lm.end_rows import equal_row
+from scripts.lm.loading import explain_broken, load_config, load_pretrained_tokenizer
 from scripts.lm.prompts import Message
+from scripts.lm.templates import render_template
 from scripts.lm.turns import NO_THINKING, fix_date, pieces, probe
 from utils_ft import UserError, read_text
 
@@ -125,9 +127,7 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
     Raises UserError for a tokenizer that gives no positions of tokens, for a model without a template whose
     family is unknown, and for a model that can learn no end of a turn.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_pretrained_tokenizer(model)
     if not tokenizer.is_fast:
         raise UserError(
             "the model has no fast tokenizer, and the positions of tokens are needed",
@@ -140,7 +140,8 @@ def load_tokenizer(model: str | Path, chat_template: Path | None = None) -> Any:
         tokenizer.chat_template = TEMPLATES[_family(tokenizer, model)]
     else:
         _use_own_template(tokenizer, model)
-    _use_learnable_end(tokenizer, model, fixed=chat_template is not None)
+    with explain_broken(model):
+        _use_learnable_end(tokenizer, model, fixed=chat_template is not None)
     tokenizer.padding_side = "left"  # for generation; training pads on the right by itself
     end = end_of_turn(tokenizer)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == end:
@@ -220,9 +221,7 @@ def _rendered_quietly(
     ]
     for settings in NO_THINKING:
         with suppress(TemplateError):
-            return tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=generation_prompt, **settings
-            )
+            return render_template(tokenizer, turns, generation_prompt=generation_prompt, **settings)
     raise TemplateError("the template refuses the conversation")
 
 
@@ -264,14 +263,12 @@ def _family(tokenizer: Any, model: str | Path) -> str:
 
     Raises UserError for an unknown family.
     """
-    from transformers import AutoConfig
-
     vocabulary = tokenizer.get_vocab()
     for mark, family in _MARKS.items():
         if mark in vocabulary:
             return family
-    with suppress(OSError, ValueError, KeyError):  # no config.json, or a kind that is not known
-        return _KINDS[AutoConfig.from_pretrained(model).model_type]
+    with suppress(UserError, KeyError):  # no config.json, or a kind that is not known
+        return _KINDS[load_config(model).model_type]
     raise UserError(
         "the model has no chat template, and its special tokens belong to no known family",
         where=model,
@@ -305,7 +302,7 @@ def render(tokenizer: Any, messages: Sequence[Message], generation_prompt: bool 
     if has_system and not _takes_system(tokenizer, tokenizer.chat_template):
         turns = [{"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}, *turns[2:]]
     try:
-        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation_prompt)
+        return render_template(tokenizer, turns, generation_prompt=generation_prompt)
     except TemplateError as error:
         raise UserError(f"the chat template refuses a conversation: {error}", remedy=_REMEDY) from None
 
@@ -320,10 +317,7 @@ def _takes_system(tokenizer: Any, template: str) -> bool:
 
     turns = [{"role": role, "content": f"{role} text"} for role in ("system", "user", "assistant")]
     try:
-        opening, whole = (
-            tokenizer.apply_chat_template(part, chat_template=template, tokenize=False)
-            for part in (turns[:2], turns)
-        )
+        opening, whole = (render_template(tokenizer, part, template) for part in (turns[:2], turns))
     except TemplateError:
         return False
     return "system text" in opening and whole.startswith(opening)

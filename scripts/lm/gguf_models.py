@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.lm.loading import load_model, load_pretrained_tokenizer
 from utils_ft import UserError, file_sha256, new_folder, show_path
 
 BLOCK = 1 << 24  # bytes that are read at once
@@ -175,17 +176,17 @@ def dequantize(weights: Path, folder: Path, tied: bool = False) -> Path:
         UserError: transformers cannot read the file.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import GgufConfig
 
     print(f"de-quantising {weights.name} to bfloat16 …", flush=True)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = load_model(
             weights.parent,
             gguf_file=weights.name,
             quantization_config=GgufConfig(dequantize=True),
             dtype=torch.bfloat16,
         )
-        tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+        tokenizer = load_pretrained_tokenizer(weights.parent, gguf_file=weights.name)
     except Exception as error:  # transformers raises many kinds for a file that it cannot read
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

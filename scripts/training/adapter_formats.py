@@ -7,14 +7,13 @@ stores the transposes, and multiplies by `scale`. MLX need not be installed.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from utils_ft import UserError, new_folder, write_json
+from utils_ft import UserError, check_writable, new_folder, read_json, write_json
 
 PEFT_FILE = "adapter_model.safetensors"
 MLX_FILE = "adapters.safetensors"
@@ -139,15 +138,18 @@ def _layers_of(base: Path) -> int:
     if not file.is_file():
         remedy = "name it: --base, with a model type or a folder"
         raise UserError("the base model's folder is needed, to count its layers", where=base, remedy=remedy)
-    config = json.loads(file.read_text(encoding="utf-8"))
-    return config.get("text_config", config)["num_hidden_layers"]
+    config = read_json(file, "restore the base model")
+    layers = config.get("text_config", config).get("num_hidden_layers")
+    if not isinstance(layers, int):
+        raise UserError("the file has no num_hidden_layers", where=file, remedy="restore the base model")
+    return layers
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     if not file.is_file():
         raise UserError("there is no adapter_config.json, so this is no adapter", where=folder)
-    return json.loads(file.read_text(encoding="utf-8"))
+    return read_json(file, "choose another adapter")
 
 
 def _read_arrays(file: Path) -> dict[str, Any]:
@@ -171,6 +173,7 @@ def _write(target: Path, name: str, arrays: Mapping[str, Any], metadata: dict, s
 
     if target.exists():
         raise UserError("the target exists already", where=target, remedy="name a new folder")
+    check_writable(target, folder=True)
     with new_folder(target) as draft:
         save_file({key: value.contiguous() for key, value in arrays.items()}, draft / name, metadata)
         write_json(draft / "adapter_config.json", settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from mlx_lm.utils import load_model
 from safetensors import SafetensorError, safe_open
 
 from scripts.lm.base_models import rope_settings
+from scripts.lm.loading import REMEDY, explain_broken
 from scripts.training.recipe import PROJECTIONS, Recipe
-from utils_ft import UserError, read_text
+from utils_ft import UserError, read_json
 
 DTYPES = ("bfloat16", "float32")
 
@@ -61,13 +61,9 @@ def load_base(folder: Path, dtype: str | None = None, quantize: bool = False) ->
     """
     if dtype not in (None, *DTYPES):
         raise UserError(f"unknown dtype {dtype!r}", remedy=f"one of: {', '.join(DTYPES)}")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    try:
+    config = read_json(folder / "config.json", REMEDY)
+    with explain_broken(folder, "the model of mlx-lm", "restore the model, or use the PyTorch engine for it"):
         model, config = load_model(folder, lazy=True, model_config=rope_settings(config))
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(
-            f"mlx-lm cannot load the model: {error}", where=folder, remedy="use the PyTorch engine for it"
-        ) from None
     if dtype:
         model.set_dtype(getattr(mx, dtype))
     if quantize and "quantization" not in config:
@@ -160,7 +156,7 @@ def add_adapter(model: Any, config: dict, weights: dict | None = None, seed: int
 def load_adapter(file: Path) -> tuple[dict, dict]:
     """An adapter's configuration, from the `adapter_config.json` beside `file`, and its weights."""
     remedy = "an adapter's folder holds its weights and this file"
-    config = json.loads(read_text(file.parent / "adapter_config.json", remedy=remedy))
+    config = read_json(file.parent / "adapter_config.json", remedy)
     if "lora_parameters" not in config:
         remedy = "convert it first: python -m scripts.convert_adapter"
         raise UserError("not an adapter of mlx-lm", where=file.parent, remedy=remedy)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from scripts.data.encoded_rows import encode_rows
@@ -29,6 +28,7 @@ from scripts.lm.device import (
     reset_peak_memory,
     silenced,
 )
+from scripts.lm.loading import load_config
 from scripts.training.callbacks import StepClock
 from scripts.training.costs import (
     USABLE_SPEED,
@@ -103,7 +103,7 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
     `model_type` may also be the path of a `config.json`. Raises UserError for what a person can correct.
     """
     folder = config_folder(model_type)
-    sizes = model_sizes(AutoConfig.from_pretrained(folder), recipe)
+    sizes = model_sizes(load_config(folder), recipe)
     texts = load_rows(data, "train")
     counted = (folder / "tokenizer.json").exists()
     tokenizer = chat.load_tokenizer(folder, chat_template) if counted else None

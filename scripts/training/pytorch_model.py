@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import BitsAndBytesConfig
 
 from scripts.lm.device import compute_dtype, device, free_memory
+from scripts.lm.loading import load_model
 from scripts.training.recipe import PROJECTIONS, Recipe
 
 
@@ -46,7 +47,7 @@ def load_base(folder: Path, qlora: bool, dtype: torch.dtype | None = None) -> An
     dtype = dtype or compute_dtype()
     quantization = {"quantization_config": nf4(dtype)} if qlora and device() != "mps" else {}
     where = {"": torch.cuda.current_device()} if device() == "cuda" and not sharded() else None
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map=where, **quantization)
+    model = load_model(folder, dtype=dtype, device_map=where, **quantization)
     model.config.use_cache = False
     return model
 

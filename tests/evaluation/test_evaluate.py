@@ -100,7 +100,7 @@ def test_an_interrupted_evaluation_continues_after_its_finished_parts(
     resumed = evaluate_once(tmp_path / "cut.json", smoke, old_problems, settings)
     assert {**resumed, "seconds": 0} == {**whole, "seconds": 0}
     assert resumed["seconds"].keys() == whole["seconds"].keys()
-    files = sorted(path.name for path in tmp_path.iterdir() if "json" in path.name)
+    files = sorted(path.name for path in tmp_path.glob("[!.]*json*"))
     assert files == ["cut.json", "whole.json"], "no parts are left"
 
 

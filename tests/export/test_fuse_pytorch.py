@@ -82,7 +82,7 @@ def test_an_adapter_is_not_merged_into_another_base(
     changed = weights | {upper: weights[upper] + 1}
     save_file(changed, base / "model.safetensors", metadata={"format": "pt"})
     assert fingerprint(base) != fingerprint(realistic_base)
-    with pytest.raises(UserError, match="were trained over another base"):
+    with pytest.raises(UserError, match="was trained over another base"):
         fuse(str(base), "last", colouring_data, folders=Folders(pytorch_run, tmp_path / "fused"))
 
 

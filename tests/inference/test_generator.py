@@ -42,7 +42,7 @@ def test_an_error_names_the_folder_that_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model folder"):
         load_generator(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty: the model cannot be loaded"):
+    with pytest.raises(UserError, match="empty: there is no model in this folder"):
         load_generator(tmp_path / "empty")
 
 

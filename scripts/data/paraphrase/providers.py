@@ -179,15 +179,15 @@ def local(model: str) -> tuple[str, Callable[[str], Answer]]:
         model: A folder, a hub id, or a model type of `scripts/lm/base_models.py`.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     from scripts.lm.base_models import base_model, fingerprint
     from scripts.lm.chat import encode_prompt, end_of_turn, load_tokenizer
     from scripts.lm.device import compute_dtype, device
+    from scripts.lm.loading import load_model
 
     folder = base_model(model)
     tokenizer = load_tokenizer(folder)
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype()).to(device()).eval()
+    network = load_model(folder, dtype=compute_dtype()).to(device()).eval()
     end, context = end_of_turn(tokenizer), network.config.max_position_embeddings
     one_at_a_time = threading.Lock()
 

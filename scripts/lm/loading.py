@@ -1,0 +1,89 @@
+"""Model folders: their configuration, tokenizer and weights are loaded here, and nowhere else.
+
+A model is data. No code of its folder runs, weights are read from safetensors or GGUF only, and a weight that
+is missing is an error, not a random number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from utils_ft import UserError
+
+REMEDY = "name a folder with config.json, a tokenizer and all weights as safetensors"
+
+
+@contextlib.contextmanager
+def explain_broken(folder: str | Path, what: str = "the model", remedy: str = REMEDY) -> Iterator[None]:
+    """Turn every error of a library that reads `folder` into a UserError. Missing memory stays what it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # libraries raise many kinds for a damaged file
+        from scripts.lm.device import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        raise UserError(f"{what} cannot be loaded: {reason[:300]}", where=folder, remedy=remedy) from None
+
+
+def load_config(folder: str | Path) -> Any:
+    """The configuration of the model in a folder. UserError if it is missing, damaged, or needs own code."""
+    from transformers import AutoConfig
+
+    with explain_broken(folder):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def load_pretrained_tokenizer(folder: str | Path, **options: Any) -> Any:
+    """The tokenizer in a folder, as it lies there; `lm.chat.load_tokenizer` makes it ready for chat.
+
+    UserError if it is missing, damaged, or needs code of its own. `options` are those of `from_pretrained`.
+    """
+    from transformers import AutoTokenizer
+
+    with explain_broken(folder, "the tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
+
+
+def load_model(folder: str | Path, **options: Any) -> Any:
+    """The causal language model in a folder.
+
+    Arguments:
+        folder: The folder.
+        options: Those of `from_pretrained`, such as `dtype`.
+
+    Raises:
+        UserError: The folder has no model, a file of it is damaged, a weight is missing or has another shape
+            than `config.json` says, or the model needs code of its own.
+    """
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(folder)
+    if not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
+        raise UserError(
+            "this folder has an adapter, not a model",
+            where=folder,
+            remedy="give it as --adapter, with its base",
+        )
+    if "gguf_file" not in options:
+        options["use_safetensors"] = True
+    with explain_broken(folder):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, output_loading_info=True, **options
+        )
+    bad = sorted(found["missing_keys"]) or sorted(str(each) for each in found["mismatched_keys"])
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise UserError(
+            f"the weights do not fit config.json: {bad[0]}{more} missing",
+            where=folder,
+            remedy="restore config.json and the weights as they belong together",
+        )
+    return model
