@@ -40,12 +40,13 @@ def logits(model: Any, row: Encoded) -> torch.Tensor:
 
 def greedy(model: Any, row: Encoded) -> list[int]:
     """The `WRITTEN_TOKENS` tokens that a PyTorch model writes greedily after the first prompt of a row."""
-    prompt = torch.tensor([row.input_ids[: row.supervised.index(True)]], device=model.device)
+    read, cache, written = torch.tensor([row.input_ids[: row.supervised.index(True)]]), None, []
     for _ in range(WRITTEN_TOKENS):
         with torch.inference_mode():
-            following = model(input_ids=prompt).logits[0, -1].argmax()
-        prompt = torch.cat([prompt, following.view(1, 1)], 1)
-    return prompt[0, -WRITTEN_TOKENS:].tolist()
+            output = model(input_ids=read.to(model.device), past_key_values=cache, use_cache=True)
+        cache, read = output.past_key_values, output.logits[:, -1].argmax(-1, keepdim=True)
+        written.append(int(read))
+    return written
 
 
 def exactness(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> dict[str, float]:

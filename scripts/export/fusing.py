@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from scripts.export.comparison import comparison_rows
 from scripts.export.model_card import card
 from scripts.lm import chat
-from scripts.lm.adapters import check_base
+from scripts.lm.adapters import check_base, check_trained
 from scripts.lm.base_models import base_model, base_name, fingerprint, model_spec, rope_settings
 from scripts.lm.chat import Encoded
 from scripts.lm.loading import REMEDY
@@ -104,6 +104,7 @@ def fuse(
     """
     folders = folders or Folders.of(model_type, engine.name)
     source = _adapter(engine, folders.run, step, adapter)
+    check_trained(source.file)
     base = base_model(model_type)
     origin = origin_of(model_type, base, source)
     check_writable(folders.target, folder=True)

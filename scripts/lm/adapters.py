@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,39 @@ CONFIG = "adapter_config.json"
 
 _REMEDY = "name the base model that the adapter was trained on, as it was then"
 _BROKEN = "choose another checkpoint, or train again"
+
+
+def adapter_tensors(file: Path) -> list[str]:
+    """The names of the tensors of an adapter. Raises UserError for an adapter without any."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as weights:
+            names = [name for name in weights.keys() if "lora_" in name]  # noqa: SIM118, it is no dictionary
+    except (OSError, SafetensorError):
+        names = []
+    if not names:
+        raise UserError(
+            "the adapter has no tensors: the training did not save it",
+            where=file,
+            remedy="with several GPUs take accelerate_configs/fsdp_qlora.yaml as it is, or ddp_gpu.yaml",
+        )
+    return names
+
+
+def check_trained(file: Path) -> None:
+    """Raise UserError for an adapter that changes nothing: without tensors, or with B zero everywhere."""
+    from safetensors import safe_open
+
+    names = [name for name in adapter_tensors(file) if "lora_b" in name.lower()]
+    with safe_open(file, "pt") as weights:
+        if any(bool(weights.get_tensor(name).any()) for name in names):
+            return
+    raise UserError(
+        "the adapter changes nothing, as its matrices B are zero",
+        where=file,
+        remedy="train for more steps, or choose a later checkpoint",
+    )
 
 
 def check_base(adapter: Path, base: Path) -> None:
@@ -64,8 +98,10 @@ def load_adapter(network: Any, adapter: Path, base: Path) -> Any:
         raise UserError("this is no LoRA adapter of PEFT", where=adapter / CONFIG, remedy=_BROKEN)
     if not (adapter / PEFT_FILE).is_file():
         raise UserError(f"there is no {PEFT_FILE}", where=adapter, remedy=_BROKEN)
-    with explain_broken(adapter, "the adapter", _BROKEN):
+    with explain_broken(adapter, "the adapter", _BROKEN), warnings.catch_warnings():
         _check_shapes(network, adapter / PEFT_FILE)
+        # A matrix that the adapter lacks would be zero.
+        warnings.filterwarnings("error", message=".*missing adapter keys")
         return PeftModel.from_pretrained(network, str(adapter))
 
 

@@ -7,6 +7,7 @@ computes in float32.
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import sys
 import time
@@ -63,9 +64,9 @@ def flops_per_second() -> float:
     return 2 * size**3 * times / _seconds_to_multiply(device(), compute_dtype(), size, times)
 
 
-def free_memory() -> int:
-    """Bytes that new tensors can take on the device."""
-    if device() == "cuda":
+def free_memory(name: str | None = None) -> int:
+    """Bytes that new tensors can take on the device `name`, by default this machine's."""
+    if (name or device()) == "cuda":
         cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # PyTorch reuses it
         return torch.cuda.mem_get_info()[0] + cached
     return min(psutil.virtual_memory().available, _container_memory())
@@ -79,6 +80,15 @@ def _container_memory() -> float:
         )
         return max(0, limit - used)
     return float("inf")
+
+
+def release_memory() -> None:
+    """Give back the memory of models that nothing uses. A trainer and its model refer to each other."""
+    gc.collect()
+    if device() == "cuda":
+        torch.cuda.empty_cache()
+    elif device() == "mps":
+        torch.mps.empty_cache()
 
 
 def synchronize() -> None:

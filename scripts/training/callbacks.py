@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerCallback
 
+from scripts.lm.adapters import adapter_tensors
 from scripts.lm.device import synchronize
 from scripts.training.checkpoints import mark_complete, rotate, run_identity
 from scripts.training.log import OnLog, TrainingLog
@@ -44,7 +45,9 @@ class CheckpointCallback(TrainerCallback):
         PartialState().wait_for_everyone()  # each process writes the state of its random numbers
         if state.is_world_process_zero:
             self.log.write()
-            mark_complete(self.run / f"checkpoint-{state.global_step}", run_identity(self.run))
+            checkpoint = self.run / f"checkpoint-{state.global_step}"
+            adapter_tensors(checkpoint / "adapter_model.safetensors")
+            mark_complete(checkpoint, run_identity(self.run))
             rotate(self.run, self.keep)
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
-from scripts.lm.device import compute_dtype, device, explain_out_of_memory, peak_memory, reset_peak_memory
+from scripts.lm.device import (
+    compute_dtype,
+    device,
+    explain_out_of_memory,
+    peak_memory,
+    release_memory,
+    reset_peak_memory,
+)
 from scripts.training.callbacks import CheckpointCallback, LogCallback
 from scripts.training.checkpoints import checkpoints
 from scripts.training.costs import memory_advice, needs_checkpointing
@@ -22,6 +31,9 @@ from utils_ft import seed_everything, show_path
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "clingo")
 """The libraries whose versions are in the metrics."""
+
+LONGEST_WAIT = timedelta(hours=3)
+"""How long processes wait for the first one, which downloads the model."""
 
 
 def train(
@@ -51,7 +63,7 @@ def train(
     in the folder.
     """
     options = options or RunOptions()
-    processes = PartialState(cpu=device() == "cpu")
+    processes = PartialState(cpu=device() == "cpu", timeout=LONGEST_WAIT)
     run = TrainingRun.load("pytorch", model_type, recipe, data, options, processes)
     with run.writing():
         if (finished := run.prepare(options.resume)) is not None:
@@ -79,6 +91,8 @@ def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMe
         processes=processes.num_processes,
         versions=installed_versions(PACKAGES),
     )
+    del trainer
+    release_memory()  # the next step loads another model
     return run.finish(log, engine)
 
 
@@ -87,12 +101,15 @@ def _trainer(run: TrainingRun, log: TrainingLog, report_to: str, on_log: OnLog |
     recipe = run.recipe
     # The model is loaded first, as `needs_checkpointing` looks at the memory that is left.
     model: Any = load_for_training(run.base, recipe.qlora)
+    # Each process has another amount of free memory, and they would wait for each other if they decided
+    # differently.
+    (checkpointing,) = broadcast_object_list([needs_checkpointing(model, recipe, run.rows.longest)])
     config = sft_config(
         recipe,
         run.folder,
         steps=recipe.max_steps,
         validate=bool(run.rows.valid),
-        checkpointing=needs_checkpointing(model, recipe, run.rows.longest),
+        checkpointing=checkpointing,
         report_to=report_to,
     )
     callbacks = [LogCallback(log, on_log), CheckpointCallback(run.folder, log, recipe.keep_checkpoints)]

@@ -178,13 +178,11 @@ class FastSFTTrainer(SFTTrainer):
             use_supervised_loss(self.model.get_base_model())
         if "truncated_backward" in changes:
             self.add_callback(TruncatedBackward)
-        if self.is_fsdp_enabled:
-            return  # it gathers and casts the weights itself
-        if "float32" in changes:
+        if "float32" in changes:  # with FSDP too, as accelerate leaves adapters over a 4-bit base in 16 bits
             for parameter in self.model.parameters():
                 if parameter.requires_grad:
                     parameter.data = parameter.data.float()
-        if "grouped_lora" in changes:
+        if "grouped_lora" in changes and not self.is_fsdp_enabled:  # it gathers the weights itself
             group_adapters(self.model)
 
     def compute_loss(

@@ -1,6 +1,7 @@
 """Fusing with PyTorch: the fused model is base + adapter, and keeps what the base model had."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from scripts.export.fuse_pytorch import fuse
 from scripts.export.fusing import Folders
 from scripts.lm import chat
 from scripts.lm.base_models import fingerprint
+from scripts.training.checkpoints import mark_complete, run_identity
 from tests.examples import colouring_row
 from tests.training.recipes import copy_of, load_model, logits
 from utils_ft import UserError
@@ -122,3 +124,28 @@ def test_the_end_of_a_turn_stops_generation(fused: Path):
     processors = LogitsProcessorList([end_the_turn_at_the_third_token])
     written = model.generate(prompt, max_new_tokens=9, do_sample=False, logits_processor=processors)
     assert written.shape[1] == prompt.shape[1] + 3 and written[0, -1] == end
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: {}, "no tensors"),
+        (
+            lambda weights: {name: value * ("lora_A" in name) for name, value in weights.items()},
+            "changes nothing",
+        ),
+        (lambda weights: dict(list(weights.items())[2:]), "missing adapter keys"),
+    ],
+    ids=["empty", "zero", "incomplete"],
+)
+def test_an_adapter_that_is_not_one_is_never_called_exact(
+    realistic_base: Path, colouring_data: Path, pytorch_run: Path, tmp_path: Path, change, message
+):
+    run = tmp_path / "run"
+    shutil.copytree(pytorch_run, run)
+    file = run / "checkpoint-12" / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file)
+    mark_complete(file.parent, run_identity(run))
+    with pytest.raises(UserError, match=message):
+        fuse(str(realistic_base), 12, colouring_data, folders=Folders(run, tmp_path / "fused"))
+    assert not (tmp_path / "fused").exists()

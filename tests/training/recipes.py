@@ -26,6 +26,9 @@ PLAIN = replace(RECIPE, dropout=0.0, neftune_alpha=0.0, qlora=False)
 LONG = replace(PLAIN, max_steps=20, warmup_ratio=0.1, weight_decay=0.01, learning_rate=1e-2, alpha=40)
 """Twenty training steps in which the smoke model learns something."""
 
+SHARED = replace(PLAIN, max_steps=4, save_every=2, learning_rate=1e-2, warmup_ratio=0.0, qlora=True)
+"""Four training steps over a 4-bit base, for processes that share a model."""
+
 
 def encoded_rows(base: Path, data: Path) -> list[Encoded]:
     """The training rows in the folder `data`, for the model in the folder `base`."""

@@ -1,5 +1,6 @@
 """A PyTorch run: its files, exact resume after a kill, divergence, several processes."""
 
+import gc
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from scripts.training.order import batches
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import Recipe
 from scripts.training.run import RunOptions
-from tests.training.recipes import PLAIN, RECIPE, copy_of, encoded_rows
+from tests.training.recipes import PLAIN, RECIPE, SHARED, copy_of, encoded_rows
 from utils_ft import ADAPTERS, ROOT, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -196,3 +197,81 @@ def test_two_processes_share_the_rows_and_have_the_losses_of_one(base: Path, dat
     for curve in ("losses", "eval_losses"):
         assert [loss for _, loss in pair[curve]] == pytest.approx([loss for _, loss in one[curve]], abs=1e-5)
     assert [c.step for c in checkpoints(tmp_path / "pair")] == [4, 5]
+
+
+def test_two_processes_that_share_the_model_train_resume_and_fuse(base: Path, data: Path, tmp_path: Path):
+    """FSDP with the shipped configuration: checkpoints have their tensors, and the losses are the same.
+
+    accelerate allows FSDP on GPUs only, so the two processes on the CPU (gloo) are declared as such.
+    """
+    (tmp_path / "pair.py").write_text(
+        "import shutil, sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
+        "from accelerate import PartialState; from accelerate.utils import DistributedType\n"
+        "from scripts.export.fuse_pytorch import fuse; from scripts.export.fusing import Folders\n"
+        "from scripts.training.pytorch_engine import train; from scripts.training.run import RunOptions\n"
+        "from tests.training.recipes import SHARED\n"
+        "start = PartialState.__init__\n"
+        "def start_as_on_gpus(self, *args, **settings):\n"
+        "    start(self, *args, **settings)\n"
+        "    if self.distributed_type == DistributedType.MULTI_CPU:\n"
+        "        self.distributed_type = DistributedType.MULTI_GPU\n"
+        "PartialState.__init__ = start_as_on_gpus\n"
+        "base, data, run, fused = map(Path, sys.argv[1:])\n"
+        "train(str(base), SHARED, data, options=RunOptions(folder=run))\n"
+        "if PartialState().is_main_process:\n"
+        "    (run / 'checkpoint-4').rename(run / 'whole')\n"
+        "    (run / 'metrics.json').unlink()\n"
+        "PartialState().wait_for_everyone()\n"
+        "train(str(base), SHARED, data, options=RunOptions(folder=run))\n"
+        "if PartialState().is_main_process:\n"
+        "    fuse(str(base), 'last', data, folders=Folders(run, fused))\n"
+    )
+    config = ROOT / "accelerate_configs" / "fsdp_qlora.yaml"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [
+            *launch,
+            "--mixed_precision",
+            "no",
+            tmp_path / "pair.py",
+            base,
+            data,
+            tmp_path / "pair",
+            tmp_path / "fused",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment | {"CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "from step 2" in done.stdout and "fusing on cpu" in done.stdout
+    whole, resumed = (
+        load_file(tmp_path / "pair" / name / "adapter_model.safetensors")
+        for name in ("whole", "checkpoint-4")
+    )
+    assert len(whole) == 28 and all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert all(value.dtype == torch.float32 and value.any() for value in whole.values())
+    assert (tmp_path / "pair" / "checkpoint-4" / "pytorch_model_fsdp.bin").exists()  # the model was shared
+    one = train_into(tmp_path / "one", base, SHARED, data)
+    log = read_log(tmp_path / "pair")
+    # One process groups adapters, so in bfloat16 it rounds otherwise.
+    assert [row["loss"] for row in log] == pytest.approx([loss for _, loss in one["losses"]], abs=2e-3)
+    exactness = json.loads((tmp_path / "fused" / "fuse.json").read_text())["exactness"]
+    assert exactness["mean_kl_divergence"] < 1e-4
+
+
+def test_a_checkpoint_without_an_adapter_stops_the_training(
+    base: Path, data: Path, tmp_path: Path, monkeypatch
+):
+    """As PEFT saved one under FSDP 1: a file with no tensors."""
+    monkeypatch.setattr("peft.peft_model.get_peft_model_state_dict", lambda *args, **settings: {})
+    with pytest.raises(UserError, match="the adapter has no tensors"):
+        train_into(tmp_path / "run", base, replace(PLAIN, max_steps=2, save_every=1), data)
+    assert not checkpoints(tmp_path / "run")
+
+
+def test_the_trained_model_is_gone_when_the_training_returns(base: Path, data: Path, tmp_path: Path):
+    train_into(tmp_path / "run", base, replace(PLAIN, max_steps=1), data)
+    assert not [thing for thing in gc.get_objects() if type(thing).__name__ == "LlamaForCausalLM"]

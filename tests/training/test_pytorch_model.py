@@ -1,6 +1,5 @@
 """The base model in 4 bits: unpacked on a CPU, and in a format that FSDP can shard."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -62,11 +61,9 @@ def test_fsdp_wraps_whole_layers_and_stores_4_bits_in_a_format_that_it_can_shard
     for variable, value in launch_environment("fsdp_qlora.yaml").items():
         monkeypatch.setenv(variable, value)
     assert nf4(torch.bfloat16).bnb_4bit_quant_storage == torch.bfloat16
-    for needs_a_gpu in ("FSDP_SYNC_MODULE_STATES", "FSDP_CPU_RAM_EFFICIENT_LOADING"):
-        assert os.environ[needs_a_gpu] == "true"
-        monkeypatch.setenv(needs_a_gpu, "false")
     plugin = FullyShardedDataParallelPlugin()
-    assert plugin.auto_wrap_policy == transformer_auto_wrap_policy and plugin.use_orig_params is False
-    assert (plugin.sharding_strategy.name, plugin.state_dict_type.name) == ("FULL_SHARD", "FULL_STATE_DICT")
+    assert plugin.fsdp_version == 2 and plugin.auto_wrap_policy == transformer_auto_wrap_policy
+    assert plugin.reshard_after_forward and plugin.state_dict_type.name == "FULL_STATE_DICT"
+    assert not plugin.cpu_ram_efficient_loading  # it would load the weights in one process only
     monkeypatch.delenv("ACCELERATE_USE_FSDP")
     assert nf4(torch.bfloat16).bnb_4bit_quant_storage == torch.uint8
