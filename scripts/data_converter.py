@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import typer
+
+from scripts.data.left_out import LeftOut, listing
 from scripts.data.report import ConversionReport
 from scripts.data.settings import PARAPHRASES
 from scripts.training.recipe import load_profile
@@ -25,6 +28,7 @@ def main(
     paraphrases: Path | None = None,
     tokenizer: Path | None = None,
     vocabularies: int | None = None,
+    strict: bool = False,
 ) -> None:
     """Convert problems into training rows that the solver has verified.
 
@@ -32,6 +36,8 @@ def main(
     varied in style, variable names, predicate names and noise. A repair has a broken rule and the solver
     message, and the corrected rule as the answer. The command writes train.jsonl, valid.jsonl, test.jsonl and
     report.json. The same problems, options and seed give the same bytes.
+
+    Problems that cannot be used are left out and listed, each with file, line and remedy.
 
     Arguments:
         benchmarks: The folder of problems: DIR/<family>/<problem>/ with problem.md, encoding.lp and
@@ -47,6 +53,7 @@ def main(
         tokenizer: The folder of a model. Its tokenizer counts the tokens of the rows, for the report.
         vocabularies: The predicate renamings of each training problem, besides its own names. Default: the
             profile's.
+        strict: Exit with code 2 at the end if something was left out.
     """
     from scripts.data.conversion import add_token_counts, convert_folder
     from scripts.data.problems import read_collection
@@ -72,6 +79,8 @@ def main(
     if tokenizer:
         report = add_token_counts(out, tokenizer, chosen.recipe.max_tokens)
     _print(report)
+    if strict and report["left_out"]:
+        raise typer.Exit(2)
 
 
 def _print(report: ConversionReport) -> None:
@@ -87,6 +96,10 @@ def _print(report: ConversionReport) -> None:
         )
     for reason, number in report["dropped"].items():
         print(f"dropped {number:5}  {reason}")
+    for group in report["twins"]:
+        print(f"twins, all in {group['split']}: {', '.join(group['problems'])}")
+    if text := listing([LeftOut.from_json(record) for record in report["left_out"]]):
+        print(f"\n{text}")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,18 @@ python -m scripts.evaluate --run adapters/smollm_pytorch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from scripts.data.rows import SPLITS
 from scripts.evaluation.settings import DEFAULT_SETTINGS, KINDS, EvaluationSettings
 from utils_ft import BENCHMARKS, UserError, check_writable, command, show_path
 
 if TYPE_CHECKING:
+    from scripts.data.left_out import LeftOut
     from scripts.data.problems import Problem
 
 PARTS = ",".join(DEFAULT_SETTINGS.parts)
@@ -36,8 +39,11 @@ def main(
     grammar: bool = False,
     max_new_tokens: int = DEFAULT_SETTINGS.max_new_tokens,
     seed: int = 0,
+    strict: bool = False,
 ) -> None:
     """Score a model on problems and write all figures and answers to a JSON file (docs/evaluation.md).
+
+    Problems that cannot be used are left out and listed, each with file, line and remedy.
 
     With --run, score the steps of each checkpoint of a training run instead, greedily and on validation
     problems. A checkpoint that is chosen on test problems could not be scored on them.
@@ -62,6 +68,7 @@ def main(
         grammar: Let the model write well-formed statements only.
         max_new_tokens: Tokens of an answer, at most.
         seed: Seed of the samples and of the repairs that are asked.
+        strict: Exit with code 2 at the end if a problem was left out.
     """
     if run:
         _refuse_with_run(
@@ -75,6 +82,7 @@ def main(
                 "temperature": temperature != DEFAULT_SETTINGS.temperature,
                 "grammar": grammar,
                 "seed": seed != 0,
+                "strict": strict,
             }
         )
         _score_run(run, benchmarks, problems, model, max_new_tokens)
@@ -88,15 +96,17 @@ def main(
         _read_parts(parts), _read_k(k), samples, temperature, grammar, max_new_tokens, seed
     )
     _check(settings)
-    chosen = _problems(benchmarks, split, problems)
+    chosen, unreadable = _problems(benchmarks, split, problems)
     check_writable(out)
 
     from scripts.evaluation.evaluate import evaluate_once
     from scripts.evaluation.tables import scores_table
 
-    result = evaluate_once(out, model, chosen, settings, adapter)
+    result = evaluate_once(out, model, chosen, settings, adapter, unreadable)
     print(scores_table({"": result}).drop(columns="model").to_string(index=False))
     print(show_path(out))
+    if strict and result["left_out"]:
+        raise typer.Exit(2)
 
 
 def _refuse_with_run(given: Mapping[str, bool]) -> None:
@@ -119,7 +129,7 @@ def _score_run(
 
     if not run.is_dir():
         raise UserError("no such folder", where=run, remedy="name a run, such as adapters/smollm_pytorch")
-    chosen = _problems(benchmarks, "valid", problems)
+    chosen, _ = _problems(benchmarks, "valid", problems)
     check_writable(run, folder=True)
     score_checkpoints(run, chosen, model, max_new_tokens)
     print(checkpoints.table(run).to_string(index=False))
@@ -152,8 +162,11 @@ def _check(settings: EvaluationSettings) -> None:
         )
 
 
-def _problems(benchmarks: Path, split: str, limit: int | None) -> list[Problem]:
-    """The problems to score. Prints the split of the folder. UserError for an unknown split."""
+def _problems(benchmarks: Path, split: str, limit: int | None) -> tuple[list[Problem], Sequence[LeftOut]]:
+    """The problems to score, and those that cannot be read. Prints both and the split of the folder.
+
+    UserError for an unknown split.
+    """
     from scripts.data.left_out import listing
     from scripts.data.problems import read_collection, some_of_split
 
@@ -165,7 +178,7 @@ def _problems(benchmarks: Path, split: str, limit: int | None) -> list[Problem]:
         print(text, flush=True)
     if split == "auto":
         split = "test" if collection.split_file else "all"
-    return some_of_split(collection, benchmarks, split, limit)
+    return some_of_split(collection, benchmarks, split, limit), collection.left_out
 
 
 if __name__ == "__main__":

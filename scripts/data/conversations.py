@@ -8,9 +8,11 @@ from itertools import cycle, islice, product
 from random import Random
 
 from scripts.data.gold import Variant
+from scripts.data.in_view import needed_predicates, turns_in_view
 from scripts.data.noise import noisy
 from scripts.data.predicate_renaming import rename_predicates_in_text, variable_names
 from scripts.data.renamed_problems import RenamedProblem, VariableRenamer
+from scripts.data.report import Report
 from scripts.data.rows import Row
 from scripts.data.settings import ConversionSettings
 from scripts.data.variable_renaming import rename_in_text
@@ -49,11 +51,12 @@ def conversation_rows(
 
     The first is the problem as it is. The others are drawn from all combinations of style and naming; a share
     has noise. The retellings and the predicate renamings take turns. A retelling has one description and one
-    wording of each instruction: if it has had all namings already, its turn goes to the problem as it is.
+    wording of each instruction: if it has had all namings already, its turn goes to the problem as it is. A
+    conversation ends before the first step whose rule needs a predicate that is not in view.
 
     Arguments:
         problems: The problem as it is, then its retellings and its predicate renamings.
-        renamer: Gives the variants under other variable names.
+        renamer: Gives the variants under other variable names. Its report counts the steps that are left out.
         settings: How many conversations, and the styles, namings and noise.
         rng: Draws the combinations.
         wordings: Paraphrased instructions.
@@ -62,7 +65,24 @@ def conversation_rows(
     styles = [style for style in descriptions if style == "original" or style in settings.styles]
     variations = _draw_variations(styles, settings, rng)
     for variation, renamed in _turns(variations, problems, settings.namings):
-        yield _conversation(variation, renamed, renamer, (wordings or {}).get(variation.style, {}))
+        row = _conversation(variation, renamed, renamer, (wordings or {}).get(variation.style, {}))
+        if _cut_to_view(row, renamed, renamer.report):
+            yield row
+
+
+def _cut_to_view(row: Row, renamed: RenamedProblem, report: Report) -> bool:
+    """End a conversation before the first step that needs a predicate that is not in view.
+
+    Returns whether a step is left. The report counts the steps that are cut off.
+    """
+    needed = [needed_predicates(step) for step in renamed.problem.encoding.instructed]
+    turns = turns_in_view(row["messages"], needed)
+    if turns < len(needed):
+        report.dropped["step: its rule, or one before it, needs a predicate that is not in view"] += (
+            len(needed) - turns
+        )
+        del row["messages"][1 + 2 * turns :]
+    return turns > 0
 
 
 def _turns(
@@ -138,13 +158,13 @@ def _drawn_wordings(problem: RenamedProblem, seed: int) -> dict[str, str]:
 def _instructions(renamed: RenamedProblem, variant: Variant, wording: Mapping[str, str]) -> list[str]:
     """The instructions of a variant. A paraphrase gets the variant's predicate and variable names as well."""
     source = renamed.source or renamed
-    variables = variable_names(source.problem) if renamed.source else ()
+    stay = variable_names(source.problem) | renamed.kept if renamed.source else ()
     instructions = []
     for index, (instruction, _) in enumerate(source.original.steps):
         paraphrase = wording.get(instruction)
         if paraphrase is None:
             instructions.append(variant.steps[index][0])
             continue
-        text = rename_predicates_in_text(paraphrase, renamed.names, variables)
+        text = rename_predicates_in_text(paraphrase, renamed.names, stay)
         instructions.append(rename_in_text(text, variant.names[index]) if variant.names else text)
     return instructions

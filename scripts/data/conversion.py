@@ -21,15 +21,23 @@ from tqdm.auto import tqdm
 from scripts.asp.solver import Solver
 from scripts.data.conversations import Wordings, conversation_rows
 from scripts.data.encoded_rows import counts, encode_rows
+from scripts.data.in_view import unnamed_predicates
+from scripts.data.left_out import LeftOut, nothing_left
 from scripts.data.paraphrase.files import load_instructions, with_paraphrases
 from scripts.data.problems import Collection, Problem, read_collection
-from scripts.data.renamed_problems import VariableRenamer, renamed_problems, retold_problems
+from scripts.data.renamed_problems import (
+    RenamedProblem,
+    VariableRenamer,
+    renamed_problems,
+    retold_problems,
+)
 from scripts.data.repairs import RepairMaker
 from scripts.data.report import ConversionReport, Report
 from scripts.data.rows import REPORT, SPLITS, Row, load_rows, write_row_files
 from scripts.data.settings import ConversionSettings
+from scripts.data.twins import check_split, groups_of_twins
 from scripts.lm.chat import load_tokenizer
-from utils_ft import check_writable, content_hash, one_writer, read_json, write_json
+from utils_ft import UserError, check_writable, content_hash, one_writer, read_json, write_json
 
 
 def convert_folder(
@@ -43,8 +51,9 @@ def convert_folder(
 ) -> ConversionReport:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`.
 
-    Files are written at the end, each as a whole: if the conversion fails, older files stay. If it is killed
-    while it writes, training refuses the files until they are converted again.
+    A problem that cannot be used is left out; the report says why. Files are written at the end, each as a
+    whole: if nothing can be converted, older files stay. If the conversion is killed while it writes,
+    training refuses the files until they are converted again.
 
     Arguments:
         benchmarks: The folder of problems.
@@ -58,8 +67,8 @@ def convert_folder(
         The content of `report.json`.
 
     Raises:
-        UserError: A problem, an encoding, an instance or a paraphrase cannot be read or solved, or `out`
-            cannot be written.
+        UserError: There is no such folder, its split.json is wrong or separates twins, no problem can be
+            used, or `out` cannot be written.
     """
     collection = read_collection(benchmarks)
     check_writable(out, folder=True)
@@ -76,16 +85,44 @@ def _convert_collection(
     paraphrases: Path | None,
 ) -> ConversionReport:
     chosen = _some_of_each_split(collection.problems, collection.splits, limit)
-    wordings = None
-    if paraphrases:
-        chosen = with_paraphrases(chosen, paraphrases)
-        wordings = {problem.id: load_instructions(problem, paraphrases) for problem in chosen}
+    if collection.split_file:
+        check_split(chosen, collection.splits, collection.split_file)
+    chosen, wordings, unread = _with_paraphrases(chosen, paraphrases)
     rows, report = convert(chosen, collection.splits, settings, seed, wordings)
+    report.left_out[:0] = [*collection.left_out, *unread]
+    if not any(rows.values()):
+        raise nothing_left(report.left_out, "no problem can be converted")
+    metas = [row["meta"] for split in SPLITS for row in rows[split]]
+    problems = {(meta["family"], meta["problem"]): meta["split"] for meta in metas}
     summary = report.as_json() | {
         "seed": seed,
-        "problems": dict(Counter(collection.splits[problem.id] for problem in chosen)),
+        "problems": dict(Counter(problems.values())),
+        "twins": [] if collection.split_file else _groups(collection),
     }
     return write_row_files(out, rows, summary)
+
+
+def _with_paraphrases(
+    problems: Sequence[Problem], folder: Path | None
+) -> tuple[list[Problem], dict[str, Wordings], list[LeftOut]]:
+    """The problems with their generated descriptions, and their generated instructions by id.
+
+    A problem keeps its own texts if a file of paraphrases cannot be read; the list says why.
+    """
+    found, wordings, unread = list(problems), {}, []
+    for place, problem in enumerate(found if folder else ()):
+        try:
+            [found[place]] = with_paraphrases([problem], folder)
+            wordings[problem.id] = load_instructions(problem, folder)
+        except UserError as fault:
+            unread.append(LeftOut(problem.id, fault))
+    return found, wordings, unread
+
+
+def _groups(collection: Collection) -> list[dict]:
+    """The groups of twins that the split keeps together."""
+    groups = [[problem.id for problem in group] for group in groups_of_twins(collection.problems)]
+    return [{"problems": ids, "split": collection.splits[ids[0]]} for ids in groups if len(ids) > 1]
 
 
 def add_token_counts(folder: Path, tokenizer: Path, max_tokens: int) -> ConversionReport:
@@ -169,16 +206,10 @@ def problem_rows(
 ) -> tuple[list[Row], Report]:
     """Return the rows of one problem, conversations first, and a report on what was verified and dropped."""
     report = Report()
-    report.findings += [
-        {"problem": problem.id, "line": finding.line, "kind": finding.kind, "text": finding.text}
-        for finding in problem.encoding.findings
-    ]
-    if not problem.encoding.instructed:
-        report.dropped["problem: no statement has an instruction"] += 1
-        return [], report
     renamed = renamed_problems(problem, settings.vocabularies, rng, solver, report)
     if not renamed:
         return [], report
+    report.findings += _findings(problem, renamed[0])
     if settings.retellings:
         renamed[1:1] = retold_problems(renamed[0], solver, report)
     renamer = VariableRenamer(solver, report)
@@ -187,7 +218,34 @@ def problem_rows(
         maker = RepairMaker(one, solver, renamer, settings.namings)
         rows += maker.rows(limit, rng)
         report.add(maker.report)
+    if not rows:
+        line, name = next(iter(unnamed_predicates(problem)), (1, ""))
+        fault = UserError(
+            f"no row can be made{f': no text before this rule names its predicate {name}' * bool(name)}",
+            where=problem.encoding_file,
+            line=line,
+            remedy=f"name every predicate in {problem.description_file.name}",
+        )
+        report.left_out.append(LeftOut(problem.id, fault))
     return rows, report
+
+
+def _findings(problem: Problem, own: RenamedProblem) -> list[dict]:
+    """What a person should look at.
+
+    These are the findings of the reader, predicates that no text names, and gold without answer sets.
+    """
+    found = [(finding.line, finding.kind, finding.text) for finding in problem.encoding.findings]
+    found += [
+        (line, "predicate that no text before its first use names", name)
+        for line, name in unnamed_predicates(problem)
+    ]
+    if not any(outcome.answer_sets for outcome in own.gold):
+        found.append((1, "no instance has an answer set, so no answer sets are compared", problem.name))
+    return [
+        {"problem": problem.id, "line": line, "kind": kind, "text": text}
+        for line, kind, text in sorted(found, key=lambda finding: finding[0])
+    ]
 
 
 def _shares(total: int, parts: int) -> list[int]:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.asp.comparison import Relation, compare
 from scripts.asp.feedback import context_of
-from scripts.asp.solver import Outcome, Request, Solver, Verdict
+from scripts.asp.gate import code_only
+from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict
 from scripts.data.problems import Problem
 from utils_ft import UserError
+
+_PART = re.compile(r"#program\b([^.]*)\.?")
+_NO_ANSWER_SET = "has no answer set"
+_NOT_UNSATISFIABLE = "has an answer set, though its name says `unsat`"
+_UNSOLVED = {
+    Verdict.TOO_MANY: f"has over {Limits.answer_sets:,} answer sets, too many to enumerate",
+    Verdict.TIMEOUT: "needs more than the solver's time limit",
+    Verdict.MEMORY: "needs more than the solver's memory limit",
+}
+_REMEDIES = {
+    _NO_ANSWER_SET: "correct it, or put `unsat` into its name",
+    _NOT_UNSATISFIABLE: "correct it, or rename it",
+    **dict.fromkeys(_UNSOLVED.values(), "make it smaller"),
+}
+"""What may be wrong with an instance as a whole, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,59 @@ def on_instance(facts: str, program: str) -> str:
     return f"{facts}\n{program}"
 
 
+@dataclass(frozen=True)
+class Gold:
+    """The gold program of a problem, solved.
+
+    Attributes:
+        outcomes: Its outcome on each instance.
+        faults: Why the problem cannot be used; empty if it can.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    faults: tuple[UserError, ...]
+
+    @property
+    def has_answer_sets(self) -> bool:
+        """Whether some instance has an answer set. Without one, equal answer sets say nothing."""
+        return any(outcome.answer_sets for outcome in self.outcomes)
+
+
+def solve_gold(problem: Problem, solver: Solver) -> Gold:
+    """Solve the gold program of a problem on each instance, and list why the problem cannot be used.
+
+    A problem can be used if clingo parses its encoding, it has no `#program` parts, a step has an
+    instruction, all answer sets of all instances are found, and the given code can stand before all steps, as
+    in a context.
+    """
+    try:
+        encoding = problem.encoding
+    except UserError as fault:
+        return Gold((), (fault,))
+    if parts := list(part_faults(problem)):
+        return Gold((), tuple(parts))
+    if not encoding.instructed:
+        fault = UserError(
+            "no statement has an instruction",
+            where=problem.encoding_file,
+            line=1,
+            remedy="write a comment above each rule that says what it does",
+        )
+        return Gold((), (fault,))
+    outcomes = solve(problem, encoding.program, solver)
+    faults = list(instance_faults(problem, outcomes, only_unsolved=True))
+    if not faults and not _given_stands_first(problem, outcomes, solver):
+        given = next(step for step in encoding.steps if not step.instruction)
+        fault = UserError(
+            "the code without instructions cannot stand before the rest: the answer sets change",
+            where=problem.encoding_file,
+            line=given.line,
+            remedy="write a comment above it that says what it does",
+        )
+        faults.append(fault)
+    return Gold(tuple(outcomes), tuple(faults))
+
+
 def gold_outcomes(problem: Problem, solver: Solver) -> list[Outcome]:
     """Solve the gold program on each instance.
 
@@ -67,72 +137,100 @@ def gold_outcomes(problem: Problem, solver: Solver) -> list[Outcome]:
         UserError: On some instance the answer sets are not all found. It names the file and the line.
     """
     outcomes = solve(problem, problem.encoding.program, solver)
-    failing = {
-        name: outcome
-        for name, outcome in zip(problem.instances, outcomes, strict=True)
-        if outcome.answer_sets is None
-    }
-    if failing:
-        instances = {name: problem.instances[name] for name in failing}
-        raise next(instance_faults(replace(problem, instances=instances), list(failing.values())))
+    for fault in instance_faults(problem, outcomes, only_unsolved=True):
+        raise fault
     return outcomes
 
 
-def given_stands_first(problem: Problem, gold: list[Outcome], solver: Solver) -> bool:
-    """Whether the program has the same answer sets if its given code stands before all steps, as in a
-    context.
-    """
+def _given_stands_first(problem: Problem, gold: Sequence[Outcome], solver: Solver) -> bool:
+    """Whether the program has the same answer sets if its given code stands before all steps."""
     variant = variant_of(problem)
     if not variant.given:
         return True
     return compare(gold, solve(problem, variant.program, solver)).relation is Relation.EQUAL
 
 
-def instance_faults(problem: Problem, outcomes: Sequence[Outcome]) -> Iterator[UserError]:
-    """Yield what is wrong with the outcomes of the gold program, at most one fault for each instance.
+def part_faults(problem: Problem) -> Iterator[UserError]:
+    """Yield a fault for each `#program` part of the encoding and the instances, except `base`.
 
-    A fault of the encoding is reported once, although it occurs on all instances.
+    clingo grounds only `base`. If such a line moved, statements would get into another part.
     """
-    reported: set[tuple[Path, int | None]] = set()
-    for (name, facts), outcome in zip(problem.instances.items(), outcomes, strict=True):
-        file = problem.folder / "instances" / f"{name}.lp" if name else problem.encoding_file
-        if outcome.verdict is Verdict.UNSATISFIABLE and "unsat" not in name:
-            yield UserError(
-                "the instance has no answer set",
-                where=file,
-                line=1,
-                remedy="correct it, or put `unsat` into its name",
-            )
-        elif outcome.answer_sets and "unsat" in name:
-            yield UserError(
-                "the instance has an answer set, though its name says `unsat`",
-                where=file,
-                line=1,
-                remedy="correct it, or rename it",
-            )
-        elif outcome.verdict is Verdict.TOO_MANY:
-            yield UserError(
-                "the instance has too many answer sets to enumerate",
-                where=file,
-                line=1,
-                remedy="make it smaller (2,000 at the most)",
-            )
-        elif outcome.answer_sets is None:
-            place, line = _place(problem, file, facts, outcome)
-            if (place, line) not in reported:
-                reported.add((place, line))
+    texts = {problem.encoding_file: problem.source}
+    texts |= {_instance_file(problem, name): facts for name, facts in problem.instances.items() if facts}
+    for file, text in texts.items():
+        for part in _PART.finditer(code_only(text)):
+            name = " ".join(part[1].split())
+            if name != "base":
                 yield UserError(
-                    f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}",
-                    where=place,
-                    line=line,
-                    remedy="correct the statement at that position" if line else "make the instance smaller",
+                    f"`#program {name}.` starts a part that is not grounded: only `base` is",
+                    where=file,
+                    line=text.count("\n", 0, part.start()) + 1,
+                    remedy="write one program without parts",
                 )
 
 
+def instance_faults(
+    problem: Problem, outcomes: Sequence[Outcome], only_unsolved: bool = False
+) -> Iterator[UserError]:
+    """Yield what is wrong with the outcomes of the gold program, at most one fault for each instance.
+
+    A fault that has its cause in the encoding is reported once, although it occurs on all instances.
+
+    Arguments:
+        problem: The problem.
+        outcomes: The outcome of its gold program on each instance.
+        only_unsolved: Whether to leave out faults of instances whose answer sets are all found.
+    """
+    whats = [_what(name, outcome) for name, outcome in zip(problem.instances, outcomes, strict=True)]
+    if len(whats) > 1 and whats[0] in _REMEDIES and len(set(whats)) == 1:
+        if whats[0] != _NO_ANSWER_SET or not only_unsolved:
+            yield UserError(
+                f"every instance {whats[0]}",
+                where=problem.encoding_file,
+                remedy="correct the encoding, or the instances",
+            )
+        return
+    reported: set[tuple[Path, int | None]] = set()
+    for (name, facts), outcome, what in zip(problem.instances.items(), outcomes, whats, strict=True):
+        if not what or (only_unsolved and outcome.answer_sets is not None):
+            continue
+        file, line = _instance_file(problem, name), 1
+        if what in _REMEDIES:
+            yield UserError(f"the instance {what}", where=file, line=line, remedy=_REMEDIES[what])
+            continue
+        file, line = _place(problem, file, facts, outcome)
+        if (file, line) not in reported:
+            reported.add((file, line))
+            remedy = "correct the statement at that position" if line else "make the instance smaller"
+            yield UserError(what, where=file, line=line, remedy=remedy)
+
+
+def _what(name: str, outcome: Outcome) -> str:
+    """What is wrong with the instance `name`, or ""."""
+    if outcome.verdict is Verdict.UNSATISFIABLE:
+        return "" if "unsat" in name else _NO_ANSWER_SET
+    if outcome.answer_sets is not None:
+        return _NOT_UNSATISFIABLE if outcome.answer_sets and "unsat" in name else ""
+    if outcome.verdict in _UNSOLVED and "crashed" not in outcome.message:
+        return _UNSOLVED[outcome.verdict]
+    return f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}"
+
+
+def _instance_file(problem: Problem, name: str) -> Path:
+    """The file of an instance. A program that contains its facts is its own instance."""
+    return problem.folder / "instances" / f"{name}.lp" if name else problem.encoding_file
+
+
 def _place(problem: Problem, file: Path, facts: str, outcome: Outcome) -> tuple[Path, int | None]:
-    """File and line of a message: in the instance's `file`, or in the encoding if it is after the facts."""
+    """File and line of a message: in the instance's `file`, or in the encoding if it is after the facts.
+
+    clingo parses the encoding, so a syntax error after the facts is in their last statement or comment, which
+    does not end.
+    """
     line = outcome.position[0] if outcome.position else None
     height = facts.count("\n") + 1
+    if line and line > height and outcome.verdict is Verdict.SYNTAX:
+        return file, facts.rstrip().count("\n") + 1
     if line and line > height:
         return problem.encoding_file, _encoding_line(problem, line - height)
     return file, line

@@ -31,6 +31,12 @@ class LeftOut:
             "remedy": self.fault.remedy,
         }
 
+    @classmethod
+    def from_json(cls, record: dict) -> LeftOut:
+        """The reason that `as_json` wrote."""
+        place = {"where": record["file"], "line": record["line"], "remedy": record["remedy"]}
+        return cls(record["problem"], UserError(record["what"], **place))
+
 
 def left_out(problem: str, faults: Iterable[UserError]) -> list[LeftOut]:
     """Return an entry for each fault of a problem."""

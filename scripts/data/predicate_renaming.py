@@ -1,4 +1,4 @@
-"""Predicate renaming: all predicates of a problem get other names, in all its texts.
+"""Predicate renaming: the predicates of a problem get other names, in all its texts.
 
 If `depot/1` becomes `violin/1` in the description, the instructions, the rules and the facts, a model cannot
 answer with a name that it remembers: it must copy the name from the text. The solver verifies that the answer
@@ -17,6 +17,7 @@ from random import Random
 from scripts.asp.gate import code_only
 from scripts.asp.solver import AnswerSet
 from scripts.asp.syntax import predicates
+from scripts.data.in_view import out_of_view
 from scripts.data.problems import Problem
 
 WORDS = tuple(
@@ -82,7 +83,7 @@ def rename_predicates_in_program(code: str, names: dict[str, str]) -> str:
     return _TEXT.sub(lambda match: names.get(match[0], match[0]), code)
 
 
-def rename_predicates_in_text(text: str, names: dict[str, str], variables: Container[str] = ()) -> str:
+def rename_predicates_in_text(text: str, names: dict[str, str], stay: Container[str] = ()) -> str:
     """Rename the predicates in a description or an instruction.
 
     A predicate is renamed wherever it stands as code. As a word of a sentence it is renamed if it may be a
@@ -92,7 +93,7 @@ def rename_predicates_in_text(text: str, names: dict[str, str], variables: Conta
     Arguments:
         text: The text.
         names: The old and new names of the predicates.
-        variables: Names of variables; a word that is one of them is not a noun.
+        stay: Words that are no nouns here: names of variables, and of predicates that keep their names.
     """
     if not names:
         return text
@@ -102,7 +103,7 @@ def rename_predicates_in_text(text: str, names: dict[str, str], variables: Conta
         is_code = text[match.end() : match.end() + 1] in ("(", "/", "`")
         if word in names and (is_code or _is_noun(word)):
             return names[word]
-        return word if word in variables else _rename_noun(word, names)
+        return word if word in stay else _rename_noun(word, names)
 
     renamed = _TEXT.sub(rename, text)
     new_words = "|".join(re.escape(new.split("_")[0]) for new in names.values())
@@ -155,29 +156,43 @@ def variable_names(problem: Problem) -> set[str]:
 
 
 def rename_predicates(problem: Problem, rng: Random) -> tuple[Problem, dict[str, str]]:
-    """Give all predicates of a problem new names that `rng` draws.
+    """Give the predicates of a problem new names that `rng` draws.
+
+    A predicate keeps its own name if the new one would not be in view before its first use, for example
+    because the texts have only another form of the word.
 
     Returns:
         The problem with the new names in all its texts, and the old and new names.
     """
     texts = "\n".join([problem.source, *problem.descriptions().values(), *problem.instances.values()])
     names = fresh_names(predicate_names(problem), texts, rng)
-    variables = variable_names(problem)
+    stay = variable_names(problem)
+    while True:
+        renamed = _with_names(problem, names, stay)
+        missing = out_of_view(renamed, names.values())
+        if not missing:
+            return renamed, names
+        stay |= {old for old, new in names.items() if new in missing}
+        names = {old: new for old, new in names.items() if new not in missing}
+
+
+def _with_names(problem: Problem, names: dict[str, str], stay: set[str]) -> Problem:
+    """The problem with new names in all its texts. The words in `stay` are renamed in no sentence."""
 
     def in_text(text: str) -> str:
-        return rename_predicates_in_text(text, names, variables)
+        return rename_predicates_in_text(text, names, stay)
 
     def in_program(source: str) -> str:
         return _map_parts(source, in_text, lambda code: rename_predicates_in_program(code, names))
 
-    renamed = replace(
+    return replace(
         problem,
         source=in_program(problem.source),
         description=in_text(problem.description),
         instances={name: in_program(facts) for name, facts in problem.instances.items()},
         paraphrases={style: in_text(text) for style, text in problem.paraphrases.items()},
+        wordings={},  # they are renamed where one is drawn
     )
-    return renamed, names
 
 
 def _map_parts(source: str, prose: Callable[[str], str], code: Callable[[str], str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -9,8 +10,10 @@ from typing import Any
 
 from scripts.asp.comparison import Relation, compare
 from scripts.asp.solver import Outcome, Solver
-from scripts.data.gold import Variant, given_stands_first, gold_outcomes, solve, variant_of
+from scripts.data.gold import Variant, solve, solve_gold, variant_of
+from scripts.data.left_out import left_out
 from scripts.data.predicate_renaming import (
+    predicate_names,
     rename_answer_sets,
     rename_predicates,
     rename_predicates_in_program,
@@ -20,6 +23,7 @@ from scripts.data.problems import Problem
 from scripts.data.report import Report
 from scripts.data.retellings import retelling_faults, retold, same_but_retold
 from scripts.data.variable_renaming import POOLS, rename, same_up_to
+from utils_ft import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,8 @@ class RenamedProblem:
 
     Attributes:
         problem: The problem with the new names.
-        names: The old and new names of its predicates; empty if it has its own.
+        names: The old and new names of its predicates; empty if it has its own. A predicate that is not there
+            keeps its name.
         gold: The outcomes of its gold program, one for each instance; empty if nothing is compared with them.
         source: The problem with its own names, if a predicate renaming gave `problem` others.
         retelling: The domain of the retelling, or "".
@@ -44,6 +49,11 @@ class RenamedProblem:
     def original(self) -> Variant:
         """The gold program with the problem's own variables."""
         return variant_of(self.problem)
+
+    @property
+    def kept(self) -> set[str]:
+        """The predicates that keep their names although others are renamed."""
+        return predicate_names(self.source.problem) - self.names.keys() if self.source else set()
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -86,7 +96,8 @@ class VariableRenamer:
         if relation is not Relation.EQUAL:
             self.report.dropped[f"renaming {pool}: answer sets {relation}"] += 1
             return None
-        self.report.verified["renamings with the same trees and answer sets"] += 1
+        answer_sets = " and answer sets" if any(outcome.answer_sets for outcome in renamed.gold) else ""
+        self.report.verified[f"renamings with the same trees{answer_sets}"] += 1
         return variant
 
     def _same_trees(self, renamed: RenamedProblem, pool: str) -> Variant | None:
@@ -108,9 +119,10 @@ class VariableRenamer:
         variant = self.variant(renamed.source, pool)
         if variant.naming != pool:
             return None
+        kept = renamed.kept
         steps = tuple(
             (
-                rename_predicates_in_text(instruction, renamed.names),
+                rename_predicates_in_text(instruction, renamed.names, kept),
                 rename_predicates_in_program(code, renamed.names),
             )
             for instruction, code in variant.steps
@@ -124,33 +136,39 @@ def renamed_problems(
     """Return the problem as it is, then under up to `count` predicate renamings.
 
     A predicate renaming is dropped if the solver does not verify that the answer sets of all instances are
-    the same up to the names. The list is empty if the given code cannot stand before the steps: then no
-    context would be right.
+    the same up to the names. The list is empty if the problem cannot be used; the report says why.
 
     Arguments:
         problem: The problem.
         count: The number of predicate renamings to draw.
         rng: Draws the new names.
         solver: The solver that verifies.
-        report: Counts what is verified and what is dropped.
-
-    Raises:
-        UserError: The answer sets of the problem are not all found on some instance.
+        report: Counts what is verified and what is dropped, and lists why the problem is left out.
     """
-    gold = gold_outcomes(problem, solver)
-    own = RenamedProblem(problem, {}, tuple(gold))
-    if not given_stands_first(problem, gold, solver):
-        report.dropped["problem: its code without instructions cannot stand before the rest"] += 1
+    gold = solve_gold(problem, solver)
+    if gold.faults:
+        report.left_out += left_out(problem.id, gold.faults)
         return []
+    own = RenamedProblem(problem, {}, gold.outcomes)
     result = [own]
     for _ in range(count):
-        renamed, names = rename_predicates(problem, rng)
+        try:
+            renamed, names = rename_predicates(problem, rng)
+        except UserError:
+            report.dropped["vocabulary: clingo cannot parse the renamed encoding"] += 1
+            continue
+        if kept := len(predicate_names(problem) - names.keys()):
+            report.dropped["vocabulary: new name of a predicate, not in view before its first use"] += kept
+        if not names:
+            continue
         outcomes = solve(renamed, renamed.encoding.program, solver)
-        if _same_up_to_names(gold, outcomes, names):
+        if not _same_up_to_names(gold.outcomes, outcomes, names):
+            report.dropped["vocabulary: other answer sets"] += 1
+        elif not gold.has_answer_sets:
+            report.dropped["vocabulary: no answer set to compare"] += 1
+        else:
             report.verified["vocabularies with the same answer sets up to the names"] += 1
             result.append(RenamedProblem(renamed, names, tuple(outcomes), own))
-        else:
-            report.dropped["vocabulary: other answer sets"] += 1
     return result
 
 
@@ -172,7 +190,9 @@ def retold_problems(own: RenamedProblem, solver: Solver, report: Report) -> list
             continue
         problem = retold(own.problem, retelling)
         outcomes = solve(problem, problem.encoding.program, solver)
-        if same_but_retold(own.gold, outcomes, retelling):
+        if not any(outcome.answer_sets for outcome in own.gold):
+            report.dropped["retelling: no answer set to compare"] += 1
+        elif same_but_retold(own.gold, outcomes, retelling):
             report.verified["retellings with the same answer sets up to the names"] += 1
             result.append(RenamedProblem(problem, gold=tuple(outcomes), retelling=retelling.domain))
         else:
@@ -180,7 +200,7 @@ def retold_problems(own: RenamedProblem, solver: Solver, report: Report) -> list
     return result
 
 
-def _same_up_to_names(gold: list[Outcome], outcomes: list[Outcome], names: dict[str, str]) -> bool:
+def _same_up_to_names(gold: Sequence[Outcome], outcomes: Sequence[Outcome], names: dict[str, str]) -> bool:
     """Whether a renamed problem has the outcomes of the original up to the names, on every instance."""
     return all(
         new.answer_sets is not None and rename_answer_sets(old.answer_sets, names) == new.answer_sets

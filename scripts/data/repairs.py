@@ -15,9 +15,9 @@ from random import Random
 from scripts.asp.comparison import evidence
 from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
-from scripts.asp.syntax import predicates
 from scripts.data.corruptions import CORRUPTIONS
 from scripts.data.gold import Variant
+from scripts.data.in_view import needed_predicates
 from scripts.data.predicate_renaming import mentions_predicate
 from scripts.data.renamed_problems import RenamedProblem, VariableRenamer
 from scripts.data.report import Report
@@ -161,8 +161,7 @@ def repair_row(
         report: Counts the row as verified, or as dropped.
     """
     step = renamed.problem.encoding.instructed[candidate.step]
-    needed = {name.lstrip("-") for statement in step.statements for name, _ in predicates(statement)}
-    if not all(_is_in_view(name, candidate, error) for name in needed):
+    if not all(_is_in_view(name, candidate, error) for name in needed_predicates(step)):
         report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
         return None
     report.verified["messages reproduced by the solver, fixes accepted"] += 1

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from scripts.data.left_out import LeftOut
 from scripts.data.rows import Row
 
 COUNTED = ("split", "kind", "style", "naming", "noise", "names", "corruption")
@@ -24,12 +25,14 @@ class Report:
         dropped: How often something was dropped, by reason.
         verified: How often the solver verified something, by what it was.
         findings: Findings of the reader of encodings: dicts with `problem`, `line`, `kind`, `text`.
+        left_out: Problems and files that cannot be used, and why.
     """
 
     rows: Counter[tuple] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     verified: Counter[str] = field(default_factory=Counter)
     findings: list[dict] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
         """Add the counts and findings of another report."""
@@ -37,6 +40,7 @@ class Report:
         self.dropped.update(other.dropped)
         self.verified.update(other.verified)
         self.findings += other.findings
+        self.left_out += other.left_out
 
     def count_row(self, row: Row) -> None:
         """Count one row by its meta data."""
@@ -55,6 +59,7 @@ class Report:
             "dropped": dict(sorted(self.dropped.items())),
             "proofs": dict(sorted(self.verified.items())),
             "findings": self.findings,
+            "left_out": [entry.as_json() for entry in self.left_out],
         }
 
 
@@ -70,6 +75,10 @@ class ReportCounts(TypedDict):
     """How often the solver verified something."""
     findings: list[dict]
     """Findings of the reader of encodings: `problem`, `line`, `kind`, `text`."""
+    left_out: list[dict]
+    """Problems and files that cannot be used, one entry for each reason: `problem`, `file`, `line`, `what`,
+    `remedy`.
+    """
 
 
 class ConversionReport(ReportCounts, total=False):
@@ -77,7 +86,9 @@ class ConversionReport(ReportCounts, total=False):
 
     seed: int
     problems: dict[str, int]
-    """The number of problems of each split."""
+    """The number of problems of each split that were converted."""
+    twins: list[dict]
+    """The groups of twins and near-twins, if no split.json decides: their ids as `problems`, and `split`."""
     sha256: dict[str, str]
     """The SHA-256 of the file of each split."""
     tokens: dict[str, dict[str, int]]

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clingo.ast import ASTType
@@ -161,12 +162,13 @@ def _groups(problems: Sequence[Problem]) -> list[list[_Content]]:
     return _distinct(group_of.values())
 
 
-def check_split(problems: Sequence[Problem], splits: Mapping[str, str]) -> None:
+def check_split(problems: Sequence[Problem], splits: Mapping[str, str], file: Path) -> None:
     """Raise UserError if twins are on two sides of a split. The error names all of them.
 
     Arguments:
         problems: The problems.
         splits: The side of each, by id.
+        file: The split.json, for the message.
     """
     apart = [pair for pair in twins(problems) if splits[pair.first.id] != splits[pair.second.id]]
     if not apart:
@@ -175,7 +177,7 @@ def check_split(problems: Sequence[Problem], splits: Mapping[str, str]) -> None:
     lines = [f"{line} ({splits[pair.first.id]})" for line, pair in zip(lines, apart, strict=True)]
     raise UserError(
         "the split separates twins:\n  " + "\n  ".join(lines),
-        where=apart[0].second.folder.parent.parent / "split.json",
+        where=file,
         remedy="put both on one side, or remove one of the two problems",
     )
 

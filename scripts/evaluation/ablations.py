@@ -183,7 +183,7 @@ def _evaluate(arm: Arm, folder: Path, shared: Study) -> EvaluationResult:
 def _figures(result: EvaluationResult, metrics: dict) -> ArmFigures:
     """The figures of an arm, from its scores and the metrics of its training."""
     names = (*PARTS, "seen_families", "held_out_families")
-    steps = [item for item in result["verdicts"] if item["part"] == "steps"]
+    steps = [item for item in result["verdicts"] if item["part"] == "steps" and not item["untested"]]
     by_problem: dict[str, list[int]] = {}
     for item in steps:
         right, n = by_problem.get(item["problem"], (0, 0))
@@ -212,12 +212,14 @@ def evaluate_whole(
         return done
     generator = load_generator(model, adapter, longest)
     with Solver() as solver:
-        graders = graders_of(problems, solver)
+        graders, left_out = graders_of(problems, solver)
         items = [
             *score_whole(generator, graders),
             *score_repairs(replace(generator, max_new_tokens=max_new_tokens), graders),
         ]
-    return stored.finish(subject.as_json() | summary(items, held_out_families(problems)))
+    figures = summary(items, held_out_families(problems))
+    figures["left_out"] = [entry.as_json() for entry in left_out]
+    return stored.finish(subject.as_json() | figures)
 
 
 def score_whole(generator: TextGenerator, graders: Sequence[Grader]) -> list[Item]:

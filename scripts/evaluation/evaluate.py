@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
+from scripts.data.left_out import LeftOut, listing
 from scripts.data.problems import Problem, held_out_families
 from scripts.evaluation.grader import Grader, graders_of
 from scripts.evaluation.items import Item, item_from_json
@@ -36,18 +37,24 @@ def evaluate(
 ) -> Figures:
     """Evaluate a model on `problems`: the figures, every item, and the seconds that each part took.
 
-    With `results`, each part is stored when it is finished, and a stored part is not computed again.
+    With `results`, each part is stored when it is finished, and a stored part is not computed again. Problems
+    that cannot be used are left out; the figures say why. UserError if none is left.
     """
     items: list[Item] = []
     seconds: Counter[str] = Counter()
     with Solver() as solver:
-        graders = graders_of(problems, solver)
+        graders, left_out = graders_of(problems, solver)
+        if text := listing(left_out):
+            print(text, flush=True)
         for stage in _stages(settings):
             compute = partial(_run_stage, stage, generator, graders, settings, items)
             found = results.part(stage.name, compute) if results else compute()
             items += [item_from_json(record) for record in found["items"]]
             seconds[stage.kind] += found["seconds"]
     figures = summary(items, held_out_families(problems))
+    for step in figures["untested"]:
+        print(f"not counted, {step['reason']}: {step['problem']}, {step['part']} {step['index']}", flush=True)
+    figures["left_out"] = [entry.as_json() for entry in left_out]
     return figures | {"seconds": {kind: round(total, 1) for kind, total in seconds.items()}}
 
 
@@ -89,12 +96,13 @@ def evaluate_once(
     problems: Sequence[Problem],
     settings: EvaluationSettings = DEFAULT_SETTINGS,
     adapter: Path | None = None,
+    unreadable: Sequence[LeftOut] = (),
 ) -> EvaluationResult:
     """Evaluate a model folder, with an adapter over it, and write the result to `out`.
 
     If `out` has the result for the same weights, problems, settings and scoring version, it is returned as
-    it is. An interrupted evaluation continues after the parts that were finished. UserError if another
-    process writes to `out`.
+    it is. An interrupted evaluation continues after the parts that were finished. `unreadable` problems are
+    listed in the result with those that are left out. UserError if another process writes to `out`.
     """
     subject = Subject(model, adapter, problems, settings.as_json())
     results = Results(out, subject.identity)
@@ -110,7 +118,9 @@ def evaluate_once(
             settings.temperature,
             settings.seed,
         )
-        return results.finish(subject.as_json() | evaluate(generator, problems, settings, results))
+        figures = evaluate(generator, problems, settings, results)
+        figures["left_out"] = [*(entry.as_json() for entry in unreadable), *figures["left_out"]]
+        return results.finish(subject.as_json() | figures)
 
 
 def score_checkpoints(

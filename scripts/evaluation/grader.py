@@ -16,13 +16,16 @@ from scripts.asp.comparison import Comparison, Relation, compare
 from scripts.asp.constructs import constructs
 from scripts.asp.feedback import context_of
 from scripts.asp.solver import Outcome, Solver, Verdict
-from scripts.data.gold import given_stands_first, gold_outcomes, on_instance, solve_requests, variant_of
+from scripts.data.gold import gold_outcomes, on_instance, solve_gold, solve_requests, variant_of
+from scripts.data.left_out import LeftOut, left_out, nothing_left
 from scripts.data.problems import Problem
 from scripts.evaluation.items import Item
 from scripts.evaluation.settings import Part
 from scripts.inference.attempts import NO_CODE, Attempt, has_code, is_satisfiable
 from scripts.inference.requests import StepRequest, Task
-from utils_ft import UserError, show_path
+
+NO_ANSWER_SET = "no instance has an answer set"
+NO_INSTANCE = "no instance tests this step"
 
 
 class Grader:
@@ -37,7 +40,7 @@ class Grader:
         task: The problem as a task for a model.
     """
 
-    def __init__(self, problem: Problem, solver: Solver):
+    def __init__(self, problem: Problem, solver: Solver, gold: Sequence[Outcome] | None = None):
         self.problem = problem
         self.solver = solver
         self.steps = problem.encoding.instructed
@@ -46,12 +49,34 @@ class Grader:
         instructions = tuple(step.instruction for step in self.steps)
         self.task = Task(problem.description, instructions, self.facts, self.variant.given)
         self._codes = [step.code for step in self.steps]
+        if gold is not None:
+            self.gold = list(gold)  # in place of the cached property
         self._comparisons = {self.variant.program: Comparison(Relation.EQUAL, Verdict.OK)}
 
     @cached_property
     def gold(self) -> list[Outcome]:
         """The outcome of the gold program on each instance. UserError if not all answer sets are found."""
         return gold_outcomes(self.problem, self.solver)
+
+    @cached_property
+    def untested_steps(self) -> frozenset[int]:
+        """The steps that no instance tests: without one of them all answer sets stay the same.
+
+        Nearly every answer to such a step would be equivalent.
+        """
+        programs = [self.program_with(index, "") for index in range(len(self.steps))]
+        compare_programs((self, program) for program in programs)
+        return frozenset(
+            index
+            for index, program in enumerate(programs)
+            if self._comparisons[program].relation is Relation.EQUAL
+        )
+
+    def why_untested(self, index: int | None = None) -> str:
+        """Why answers to step `index`, or whole programs, do not count in a rate; "" if they do."""
+        if not any(outcome.answer_sets for outcome in self.gold):
+            return NO_ANSWER_SET
+        return NO_INSTANCE if index is not None and index in self.untested_steps else ""
 
     def requests(self) -> list[StepRequest]:
         """A request for each step, after the gold steps before it."""
@@ -104,6 +129,7 @@ class Grader:
             fenced=attempt.fenced,
             constructs=tuple(sorted(found)),
             tries=tries,
+            untested=self.why_untested(index),
             **self._judgement(outcome, comparison),
         )
 
@@ -129,6 +155,7 @@ class Grader:
             code=text,
             gold=self.variant.program,
             tries=tries,
+            untested=self.why_untested(),
             **self._judgement(outcome, comparison),
         )
 
@@ -202,29 +229,23 @@ def compare_programs(programs: Iterable[tuple[Grader, str]]) -> None:
         grader.add_comparison(program, list(islice(outcomes, len(grader.problem.instances))))
 
 
-def graders_of(problems: Sequence[Problem], solver: Solver) -> list[Grader]:
-    """A grader for each problem that has a step with an instruction.
+def graders_of(problems: Sequence[Problem], solver: Solver) -> tuple[list[Grader], list[LeftOut]]:
+    """A grader for each problem that can be used, and why the others are left out.
 
-    A problem that cannot be graded is left out with a message. UserError if none is left, or if the answer
-    sets of a gold program are not all found.
+    Raises:
+        UserError: No problem is left.
     """
-    graders = []
-    for grader in (Grader(problem, solver) for problem in problems):
-        where = show_path(grader.problem.encoding_file)
-        if not grader.steps:
-            print(f"left out, no statement has an instruction: {where}", flush=True)
-        elif not given_stands_first(grader.problem, grader.gold, solver):
-            print(
-                f"left out, its code without instructions cannot stand before the rest: {where}", flush=True
-            )
+    graders: list[Grader] = []
+    entries: list[LeftOut] = []
+    for problem in problems:
+        gold = solve_gold(problem, solver)
+        if gold.faults:
+            entries += left_out(problem.id, gold.faults)
         else:
-            graders.append(grader)
+            graders.append(Grader(problem, solver, gold.outcomes))
     if not graders:
-        raise UserError(
-            "no step of these problems has an instruction",
-            remedy="write a comment above each rule that says what it does",
-        )
-    return graders
+        raise nothing_left(entries, "no problem can be graded")
+    return graders, entries
 
 
 _NO_CODE = (

@@ -27,6 +27,7 @@ class Item:
         fenced: Whether a Markdown fence was removed to get the code.
         constructs: The constructs of the language in the gold code.
         tries: The number of answers that the model wrote.
+        untested: Why the answer is not counted in any rate, or "".
     """
 
     part: Part
@@ -45,6 +46,7 @@ class Item:
     fenced: bool = False
     constructs: tuple[str, ...] = ()
     tries: int = 1
+    untested: str = ""
 
     def as_json(self) -> dict:
         """The item as the JSON file has it."""

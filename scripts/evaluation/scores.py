@@ -14,7 +14,8 @@ class Rates(TypedDict, total=False):
     """The rates of some items, each in 0–1 and with its 95 % interval [low, high] (Wilson).
 
     Keys:
-        n: The number of items.
+        n: The number of items that count.
+        n_untested: The number of items that do not count, because nothing tests them.
         parse, ground, equivalent, fixed: The share of the items that parse, ground, are equivalent, are
             fixed.
         parse_ci, …: The intervals.
@@ -22,6 +23,7 @@ class Rates(TypedDict, total=False):
     """
 
     n: int
+    n_untested: int
     parse: float
     parse_ci: list[float]
     ground: float
@@ -48,19 +50,24 @@ class Figures(PartRates, total=False):
     Keys:
         per_family: The rates of the steps, by family.
         per_construct: The rates of the steps, by construct of the gold code.
-        per_verdict: By part and verdict, the number of items.
+        per_verdict: By part and verdict, the number of items that count.
+        untested: The steps and programs that do not count: dicts with `problem`, `part`, `index`, `reason`.
         seen_families, held_out_families: The rates of the other families, and of those that training has no
             problem of. Only if there are held-out families among the problems.
         verdicts: Every item, with the keys of `Item` or `RepairItem`.
+        left_out: The problems that cannot be used, one entry for each reason: `problem`, `file`, `line`,
+            `what`, `remedy`.
         seconds: The time of each kind of part.
     """
 
     per_family: dict[str, Rates]
     per_construct: dict[str, Rates]
     per_verdict: dict[str, dict[str, int]]
+    untested: list[dict]
     seen_families: PartRates
     held_out_families: PartRates
     verdicts: list[dict]
+    left_out: list[dict]
     seconds: dict[str, float]
 
 
@@ -101,9 +108,10 @@ def interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def rates(items: Iterable[Item], names: Sequence[str] = STEP_RATES) -> Rates:
-    """The rates of the fields `names` of the items."""
-    items = list(items)
-    result: dict = {"n": len(items)}
+    """The rates of the fields `names` of the items. Untested items do not count."""
+    every = list(items)
+    items = [item for item in every if not item.untested]
+    result: dict = {"n": len(items), "n_untested": len(every) - len(items)}
     for name in names:
         hits = sum(getattr(item, name) for item in items)
         result[name] = hits / len(items) if items else 0.0
@@ -114,6 +122,7 @@ def rates(items: Iterable[Item], names: Sequence[str] = STEP_RATES) -> Rates:
 def summary(items: Sequence[Item], held_out: Container[str] = ()) -> Figures:
     """The figures of an evaluation. `held_out` are the families that training has no problem of."""
     steps = [item for item in items if item.part.kind == "steps"]
+    tested = [item for item in items if not item.untested]
     seen = [item for item in items if item.family not in held_out]
     figures: dict = {
         **_part_rates(items),
@@ -121,13 +130,25 @@ def summary(items: Sequence[Item], held_out: Container[str] = ()) -> Figures:
         "per_construct": _rates_by(steps, lambda item: item.constructs),
         "per_verdict": {
             part: dict(Counter(item.verdict for item in group))
-            for part, group in _grouped(items, lambda item: [item.part.name]).items()
+            for part, group in _grouped(tested, lambda item: [item.part.name]).items()
         },
+        "untested": _untested(items),
     }
     if len(seen) < len(items):
         figures["seen_families"] = _part_rates(seen)
         figures["held_out_families"] = _part_rates([item for item in items if item.family in held_out])
     return figures | {"verdicts": [item.as_json() for item in items]}
+
+
+def _untested(items: Sequence[Item]) -> list[dict]:
+    """The steps and programs that do not count, each once."""
+    found: dict[tuple, dict] = {}
+    for item in items:
+        if item.untested:
+            part = "programs" if item.part.kind == "programs" else "steps"
+            entry = {"problem": item.problem, "part": part, "index": item.index, "reason": item.untested}
+            found.setdefault((item.problem, part, item.index), entry)
+    return [found[key] for key in sorted(found)]
 
 
 def _part_rates(items: Sequence[Item]) -> PartRates:

@@ -83,7 +83,8 @@ label("% depot").
     problem = replace(
         shipped_problem(FEW[0]),
         source=source,
-        description="A Site is a depot.",
+        description="A Site is a depot. `open(X)`, `count(X)` and `label(X)` are used.",
+        paraphrases={},
         instances={"one": "depot(1). count(1..2). % depots"},
     )
     renamed, names = rename_predicates(problem, Random(0))
@@ -96,7 +97,7 @@ label("% depot").
 {label}("% depot").
 """
     assert renamed.source == expected
-    assert renamed.description == f"A Site is a {depot}."
+    assert renamed.description.startswith(f"A Site is a {depot}. `{opened}(X)`, `{counted}(X)` and ")
     assert renamed.instances["one"] == f"{depot}(1). {counted}(1..2). % {depot}s"
 
 

@@ -27,7 +27,7 @@ def test_a_renamed_problem_with_other_answer_sets_is_dropped(solver, monkeypatch
     report = Report()
     other = shipped_problem(OTHER)
     monkeypatch.setattr(
-        module, "rename_predicates", lambda problem, rng: (replace(problem, source=other.source), {})
+        module, "rename_predicates", lambda problem, rng: (replace(problem, source=other.source), {"a": "b"})
     )
     assert len(renamed_problems(shipped_problem(PROBLEM), 2, Random(0), solver, report)) == 1
     assert report.dropped["vocabulary: other answer sets"] == 2

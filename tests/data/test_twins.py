@@ -111,7 +111,7 @@ def test_a_split_file_that_separates_twins_is_an_error(tmp_path):
     with pytest.raises(
         UserError, match=r"split\.json: the split separates twins:\n  f/two \(test\) has the same"
     ):
-        check_split(collection.problems, collection.splits)
+        check_split(collection.problems, collection.splits, collection.split_file)
 
 
 def test_an_encoding_that_clingo_cannot_parse_is_compared_as_text(tmp_path):

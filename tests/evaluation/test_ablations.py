@@ -75,7 +75,7 @@ def test_a_program_in_one_turn_is_graded_paragraph_by_paragraph(
     problems: list[Problem], solver: Solver
 ) -> None:
     two = [problem for problem in problems if problem.family == "graphs"][:2]
-    graders = graders_of(two, solver)
+    graders, _ = graders_of(two, solver)
     gold = ["\n\n".join(code for _, code in grader.variant.steps) for grader in graders]
     fenced = ScriptedGenerator.in_order(*(f"```asp\n{program}\n```" for program in gold))
     full = ablations.score_whole(fenced, graders)
