@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.evaluation.arms import ARMS
-from utils_ft import RUNS, UserError, command, show_path
+from utils_ft import RUNS, UserError, check_writable, command, show_path
 
 
 def main(
@@ -40,6 +40,7 @@ def main(
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--seeds is a list of numbers, not {seeds!r}", remedy="write --seeds 0,1")
 
+    check_writable(out, folder=True)
     from scripts.evaluation.ablations import study
 
     table = study(out, wanted, [int(number) for number in numbers], profile, max_steps, problems)

@@ -5,6 +5,7 @@ python -m scripts.data_augmentor --provider auto --dry-run
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from scripts.data.settings import PARAPHRASES, STYLES
@@ -31,7 +32,7 @@ def main(
     A paraphrase is faithful if it keeps every predicate, number, quoted string and constant. One that is not
     is sent back with its errors. Faithful paraphrases are written to OUT/<family>/<problem>/<style>.md;
     `data_converter --paraphrases OUT` uses them. All answers are stored, so that the same command continues
-    an interrupted run and pays for no answer twice.
+    an interrupted run and pays for no answer twice. The exit code is 1 if no text got a faithful paraphrase.
 
     Arguments:
         benchmarks: The folder of problems.
@@ -50,6 +51,8 @@ def main(
         every: Paraphrase validation and test problems as well. They are not varied in the training data.
         dry_run: Print the number of requests and an estimate of their tokens, and make none.
     """
+    import typer
+
     from scripts.data.paraphrase.augmentor import ParaphraseSettings, paraphrase
     from scripts.data.problems import read_collection
 
@@ -81,6 +84,9 @@ def main(
         print(f"{loss['status']}: {loss['problem']} {loss['kind']} {loss['style']}: {loss['why'][:300]}")
     if len(report.losses()) > 20:
         print(f"… and {len(report.losses()) - 20} more")
+    if report.has_failed:
+        print("error: no text has a faithful paraphrase", file=sys.stderr)
+        raise typer.Exit(1)
     if report.stopped:
         print(f"stopped: {report.stopped}; run the same command again to continue")
 

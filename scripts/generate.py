@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.inference.attempts import StepResult
 from scripts.inference.requests import MAX_NEW_TOKENS, Task
-from utils_ft import UserError, command, read_text, show_path, write_text
+from utils_ft import UserError, check_writable, command, read_text, show_path, write_text
 
 
 def main(
@@ -57,6 +57,7 @@ def main(
     from scripts.inference.repair_loop import LoopSettings
 
     task = _read_task(problem, steps, instance)
+    check_writable(out)
     if k < 0 or samples < 1:
         raise UserError("--k must be at least 0 and --samples at least 1")
     generator = load_generator(model, adapter, max_new_tokens, grammar, temperature, seed)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.inference.requests import MAX_NEW_TOKENS
-from utils_ft import BENCHMARKS, UserError, command, show_path
+from utils_ft import BENCHMARKS, UserError, check_writable, command, show_path
 
 
 def main(
@@ -57,6 +57,7 @@ def main(
             remedy="name another folder with --out",
         )
 
+    check_writable(out, folder=True)
     from scripts.evaluation.own_errors import OwnErrorSettings, write_own_errors
 
     chosen = problems_of_split(benchmarks, "train", problems)

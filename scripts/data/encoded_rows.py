@@ -29,8 +29,8 @@ def encode_rows(
     `cache_dir` the result is kept there, under a hash of everything that it depends on.
     """
     file = _cache_file(Path(cache_dir), tokenizer, rows, max_tokens) if cache_dir is not None else None
-    if file is not None and file.exists():
-        return _read_encoded(file)
+    if file is not None and (kept := _read_encoded(file)) is not None:
+        return kept
     bar = tqdm(rows, desc="tokens", unit="row", leave=False, disable=None)
     every = (chat.encode(tokenizer, row["messages"], max_tokens) for row in bar)
     encoded = [row for row in every if any(row.supervised)]
@@ -51,9 +51,14 @@ def _cache_file(folder: Path, tokenizer: Any, rows: Sequence[Row], max_tokens: i
     return folder / f"{name}.json"
 
 
-def _read_encoded(file: Path) -> list[Encoded]:
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return [Encoded(ids, [mark == "1" for mark in marks], cut) for ids, marks, cut in kept]
+def _read_encoded(file: Path) -> list[Encoded] | None:
+    """The rows in a cache file. None if there is none, or if it is damaged: the rows are encoded again."""
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        rows = [Encoded(ids, [mark == "1" for mark in marks], cut) for ids, marks, cut in kept]
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return rows if all(len(row.input_ids) == len(row.supervised) for row in rows) else None
 
 
 def _write_encoded(file: Path, encoded: Sequence[Encoded]) -> None:

@@ -7,7 +7,6 @@ work is stored, so an interrupted study continues, and arms and seeds can be add
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,7 +36,16 @@ from scripts.training.checkpoints import choose
 from scripts.training.pytorch_engine import train
 from scripts.training.recipe import Profile, Recipe, load_profile
 from scripts.training.run import RunOptions
-from utils_ft import BENCHMARKS, UserError, content_hash, read_text, write_json, write_text
+from utils_ft import (
+    BENCHMARKS,
+    UserError,
+    content_hash,
+    one_writer,
+    read_json,
+    read_text,
+    write_json,
+    write_text,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,13 +132,14 @@ def study(
         out, chosen, chosen.recipe.override(max_steps=max_steps), problems_of_split(limit=problems)
     )
     file = out / "study.json"
-    stored = _stored_study(file, shared.settings)
-    write_json(file, stored)  # before the first arm, so that the rows in the folder belong to these settings
-    for seed in seeds:
-        for name in arms:
-            print(f"{name}, seed {seed}", flush=True)
-            stored["arms"].setdefault(name, {})[str(seed)] = run_arm(name, seed, shared)
-            write_json(file, stored)
+    with one_writer(file):
+        stored = _stored_study(file, shared.settings)
+        write_json(file, stored)  # before the first arm: the rows in the folder belong to these settings
+        for seed in seeds:
+            for name in arms:
+                print(f"{name}, seed {seed}", flush=True)
+                stored["arms"].setdefault(name, {})[str(seed)] = run_arm(name, seed, shared)
+                write_json(file, stored)
     return table({name: list(stored["arms"][name].values()) for name in ARMS if name in stored["arms"]})
 
 
@@ -138,13 +147,15 @@ def _stored_study(file: Path, settings: dict) -> dict:
     """The content of `study.json`, without arms if there is no file. UserError if it has other settings."""
     if not file.exists():
         return settings | {"arms": {}}
-    stored = json.loads(read_text(file))
+    stored = read_json(file, "restore the file, or name another folder with --out")
     if {name: stored.get(name) for name in settings} != settings:
         raise UserError(
             "this folder holds a study of another profile, recipe, set of problems or scoring version",
             where=file,
             remedy="name another folder with --out",
         )
+    if not isinstance(stored.get("arms"), dict):
+        raise UserError("the study has no `arms`", where=file, remedy="restore the file, or remove it")
     return stored
 
 

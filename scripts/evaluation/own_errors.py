@@ -21,14 +21,14 @@ from scripts.data.problems import Problem
 from scripts.data.renamed_problems import RenamedProblem, renamed_problems
 from scripts.data.repairs import Candidate, repair_row
 from scripts.data.report import Report
-from scripts.data.rows import SPLITS, Row, load_rows, to_jsonl
+from scripts.data.rows import SPLITS, Row, load_rows, write_row_files
 from scripts.evaluation import results
 from scripts.evaluation.grader import Grader
 from scripts.evaluation.results import Results, weights_digest
 from scripts.inference.attempts import Attempt, check, has_code
 from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS, StepRequest, TextGenerator
-from utils_ft import UserError, content_hash, evenly_spaced, show_path, write_json, write_text
+from utils_ft import UserError, content_hash, evenly_spaced, one_writer, show_path
 
 OWN_ERROR = "own error"
 """The value of `corruption` in these rows."""
@@ -204,6 +204,17 @@ def write_own_errors(
     converted = {
         split: load_rows(data, split) for split in SPLITS
     }  # an error here comes before hours of work
+    with one_writer(out, inside=True):
+        return _write_rows(model, problems, converted, out, settings)
+
+
+def _write_rows(
+    model: Path,
+    problems: Sequence[Problem],
+    converted: dict[str, list[Row]],
+    out: Path,
+    settings: OwnErrorSettings,
+) -> OwnErrorRows:
     found = _rows_of(model, problems, out / "problems", settings)
     if not found.rows:
         raise UserError(
@@ -219,10 +230,8 @@ def write_own_errors(
         "rows": len(found.rows),
         "dropped": dict(sorted(found.dropped.items())),
     }
-    write_json(out / "report.json", report)
     converted["train"] = found.rows + evenly_spaced(converted["train"], len(found.rows))
-    for split in SPLITS:
-        write_text(out / f"{split}.jsonl", to_jsonl(converted[split]))
+    write_row_files(out, converted, report)
     return found
 
 

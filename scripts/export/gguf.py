@@ -21,6 +21,7 @@ from scripts.export.gguf_vocabulary import add_vocabulary
 from scripts.export.modelfile import prompt_format, write_modelfile
 from scripts.lm import chat
 from scripts.lm.loading import load_config
+from utils_ft import UserError, check_writable
 
 
 def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
@@ -30,6 +31,9 @@ def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
     that llama.cpp would compute differently.
     """
     check_folder(model)
+    if not out.name.isprintable():
+        raise UserError("the name of the file is not printable", where=out, remedy="name it with --out")
+    check_writable(out)
     config, tokenizer = load_config(model), chat.load_tokenizer(model)
     check_config(config, model)
     prompt = prompt_format(tokenizer)

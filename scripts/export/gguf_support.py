@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from utils_ft import UserError, read_text
+from utils_ft import UserError, read_json
 
 ARCHITECTURES = ("llama", "qwen2")
 SUPPORTED = (
@@ -24,7 +23,7 @@ def check_folder(model: Path) -> None:
     file, remedy = model / "config.json", "give the folder of a fused model: python -m scripts.fuse makes one"
     if not file.is_file():
         raise UserError("no config.json here, so this is no model", where=model, remedy=remedy)
-    settings = json.loads(read_text(file))
+    settings = read_json(file, remedy)
     if settings.get("model_type") not in ARCHITECTURES:
         raise UserError(
             f"models of the type {settings.get('model_type')!r} cannot be exported",

@@ -62,8 +62,15 @@ class PromptFormat:
     """The token that ends the assistant's turn."""
 
 
+_MARKS = ('"""', "{{", "}}")
+"""What a text inside a TEMPLATE cannot have: the end of the text, and the marks of its own language."""
+
+
 def prompt_format(tokenizer: Any) -> PromptFormat:
-    """The format of a tokenizer's chat template."""
+    """The format of a tokenizer's chat template.
+
+    `turns` is None if the template's own system message would be read as a part of the Modelfile.
+    """
     user = [{"role": "user", "content": "U"}]
     talk = [
         {"role": "system", "content": "S"},
@@ -81,6 +88,8 @@ def prompt_format(tokenizer: Any) -> PromptFormat:
             same = full == begin + turns.render(talk)
             if same and short.startswith(begin) and short.endswith(last_turn):
                 without_system = short.removeprefix(begin).removesuffix(last_turn)
+                if any(mark in without_system for mark in _MARKS):
+                    break
                 return PromptFormat(turns, without_system, bool(begin), end)
     return PromptFormat(None, "", bool(bos) and full.startswith(bos), end)
 
@@ -94,7 +103,7 @@ def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
     if prompt.turns:
         lines.append(f'TEMPLATE """{_template(prompt.turns, prompt.without_system)}"""')
     lines += [
-        f'PARAMETER stop "{prompt.end}"',
+        *([f'PARAMETER stop "{prompt.end}"'] if _is_plain(prompt.end) else []),
         "PARAMETER temperature 0",
         "PARAMETER num_ctx 4096",
         "# The model expects a system message with the description of the problem. Give it with each "
@@ -102,6 +111,11 @@ def modelfile(gguf_name: str, prompt: PromptFormat) -> str:
         '# SYSTEM """…"""',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _is_plain(token: str) -> bool:
+    """Whether a token can stand between the quotes of a Modelfile."""
+    return token.isprintable() and '"' not in token
 
 
 def _template(turns: Turns, without_system: str) -> str:

@@ -19,7 +19,7 @@ from scripts.inference.requests import MAX_NEW_TOKENS, OnDone
 from scripts.lm import chat
 from scripts.lm.adapters import check_base, load_adapter
 from scripts.lm.device import compute_dtype, device, silence_peft_warning
-from scripts.lm.loading import load_model
+from scripts.lm.loading import check_model_folder, load_model
 from scripts.lm.prompts import Message
 from utils_ft import UserError, content_hash
 
@@ -143,6 +143,7 @@ def _check_folders(model: str | Path, adapter: str | Path | None) -> None:
                 where=folder,
                 remedy="train first, or name a folder with a config.json",
             )
+    check_model_folder(model)
     if adapter and not (Path(adapter) / "adapter_config.json").is_file():
         raise UserError(
             "there is no adapter in this folder",

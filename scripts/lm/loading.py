@@ -16,6 +16,20 @@ from utils_ft import UserError
 REMEDY = "name a folder with config.json, a tokenizer and all weights as safetensors"
 
 
+def check_model_folder(folder: str | Path) -> None:
+    """Raise UserError unless a folder has a `config.json`."""
+    folder = Path(folder)
+    if (folder / "config.json").is_file():
+        return
+    what, remedy = "there is no model in this folder", REMEDY
+    if (folder / "adapter_config.json").is_file():
+        what, remedy = (
+            "this folder has an adapter, not a model",
+            "give it as --adapter, and its base as --model",
+        )
+    raise UserError(what, where=folder, remedy=remedy)
+
+
 @contextlib.contextmanager
 def explain_broken(folder: str | Path, what: str = "the model", remedy: str = REMEDY) -> Iterator[None]:
     """Turn every error of a library that reads `folder` into a UserError. Missing memory stays what it is."""
@@ -65,14 +79,8 @@ def load_model(folder: str | Path, **options: Any) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    folder = Path(folder)
-    if not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
-        raise UserError(
-            "this folder has an adapter, not a model",
-            where=folder,
-            remedy="give it as --adapter, with its base",
-        )
     if "gguf_file" not in options:
+        check_model_folder(folder)
         options["use_safetensors"] = True
     with explain_broken(folder):
         model, found = AutoModelForCausalLM.from_pretrained(

@@ -10,7 +10,6 @@ paraphrases, an endpoint for an evaluation.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import random
 import threading
@@ -22,7 +21,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Protocol
 
-from utils_ft import UserError, content_hash, read_text, write_json
+from utils_ft import UserError, content_hash, read_json, write_json
 
 REQUESTS = 6  # the most requests for one answer, if the service does not answer
 BACKOFF = 1.0  # seconds before the first repetition; doubled for each further one, then shortened at random
@@ -153,12 +152,14 @@ class RateLimitedClient:
         file = self.store / f"{name}.json"
         if not file.exists():
             return None
+        remedy = "remove it; the next run asks its question again"
         try:
-            return Answer(**json.loads(read_text(file))["answer"])
-        except (KeyError, TypeError, ValueError):
-            raise UserError(
-                "not a stored answer", where=file, remedy="remove it; the next run asks its question again"
-            ) from None
+            answer = Answer(**read_json(file, remedy)["answer"])
+        except (KeyError, TypeError):
+            answer = None
+        if not answer or not isinstance(answer.text, str) or not isinstance(answer.tokens, int):
+            raise UserError("not a stored answer", where=file, remedy=remedy)
+        return answer
 
     def ask(
         self, prompt: str, text: str = "", attempt: int = 0, longest: int | None = None

@@ -91,7 +91,9 @@ def conversation(messages: Sequence[Message], turns: int | None = None) -> HTML:
         role, text = message["role"], message["content"]
         body = _code(text) if role == "assistant" else _text(text)
         indent = "margin-left:40px;border-left:4px solid #2563eb;" if role == "assistant" else ""
-        boxes.append(f'<div style="{BOX}{indent}"><span style="{SMALL}">{role}</span>{body}</div>')
+        boxes.append(
+            f'<div style="{BOX}{indent}"><span style="{SMALL}">{html.escape(role)}</span>{body}</div>'
+        )
     if turns is not None and len(messages) > turns:
         boxes.append(f"<small>… and {len(messages) - turns} more turns</small>")
     return _html("".join(boxes))

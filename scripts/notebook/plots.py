@@ -53,6 +53,7 @@ STYLE = {
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "legend.frameon": False,
+    "text.parse_math": False,  # names of families and models may have a dollar sign
 }
 TIGHT = {"columnspacing": 1.2, "handlelength": 1.4}  # keeps a legend on one line
 WIDTH = 7.2  # inches; fills the column of a notebook

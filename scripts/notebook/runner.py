@@ -26,7 +26,10 @@ from utils_ft import (
     ROOT,
     RUNS,
     UserError,
+    check_writable,
     content_hash,
+    one_writer,
+    read_json,
     show_path,
     write_json,
     write_text,
@@ -40,6 +43,13 @@ ENGINES = {"ft_pytorch_qlora": "pytorch", "ft_mlx_lora": "mlx"}
 """Training notebook → its engine."""
 PATHS = ("BENCHMARKS", "MODEL", "MODEL_TYPE")
 """Parameters that may be a folder."""
+
+
+_DAMAGED = "move its folder out of runs/, then run the notebooks without --resume"
+_STATE = {"notebooks": list, "done": dict, "failed": str}
+"""The entries of a run's `run.json`, besides the profile."""
+_RECORD = {"finished", "seconds", "revision", "parameters"}
+"""The entries of the record of a notebook."""
 
 
 class CellFailed(Exception):
@@ -68,8 +78,14 @@ class Run:
     def load(cls, folder: Path, profile: str) -> Run:
         """The run of a folder; a new one if the folder has no `run.json`."""
         file = folder / "run.json"
-        state = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"profile": profile}
-        return cls(folder, **state)
+        if not file.exists():
+            return cls(folder, profile)
+        state = read_json(file, _DAMAGED)
+        run = cls(folder, profile, *(state.get(name, kind()) for name, kind in _STATE.items()))
+        is_whole = all(isinstance(getattr(run, name), kind) for name, kind in _STATE.items())
+        if not is_whole or not all({*record} >= _RECORD for record in run.done.values()):
+            raise UserError("the file has no state of a run", where=file, remedy=_DAMAGED)
+        return run
 
     def save(self) -> None:
         """Write `run.json` and the index that links the copies."""
@@ -83,7 +99,8 @@ class Run:
         rows = "\n".join(
             "<tr>" + "".join(f"<td>{cell}" for cell in self._row(name)) for name in self.notebooks
         )
-        write_text(self.folder / "index.html", INDEX.format(title=self.folder.name, rows=rows))
+        title = html.escape(self.folder.name)
+        write_text(self.folder / "index.html", INDEX.format(title=title, rows=rows))
 
     def _row(self, name: str) -> list[str]:
         """The cells of a notebook's row in the index."""
@@ -91,7 +108,8 @@ class Run:
         if record := self.done.get(name):
             given = ", ".join(f"{key} = {value!r}" for key, value in record["parameters"].items())
             minutes = f"{record['seconds'] / 60:.1f} min"
-            return [links, record["finished"], minutes, record["revision"], html.escape(given)]
+            texts = (record["finished"], minutes, record["revision"], given)
+            return [links, *map(html.escape, texts)]
         return [links, "failed"] if name == self.failed else [name, "to do"]
 
     def is_done(self, name: str, parameters: Mapping[str, Any], problems: str) -> bool:
@@ -162,22 +180,28 @@ def run_notebooks(
     parameters = parameters or {}
     names = in_order(only) or notebooks_of(profile)
     chosen = _parameters_of(names, profile, parameters)
+    check_writable(RUNS, folder=True)
+    problems = _problems_digest(Path(parameters.get("BENCHMARKS") or BENCHMARKS))
     run = Run.load(_run_folder(profile, names, resume), profile)
-    run.notebooks = [name for name in NOTEBOOKS if name in {*names, *run.done}]
+    os.environ["FT_PROFILE"] = profile
+    with one_writer(run.folder):
+        _run_all(run, chosen, problems, _resume_command(profile, only, parameters))
+    return run.folder
+
+
+def _run_all(run: Run, chosen: Mapping[str, dict[str, Any]], problems: str, command: str) -> None:
+    """Run those of the notebooks `chosen` (name → parameters) that are not done, in order."""
+    run.notebooks = [name for name in NOTEBOOKS if name in {*chosen, *run.done}]
     run.failed = ""
     run.save()
-    os.environ["FT_PROFILE"] = profile
-    problems = _problems_digest(Path(parameters.get("BENCHMARKS") or BENCHMARKS))
-    command = _resume_command(profile, only, parameters)
     skipping = True
-    for name in names:
-        skipping = skipping and run.is_done(name, chosen[name], problems)
+    for name, parameters in chosen.items():
+        skipping = skipping and run.is_done(name, parameters, problems)
         if skipping:
             print(f"already done in {show_path(run.folder)}: {name}", flush=True)
         else:
             print(f"\n{name}", flush=True)
-            _run_one(run, name, chosen[name], problems, command)
-    return run.folder
+            _run_one(run, name, parameters, problems, command)
 
 
 def results(model_type: str, engine: str = "pytorch") -> dict[str, dict]:
@@ -185,7 +209,9 @@ def results(model_type: str, engine: str = "pytorch") -> dict[str, dict]:
     run = ADAPTERS / f"{model_spec(model_type).type}_{engine}"
     files = {"base": run / "test-base.json", "fine-tuned": run / "test-fused.json"}
     return {
-        label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.exists()
+        label: read_json(file, "remove it and run the notebook again")
+        for label, file in files.items()
+        if file.exists()
     }
 
 
@@ -270,6 +296,10 @@ def _parameters_of(
 def _run_folder(profile: str, names: Sequence[str], resume: bool) -> Path:
     """A new run folder; with `resume`, the last one of the profile if one of `names` is not done in it."""
     earlier = sorted(path.parent for path in RUNS.glob(f"{profile}-*/run.json"))
+    now = f"{profile}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for folder in [folder for folder in earlier if folder.name > now]:  # made while the clock was wrong
+        print(f"{show_path(folder)} is dated ahead of the clock: it is not resumed", flush=True)
+        earlier.remove(folder)
     if resume and earlier and set(names) - set(Run.load(earlier[-1], profile).done):
         return earlier[-1]
     while True:

@@ -353,7 +353,7 @@ def test_two_runs_in_one_folder_are_refused(serve, villages, tmp_path) -> None:
     while not (out / ".lock").exists():
         time.sleep(0.01)
     time.sleep(0.05)
-    with pytest.raises(UserError, match="another run"):
+    with pytest.raises(UserError, match="another process writes here: process"):
         run(problems, out=out)
     first.join()
 

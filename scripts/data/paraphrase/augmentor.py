@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clingo.ast import ASTType
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from scripts.asp.syntax import walk
@@ -26,7 +25,7 @@ from scripts.data.paraphrase.report import ParaphraseReport, TaskResult
 from scripts.data.problems import Problem
 from scripts.data.settings import PARAPHRASES, STYLES
 from scripts.lm.paid_calls import Answer, Failed, RateLimitedClient, Refused, Stopped
-from utils_ft import UserError, write_json
+from utils_ft import UserError, check_writable, one_writer, write_json
 
 _STYLE_PROMPTS = {
     "natural": "in a natural, conversational tone, as a colleague would explain it: "
@@ -211,14 +210,9 @@ def paraphrase(
     )
     workers = settings.workers if chosen.parallel else 1
     if not dry_run:
-        out.mkdir(parents=True, exist_ok=True)
-    try:
-        with nullcontext() if dry_run else FileLock(out / ".lock", timeout=0):
-            results = tuple(_run_tasks(tasks, client, out, settings.tries, workers))
-    except Timeout:
-        raise UserError(
-            "another run is writing here", where=out, remedy="wait for it to end, or give another --out"
-        ) from None
+        check_writable(out, folder=True)
+    with nullcontext() if dry_run else one_writer(out, inside=True):
+        results = tuple(_run_tasks(tasks, client, out, settings.tries, workers))
     spent = client.spent
     report = ParaphraseReport(
         chosen.name, chosen.model, chosen.chosen, client.reason, spent["calls"], spent["tokens"], results

@@ -7,14 +7,13 @@ the text that it paraphrases; it is used only as long as the problem has that te
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.data.problems import Problem, without_front_matter
+from scripts.data.problems import Problem, read_description
 from scripts.data.settings import PARAPHRASES, STYLES
-from utils_ft import UserError, content_hash, read_text, write_json, write_text
+from utils_ft import UserError, content_hash, read_json, read_text, write_json, write_text
 
 
 def write_paraphrase(
@@ -61,9 +60,8 @@ def load_paraphrases(problem: Problem, folder: Path = PARAPHRASES) -> dict[str, 
         file = _file(folder, problem, f"{style}.md")
         if not file.exists():
             continue
-        text = read_text(file)
-        if f"\nof: {content_hash(problem.description)}\n" in text:
-            paraphrases[style] = without_front_matter(text).strip()
+        if f"\nof: {content_hash(problem.description)}\n" in read_text(file):
+            paraphrases[style] = read_description(file)
     return paraphrases
 
 
@@ -78,12 +76,13 @@ def load_instructions(problem: Problem, folder: Path = PARAPHRASES) -> dict[str,
         file = _file(folder, problem, f"{style}.instructions.json")
         if not file.exists():
             continue
-        try:
-            instructions[style] = dict(json.loads(read_text(file))["instructions"])
-        except (KeyError, TypeError, ValueError):
-            raise UserError(
-                "not a file of instructions", where=file, remedy="remove it and paraphrase again"
-            ) from None
+        remedy = "remove it and paraphrase again"
+        texts = read_json(file, remedy).get("instructions")
+        if not isinstance(texts, dict) or not all(
+            isinstance(text, str) and text.strip() for text in texts.values()
+        ):
+            raise UserError("not a file of instructions", where=file, remedy=remedy)
+        instructions[style] = texts
     return instructions
 
 

@@ -75,6 +75,12 @@ class ParaphraseReport:
     tokens: int
     results: tuple[TaskResult, ...]
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a model was asked, and no text of any task got a faithful paraphrase."""
+        statuses = {result.status for result in self.results}
+        return self.provider != "shipped" and bool(statuses) and statuses <= {"failed", "dropped"}
+
     def summary(self) -> list[dict]:
         """Return a record for each kind and style, with `kind`, `style` and these numbers.
 
