@@ -60,6 +60,12 @@ def main(
     if k < 0 or samples < 1:
         raise UserError("--k must be at least 0 and --samples at least 1")
     generator = load_generator(model, adapter, max_new_tokens, grammar, temperature, seed)
+    if reason := generator.too_long(task.next_step(0, (), ()).messages):
+        raise UserError(
+            reason.removeprefix("error: "),
+            where=problem,
+            remedy="shorten the description, or use a model with a larger context",
+        )
     with Solver() as solver, tqdm(total=len(task.instructions), unit="step", disable=None) as bar:
 
         def show(_task: int, step: StepResult) -> None:

@@ -51,13 +51,25 @@ class Rejection:
     syntax: bool = False
 
 
-def code_only(program: str) -> str:
+def code_only(program: str, string: str = "") -> str:
     """Return `program` with spaces in place of its strings and comments, as clingo's lexer separates them
     from code.
 
     The length and the line breaks stay the same, so a position in the result is a position in `program`.
+
+    Arguments:
+        program: The text.
+        string: A character with which each string begins, in place of its first space.
     """
-    return _blanked(program, "")
+    pieces, position = [], 0
+    for begin, end in _opaque(program):
+        hidden = program[begin:end]
+        if hidden != '"':
+            blank = re.sub(r"[^\n]", " ", hidden) if "\n" in hidden else " " * len(hidden)
+            mark = string if hidden[0] == '"' else ""
+            pieces += [program[position:begin], mark, blank[len(mark) :]]
+            position = end
+    return "".join([*pieces, program[position:]])
 
 
 def refusal(program: str, parts: bool = False) -> str:
@@ -85,7 +97,7 @@ def rejection(program: str, parts: bool = False) -> Rejection | None:
         return _refused(program, program.index("\0"), "a NUL byte is not allowed in a program")
     if _ASPIF.match(program):
         return _refused(program, 0, "a ground program (aspif) is not allowed, write rules")
-    code = _blanked(program, '"')
+    code = code_only(program, string='"')
     if directive := _OUTSIDE.search(code):
         why = f"{directive[0]} is not allowed, a program may not reach outside itself"
         return _refused(program, directive.start(), why)
@@ -100,19 +112,6 @@ def rejection(program: str, parts: bool = False) -> Rejection | None:
         return Rejection(_at(program, quote, _QUOTE), syntax=True)
     why = f"nested more than {DEEPEST} levels deep: too many operators and parentheses in one statement"
     return _refused(program, place, why)
-
-
-def _blanked(program: str, string: str) -> str:
-    """`program` with spaces in place of strings and comments; each string begins with `string` instead."""
-    pieces, position = [], 0
-    for begin, end in _opaque(program):
-        hidden = program[begin:end]
-        if hidden != '"':
-            blank = re.sub(r"[^\n]", " ", hidden) if "\n" in hidden else " " * len(hidden)
-            mark = string if hidden[0] == '"' else ""
-            pieces += [program[position:begin], mark, blank[len(mark) :]]
-            position = end
-    return "".join([*pieces, program[position:]])
 
 
 def _stray_quotes(program: str) -> Iterator[int]:
