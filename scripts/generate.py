@@ -80,7 +80,8 @@ def main(
 
 
 def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:
-    """The task that the files describe. UserError if there is no instruction."""
+    """The task that the files describe. UserError if there is no instruction, or clingo cannot parse the facts."""
+    from scripts.asp.syntax import require_complete
     from scripts.data.problems import without_front_matter
 
     instructions = tuple(line.strip() for line in read_text(steps).splitlines() if line.strip())
@@ -89,7 +90,10 @@ def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:
             "there is no instruction in this file", where=steps, remedy="write one instruction in each line"
         )
     description = without_front_matter(read_text(problem)).strip()
-    return Task(description, instructions, read_text(instance) if instance else "")
+    facts = read_text(instance) if instance else ""
+    if instance:
+        require_complete(facts, instance)
+    return Task(description, instructions, facts)
 
 
 def _step_line(step: StepResult) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from clingo.ast import AST, ASTSequence, ASTType, Transformer, parse_string
 
 from scripts.asp.solver import shared_solver
 from scripts.asp.worker import tolerate_stray_bytes
+from utils_ft import UserError
 
 _SHORT = 10_000  # characters; which of the shorter texts a worker has parsed is remembered
 
@@ -41,21 +44,49 @@ def parse(text: str) -> list[AST]:
     Raises:
         RuntimeError: clingo or the gate rejects the text. Its text is in the form of clingo's messages.
     """
-    (_check_short if len(text) < _SHORT else _check)(text)
+    _check(text)
     tolerate_stray_bytes()
     trees: list[AST] = []
     parse_string(text, trees.append)
     return sorted((tree for tree in trees if not _implicit(tree)), key=_place)
 
 
+def require_complete(text: str, where: str | Path) -> None:
+    """UserError unless `text` is a program of its own: an open comment or bracket would change what follows.
+
+    Arguments:
+        text: The text of a file.
+        where: The file.
+    """
+    try:
+        _check(text)
+    except RuntimeError as error:
+        raise not_parsed(error, where) from None
+
+
+def not_parsed(error: RuntimeError, where: str | Path) -> UserError:
+    """The error for a file that clingo cannot parse, with the line and clingo's message."""
+    position = re.search(r":(\d+):", str(error))
+    return UserError(
+        f"clingo cannot parse it\n  {error}".replace("\n", "\n  "),
+        where=where,
+        line=int(position[1]) if position else None,
+        remedy="correct the statement at that position",
+    )
+
+
 def _check(text: str) -> None:
     """RuntimeError if the gate or a worker rejects `text`."""
+    (_check_short if len(text) < _SHORT else _ask_worker)(text)
+
+
+def _ask_worker(text: str) -> None:
     outcome = shared_solver().parse(text)
     if not outcome.passes:
         raise RuntimeError(outcome.message)
 
 
-_check_short = lru_cache(maxsize=4096)(_check)  # it does not remember what is rejected
+_check_short = lru_cache(maxsize=4096)(_ask_worker)  # it does not remember what is rejected
 
 
 def trees_of(code: str) -> list[AST]:
