@@ -80,7 +80,7 @@ def main(
 
 
 def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:
-    """The task that the files describe. UserError if there is no instruction, or clingo cannot parse the facts."""
+    """The task that the files describe. UserError without an instruction, or if the facts do not parse."""
     from scripts.asp.syntax import require_complete
     from scripts.data.problems import without_front_matter
 

@@ -24,7 +24,7 @@ _STRING_START = re.compile(r'"(?:[^"\\\n]++|\\[\\n"])*+')
 # starts one too). Then a quote that starts no string: clingo reports it and reads on behind it.
 _COMMENT = re.compile(r"%\*|(?:%|#!)[^\n]*+")
 _OPAQUE = re.compile(rf'{_STRING_START.pattern}"|{_COMMENT.pattern}|"')
-_IN_BLOCK = re.compile(r"%\*|\*%|%[^\n]*+")  # block comments nest, and a `%` in one hides the rest of its line
+_IN_BLOCK = re.compile(r"%\*|\*%|%[^\n]*+")  # block comments nest; a `%` in one hides the rest of its line
 _OUTSIDE = re.compile(r"#(?:include|script)")
 _PART = re.compile(r"#program(?![A-Za-z0-9_])(?!\s*base\s*\.)")
 _ASPIF = re.compile(r"asp\s+\d")  # the header of clingo's ground format, which has a lexer of its own
@@ -108,7 +108,9 @@ def rejection(program: str, parts: bool = False) -> Rejection | None:
         return Rejection(_at(program, quote, _QUOTE), syntax=True)
     if _too_deep(_FLAT.sub("0", code)) is None or (place := _too_deep(code)) is None:
         return None
-    if (quote := next(_stray_quotes(program), place)) < place:  # what seems to be nested is the inside of a string
+    if (
+        quote := next(_stray_quotes(program), place)
+    ) < place:  # what seems to be nested is the inside of a string
         return Rejection(_at(program, quote, _QUOTE), syntax=True)
     why = f"nested more than {DEEPEST} levels deep: too many operators and parentheses in one statement"
     return _refused(program, place, why)

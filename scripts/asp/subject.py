@@ -55,7 +55,7 @@ def _subjects_of(tree: AST) -> Iterator[_Subject]:
 
 
 def _head_subjects(head: AST) -> Iterator[_Subject]:
-    """Yield the predicates of the atoms in a head, without those of conditions; or that it is a constraint."""
+    """Yield the predicates of a head, without those of its conditions; or that the rule is a constraint."""
     atoms = [head]
     if head.ast_type in (ASTType.Aggregate, ASTType.Disjunction):
         atoms = [element.literal for element in head.elements]

@@ -112,9 +112,7 @@ def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solve
         else:
             message = solver_message(outcome, request.context) if has_code(code) else NO_CODE
         attempts.append(Attempt(output, code, fenced, outcome, message))
-    to_solve = [
-        index for index, request in enumerate(requests) if request.solve and attempts[index].accepted
-    ]
+    to_solve = [index for index, request in enumerate(requests) if request.solve and attempts[index].accepted]
     found = is_satisfiable([programs[index] for index in to_solve], solver)
     for index, satisfiable in zip(to_solve, found, strict=True):
         message = UNSATISFIABLE if satisfiable is False else ""

@@ -19,7 +19,6 @@ The longest answer in the shipped training rows has 89 (SmolLM2's tokenizer).
 """
 
 
-
 class Unanswered(str):
     """An empty answer: the model was not asked.
 
