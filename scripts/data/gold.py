@@ -100,8 +100,8 @@ def solve_gold(problem: Problem, solver: Solver) -> Gold:
     """Solve the gold program of a problem on each instance, and list why the problem cannot be used.
 
     A problem can be used if clingo parses its encoding and each of its instances, it has no `#program` parts,
-    a step has an instruction, all answer sets of all instances are found, and the given code can stand before all steps, as
-    in a context.
+    a step has an instruction, all answer sets of all instances are found, and the given code can stand before
+    all steps, as in a context.
     """
     try:
         encoding = problem.encoding
