@@ -61,6 +61,12 @@ def main(
     if k < 0 or samples < 1:
         raise UserError("--k must be at least 0 and --samples at least 1")
     generator = load_generator(model, adapter, max_new_tokens, grammar, temperature, seed)
+    if reason := generator.too_long(task.next_step(0, (), ()).messages):
+        raise UserError(
+            reason.removeprefix("error: "),
+            where=problem,
+            remedy="shorten the description, or use a model with a larger context",
+        )
     with Solver() as solver, tqdm(total=len(task.instructions), unit="step", disable=None) as bar:
 
         def show(_task: int, step: StepResult) -> None:
@@ -75,7 +81,8 @@ def main(
 
 
 def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:
-    """The task that the files describe. UserError if there is no instruction."""
+    """The task that the files describe. UserError without an instruction, or if the facts do not parse."""
+    from scripts.asp.syntax import require_complete
     from scripts.data.problems import without_front_matter
 
     instructions = tuple(line.strip() for line in read_text(steps).splitlines() if line.strip())
@@ -84,7 +91,10 @@ def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:
             "there is no instruction in this file", where=steps, remedy="write one instruction in each line"
         )
     description = without_front_matter(read_text(problem)).strip()
-    return Task(description, instructions, read_text(instance) if instance else "")
+    facts = read_text(instance) if instance else ""
+    if instance:
+        require_complete(facts, instance)
+    return Task(description, instructions, facts)
 
 
 def _step_line(step: StepResult) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scripts.asp.solver import AnswerSet, Outcome, Verdict
+from scripts.asp.worker import LINE_LENGTH
 
 
 class Relation(StrEnum):
@@ -82,11 +83,16 @@ def evidence(expected: frozenset[AnswerSet], got: frozenset[AnswerSet]) -> str:
         ("the atom {} is in every answer set, though it should not be", always(got) - always(expected)),
     ):
         if atoms:
-            return template.format(min(atoms, key=lambda atom: (len(atom), atom)))
+            return template.format(_short(min(atoms, key=lambda atom: (len(atom), atom))))
     costs = [{cost for _, cost in sets} for sets in (expected, got)]
     if costs[0] != costs[1]:
-        right, wrong = (" ".join(map(str, min(values))) or "none" for values in costs)
+        right, wrong = (_short(" ".join(map(str, min(values)))) or "none" for values in costs)
         return f"the optimal cost is {wrong}, though it should be {right}"
     if len(got) != len(expected):
         return f"there are {len(got)} answer sets, though there should be {len(expected)}"
     return "the answer sets combine the same atoms in other ways than they should"
+
+
+def _short(text: str) -> str:
+    """An atom or costs as a sentence shows them."""
+    return text if len(text) <= LINE_LENGTH else f"{text[:LINE_LENGTH]} …"

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 from clingo.ast import AST, ASTType
 
-from scripts.asp.syntax import Statement, parse, trees_of
-from utils_ft import UserError
+from scripts.asp.syntax import Statement, not_parsed, parse, trees_of
 
 _STRING = re.compile(rb'"(?:[^"\\\n]|\\[\\n"])*"')
 _CLOSING = re.compile(rb"\}\s*\.")
@@ -99,13 +98,7 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     try:
         nodes = parse(text)
     except RuntimeError as error:
-        position = re.search(r":(\d+):", str(error))
-        raise UserError(
-            f"clingo cannot parse it\n  {error}".replace("\n", "\n  "),
-            where=where,
-            line=int(position[1]) if position else None,
-            remedy="correct the statement at that position",
-        ) from None
+        raise not_parsed(error, where) from None
     return _Reader(_Source(text), nodes).read()
 
 

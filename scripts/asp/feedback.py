@@ -10,16 +10,18 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from scripts.asp.encoding import read_encoding
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Outcome, Verdict
-from scripts.asp.syntax import predicates
-from utils_ft import UserError
+from scripts.asp.syntax import Statement, predicates, trees_of
+from scripts.asp.worker import brief
 
 UNSATISFIABLE = "UNSATISFIABLE"
 """The solver message for a program without an answer set."""
 
 _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)(\(.*\))?$", re.DOTALL)
+_FACT = r"-?[a-z_][\w']*\((?:[\w\s,\"'-]|\.\.)*+\)[^\S\n]*\.(?!\.)"
+_FACT_LINES = re.compile(rf"(?:\A|(?<=\.\n))(?:[^\S\n]*{_FACT}(?:[^\S\n]*{_FACT})*+[^\S\n]*\n)++", re.ASCII)
+_FACT_PARTS = re.compile(r"-?([a-z_][\w']*)\(([^)]*)\)", re.ASCII)
 
 
 def context_of(facts: str, given: str, history: Sequence[str]) -> str:
@@ -42,9 +44,10 @@ def solver_message(outcome: Outcome, context: str = "") -> str:
         context: The program before the step.
 
     Returns:
-        clingo's errors as printed; or `UNSATISFIABLE` for a solved outcome without an answer set; or clingo's
-        notes on atoms that occur in no rule head, if `context` has their predicate, but only with other
-        numbers of arguments.
+        clingo's first errors as printed; or `UNSATISFIABLE` for a solved outcome without an answer set; or
+        clingo's first notes on atoms that occur in no rule head, if `context` has their predicate, but only
+        with other numbers of arguments. It is never "" for an outcome that does not pass, and never much
+        longer than 1,000 characters.
     """
     if outcome.verdict is Verdict.UNSATISFIABLE:
         return UNSATISFIABLE
@@ -56,18 +59,31 @@ def solver_message(outcome: Outcome, context: str = "") -> str:
     if not undefined:
         return ""
     known = _arities(context)
-    return "\n".join(note for note, name, arity in undefined if name in known and arity not in known[name])
+    return brief([note for note, name, arity in undefined if name in known and arity not in known[name]])
 
 
 def _arities(context: str) -> dict[str, set[int]]:
     """The numbers of arguments that each predicate has in `context`."""
     arities: dict[str, set[int]] = {}
-    with contextlib.suppress(UserError):  # clingo may accept a context only together with the step
-        for step in read_encoding(context).steps:
-            for statement in step.statements:
-                for name, arity in predicates(statement):
-                    arities.setdefault(name.lstrip("-"), set()).add(arity)
+    context = _read_facts(context, arities)
+    with contextlib.suppress(RuntimeError):  # clingo may accept a context only together with the step
+        for name, arity in predicates(Statement(context, 1, tuple(trees_of(context)))):
+            arities.setdefault(name.lstrip("-"), set()).add(arity)
     return arities
+
+
+def _read_facts(context: str, arities: dict[str, set[int]]) -> str:
+    """Add the arities of simple facts, and return the context without them.
+
+    An instance may have a hundred thousand facts. To read each of its syntax trees would take minutes.
+    """
+    rest, position = [], 0
+    for lines in _FACT_LINES.finditer(code_only(context, string='"')):
+        for name, arguments in set(_FACT_PARTS.findall(lines[0])):
+            arities.setdefault(name, set()).add(arguments.count(",") + bool(arguments.strip()))
+        rest.append(context[position : lines.start()])
+        position = lines.end()
+    return "".join([*rest, context[position:]])
 
 
 def _arity(arguments: str) -> int:

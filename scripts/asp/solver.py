@@ -36,7 +36,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.asp.gate import refusal
+from scripts.asp.gate import rejection
 from utils_ft import UserError
 
 AnswerSet = tuple[tuple[str, ...], tuple[int, ...]]
@@ -55,7 +55,7 @@ class Verdict(StrEnum):
     UNSATISFIABLE = "unsatisfiable"
     TIMEOUT = "timeout"
     MEMORY = "memory"
-    REFUSED = "refused"
+    REFUSED = "refused"  # by the gate
     TOO_MANY = "too many answer sets"
 
 
@@ -86,6 +86,7 @@ class Request:
         first: With `solve`, stop at the first answer set, optimal or not.
         answer_sets: A limit on the answer sets for this request, or None for the solver's.
         cpu_seconds: A limit on processor time for this request, or None for the solver's.
+        parse: Parse the program and do nothing else. Only then may it name parts other than `base`.
     """
 
     program: str
@@ -93,6 +94,7 @@ class Request:
     first: bool = False
     answer_sets: int | None = None
     cpu_seconds: float | None = None
+    parse: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Outcome:
 
     Attributes:
         verdict: The verdict.
-        message: clingo's errors as it printed them, or the reason of a refusal, or "".
+        message: clingo's first errors as it printed them, or the reason of a refusal. It is "" only if the
+            program passes.
         notes: clingo's warnings and infos.
         answer_sets: All (optimal) answer sets, or None if they were not requested or not all found.
     """
@@ -110,6 +113,11 @@ class Outcome:
     message: str = ""
     notes: tuple[str, ...] = ()
     answer_sets: frozenset[AnswerSet] | None = None
+
+    def __post_init__(self) -> None:
+        """A program that does not pass has a message, even if clingo printed none."""
+        if not self.passes and not self.message:
+            object.__setattr__(self, "message", _LIMITS_MET.get(self.verdict, f"error: {self.verdict}"))
 
     @property
     def passes(self) -> bool:
@@ -123,9 +131,13 @@ class Outcome:
         return (int(match[1]), int(match[2])) if match else None
 
 
+_LIMITS_MET = {Verdict.TIMEOUT: "error: out of time", Verdict.MEMORY: "error: out of memory"}
+_PARSE_SECONDS = 20.0  # processor time to parse a text; the longest that passes the gate takes a few
+_START_SECONDS = 60.0  # for a worker to start, on a machine with much else to do
 _WORKER = Path(__file__).with_name("worker.py")
 _PIPE = 30_000 if sys.platform == "linux" else 3_000  # bytes that fit into a pipe that is not being read
 _SIGPROF = getattr(signal, "SIGPROF", 27)
+_ARITHMETIC = (-signal.SIGFPE, 0xC0000095)  # the code of a process that ends so, on POSIX and on Windows
 
 
 class _Worker:
@@ -137,6 +149,8 @@ class _Worker:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.deadline = float("inf")
+        self.first_size = sys.maxsize  # until the process has started
+        self.cpu_at_start, self.cpu_limit = 0.0, float("inf")
         self.killed_for: Verdict | None = None
         self.served = 0
         self.spent = False  # the process has ended, or has used up its memory: start another one
@@ -153,7 +167,7 @@ class _Worker:
             },
         )
         self.usage = psutil.Process(self.process.pid)
-        if self._read() is None:  # the worker sends a first frame when its limits are set
+        if not self._has_started():
             self.end()
             raise UserError(
                 "the solver's process does not start",
@@ -162,12 +176,23 @@ class _Worker:
             )
         self.first_size = self.usage.memory_info().rss
 
+    def _has_started(self) -> bool:
+        """Wait for the first frame, which the worker sends when its limits are set."""
+        timer = threading.Timer(_START_SECONDS, self.process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._read() is not None
+        finally:
+            timer.cancel()
+
     def frame(self, request: Request) -> bytes:
         """`request` as the bytes that go through the pipe."""
         message = {
             "program": request.program,
             "solve": request.solve,
             "first": request.first,
+            "parse": request.parse,
             "cpu_seconds": self._cpu_limit(request),
             "cap": self.limits.answer_sets if request.answer_sets is None else request.answer_sets,
         }
@@ -175,10 +200,12 @@ class _Worker:
         return struct.pack(">I", len(data)) + data
 
     def send(self, frames: bytes) -> None:
-        """Send requests. If the process has ended, `receive` finds out why."""
+        """Send requests. If the process has ended, or does not read them in time, `receive` finds out why."""
+        self.deadline = time.monotonic() + self.limits.wall_seconds
         with contextlib.suppress(OSError):
             self.process.stdin.write(frames)
             self.process.stdin.flush()
+        self.deadline = float("inf")
 
     def receive(self, request: Request) -> Outcome:
         """Wait for the outcome of `request`, the oldest request without an answer."""
@@ -195,7 +222,7 @@ class _Worker:
         sets = reply.get("answer_sets")
         return Outcome(
             Verdict(reply["verdict"]),
-            "\n".join(reply["errors"]),
+            reply["message"],
             tuple(reply["notes"]),
             None if sets is None else frozenset((tuple(atoms), tuple(costs)) for atoms, costs in sets),
         )
@@ -247,9 +274,11 @@ class _Worker:
     def _cause_of_death(self) -> Outcome:
         code = self.process.wait()
         if self.killed_for is Verdict.TIMEOUT or code == -_SIGPROF:
-            return Outcome(Verdict.TIMEOUT, "error: out of time")
+            return Outcome(Verdict.TIMEOUT)
         if self.killed_for is Verdict.MEMORY or code in (-9, 1):
-            return Outcome(Verdict.MEMORY, "error: out of memory")
+            return Outcome(Verdict.MEMORY)
+        if code in _ARITHMETIC:
+            return Outcome(Verdict.UNSAFE, "error: the result of a division is too large for an integer")
         return Outcome(Verdict.MEMORY, "error: the solver crashed, as it does on terms nested too deeply")
 
 
@@ -274,6 +303,10 @@ class Solver:
         self._closed = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, daemon=True, name="asp-watchdog")
         self._watchdog.start()
+
+    def parse(self, program: str) -> Outcome:
+        """Parse `program` and do nothing else."""
+        return self._run_batch([Request(program, cpu_seconds=_PARSE_SECONDS, parse=True)])[0]
 
     def check(self, program: str) -> Outcome:
         """Parse and ground `program`."""
@@ -337,9 +370,8 @@ class Solver:
 
     def _run_batch(self, requests: Sequence[Request]) -> list[Outcome]:
         """Run `requests` in one worker; the gate refuses some before."""
-        reasons = [refusal(request.program) for request in requests]
-        outcomes = [Outcome(Verdict.REFUSED, reason) if reason else None for reason in reasons]
-        todo = deque(index for index, reason in enumerate(reasons) if not reason)
+        outcomes = [_rejected(request) for request in requests]
+        todo = deque(index for index, outcome in enumerate(outcomes) if outcome is None)
         worker = self._idle.get()
         try:
             while todo:
@@ -393,6 +425,12 @@ class Solver:
             with self._lock:
                 self._alive.discard(worker)
             worker.end()
+
+
+def _rejected(request: Request) -> Outcome | None:
+    """The outcome of a program that the gate rejects, or None."""
+    found = rejection(request.program, parts=request.parse)
+    return found and Outcome(Verdict.SYNTAX if found.syntax else Verdict.REFUSED, found.message)
 
 
 @cache

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from clingo.ast import AST, ASTSequence, ASTType, Transformer, parse_string
 
-from scripts.asp.gate import code_only, refusal
+from scripts.asp.solver import shared_solver
 from scripts.asp.worker import tolerate_stray_bytes
+from utils_ft import UserError
 
-DEEPEST = 200  # the most levels of a tree that is accepted; recursion over many more crashes the process
-_NESTING = re.compile(r"[-+*/\\^&?~|(]|\.\.")
+_SHORT = 10_000  # characters; which of the shorter texts a worker has parsed is remembered
 
 
 @dataclass(frozen=True)
@@ -37,30 +39,54 @@ def parse(text: str) -> list[AST]:
     Returns:
         The syntax trees of the statements and the comments, in the order of the text.
 
+    A worker parses the text first: clingo cannot crash or block this process.
+
     Raises:
-        RuntimeError: clingo or the gate rejects the text, or a statement is nested too deeply. Its text is in
-            the form of clingo's messages.
+        RuntimeError: clingo or the gate rejects the text. Its text is in the form of clingo's messages.
     """
-    if reason := refusal(text):
-        raise RuntimeError(reason)
-    nesting = _check_nesting(text)
+    _check(text)
     tolerate_stray_bytes()
     trees: list[AST] = []
-    messages: list[str] = []
+    parse_string(text, trees.append)
+    return sorted((tree for tree in trees if not _implicit(tree)), key=_place)
+
+
+def require_complete(text: str, where: str | Path) -> None:
+    """UserError unless `text` is a program of its own: an open comment or bracket would change what follows.
+
+    Arguments:
+        text: The text of a file.
+        where: The file.
+    """
     try:
-        parse_string(text, trees.append, logger=lambda _, message: messages.append(message.strip()))
+        _check(text)
     except RuntimeError as error:
-        raise RuntimeError("\n".join(messages) or str(error)) from None
-    deep = next((tree for tree in trees if _depth(tree) > DEEPEST), None) if nesting > DEEPEST else None
-    if deep:
-        begin = deep.location.begin
-        raise RuntimeError(
-            f"<string>:{begin.line}:{begin.column}: error: nested more than {DEEPEST} levels deep"
-        )
-    return sorted(
-        (tree for tree in trees if not _implicit(tree)),
-        key=lambda tree: (tree.location.begin.line, tree.location.begin.column),
+        raise not_parsed(error, where) from None
+
+
+def not_parsed(error: RuntimeError, where: str | Path) -> UserError:
+    """The error for a file that clingo cannot parse, with the line and clingo's message."""
+    position = re.search(r":(\d+):", str(error))
+    return UserError(
+        f"clingo cannot parse it\n  {error}".replace("\n", "\n  "),
+        where=where,
+        line=int(position[1]) if position else None,
+        remedy="correct the statement at that position",
     )
+
+
+def _check(text: str) -> None:
+    """RuntimeError if the gate or a worker rejects `text`."""
+    (_check_short if len(text) < _SHORT else _ask_worker)(text)
+
+
+def _ask_worker(text: str) -> None:
+    outcome = shared_solver().parse(text)
+    if not outcome.passes:
+        raise RuntimeError(outcome.message)
+
+
+_check_short = lru_cache(maxsize=4096)(_ask_worker)  # it does not remember what is rejected
 
 
 def trees_of(code: str) -> list[AST]:
@@ -68,28 +94,10 @@ def trees_of(code: str) -> list[AST]:
     return [tree for tree in parse(code) if tree.ast_type != ASTType.Comment]
 
 
-def _check_nesting(text: str) -> int:
-    """Return the largest number of operators and parentheses in one statement: no tree has more levels.
-
-    RuntimeError if there are so many that clingo's recursion over them would overflow its stack.
-    """
-    parts = re.split(r"(?<!\.)\.(?!\.)", code_only(text))
-    counts = [len(_NESTING.findall(part)) for part in parts]
-    most = max(counts)
-    if most > 50 * DEEPEST:
-        end = sum(len(part) + 1 for part in parts[: counts.index(most)])
-        line = text.count("\n", 0, len(text) - len(text[end:].lstrip())) + 1
-        raise RuntimeError(f"<string>:{line}:1: error: {most:,} operators and parentheses in one statement")
-    return most
-
-
-def _depth(tree: AST) -> int:
-    """The number of levels of a tree."""
-    level, depth = [tree], 0
-    while level:
-        level = [child for node in level for child in _children(node)]
-        depth += 1
-    return depth
+def _place(tree: AST) -> tuple[int, int]:
+    """Line and column at which a tree begins."""
+    begin = tree.location.begin  # clingo makes a new object for each access
+    return begin.line, begin.column
 
 
 def _implicit(tree: AST) -> bool:

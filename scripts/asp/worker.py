@@ -18,6 +18,7 @@ if __name__ == "__main__":
     sys.path += sys.argv[2:]  # the parent's paths, so that clingo is found
 
 import clingo
+import clingo.ast
 import clingo.core
 
 try:
@@ -26,8 +27,11 @@ except ImportError:  # Windows: there only the watchdog of the parent process ho
     resource = None
 
 MESSAGES = 500  # messages of clingo for one program; each atom that no rule derives is one
-MESSAGE_LENGTH = 4_000  # characters of one message; a longer one quotes a statement of that length
+ERRORS = 3  # errors that are kept; those behind the first are most often its consequences
+LINE_LENGTH = 240  # characters of one line of a message; a longer one quotes a statement of that length
+MESSAGE_LENGTH = 1_000  # characters of all errors of one program together
 SETS_LENGTH = 8 * 2**20  # characters of all answer sets of one program together
+COST_LENGTH = 8  # characters that a cost counts for
 
 
 def lock_down(memory: int) -> None:
@@ -66,19 +70,39 @@ def tolerate_stray_bytes() -> None:
     clingo.core._to_str = lambda text: ffi.string(text).decode(errors="backslashreplace")
 
 
+def brief(messages: list[str]) -> str:
+    """Return the first messages as one text of bounded length.
+
+    clingo repeats a message for each value of a pool. Of messages that say the same of the same place, only
+    the first is kept. What a line or the text is longer than allowed is replaced by `…`.
+    """
+    first: dict[str, str] = {}
+    for text in messages:
+        first.setdefault(text.partition("\n")[0], text)
+    lines = "\n".join(list(first.values())[:ERRORS]).split("\n")
+    text = "\n".join(line if len(line) <= LINE_LENGTH else f"{line[:LINE_LENGTH]} …" for line in lines)
+    return text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]} …"
+
+
 class Messages:
     """What clingo prints for one program: errors, and notes (warnings and infos)."""
 
     def __init__(self) -> None:
-        self.errors: list[str] = []
+        self.errors: dict[str, str] = {}  # by the first line, which has the place and the kind
         self.notes: list[str] = []
 
     def log(self, code: clingo.MessageCode, text: str) -> None:
         """Keep one message; clingo calls this."""
         text = text.rstrip("\n")
-        if len(text) > MESSAGE_LENGTH:
-            text = text[:MESSAGE_LENGTH] + " …"
-        (self.errors if code == clingo.MessageCode.RuntimeError else self.notes).append(text)
+        if code != clingo.MessageCode.RuntimeError:
+            self.notes.append(brief([text]))
+        elif len(self.errors) < ERRORS:
+            self.errors.setdefault(text.partition("\n")[0], text)
+
+    @property
+    def message(self) -> str:
+        """The errors as one text."""
+        return brief(list(self.errors.values()))
 
 
 def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
@@ -91,7 +115,7 @@ def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
         first: Stop at the first answer set, optimal or not.
 
     Returns:
-        A dict with `verdict` (see `solver.Verdict`), `errors` and `notes` (clingo's messages), and if all
+        A dict with `verdict` (see `solver.Verdict`), `message` (clingo's first errors), `notes`, and if all
         answer sets were found `answer_sets`: a list of [sorted shown atoms, costs by descending priority].
     """
     messages = Messages()
@@ -108,18 +132,27 @@ def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
             stage = "solve"
             reply = enumerate_answer_sets(control, cap, first)
     except MemoryError:
-        reply["verdict"] = "memory"
+        reply = {"verdict": "memory"}
     except RuntimeError as error:
-        text = str(error)
-        if "bad_alloc" in text or "memory" in text.lower():
-            reply["verdict"] = "memory"
-        elif stage == "solve":
-            reply = {"verdict": "memory", "failure": text}
-        else:
-            reply["verdict"] = stage
-            if not messages.errors:
-                messages.errors.append(f"error: {text}")
-    return reply | {"errors": messages.errors, "notes": messages.notes}
+        reply = failure(stage, str(error), messages)
+    return {"message": messages.message, "notes": messages.notes} | reply
+
+
+def failure(stage: str, error: str, messages: Messages) -> dict:
+    """Return the verdict and the message for an exception of clingo in one stage of `run`."""
+    if stage == "solve" or "bad_alloc" in error or "memory" in error.lower():
+        return {"verdict": "memory", "message": "error: out of memory"}
+    return {"verdict": stage, "message": messages.message or brief([f"error: {error}"])}
+
+
+def parse(program: str) -> dict:
+    """Parse `program` as `syntax.parse` does, and keep nothing. Returns a dict as `run` does."""
+    messages = Messages()
+    try:
+        clingo.ast.parse_string(program, lambda _: None, logger=messages.log, message_limit=MESSAGES)
+    except RuntimeError as error:
+        return failure("syntax", str(error), messages) | {"notes": []}
+    return {"verdict": "ok", "message": "", "notes": []}
 
 
 def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dict:
@@ -135,9 +168,10 @@ def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dic
         if model.cost and not model.optimality_proven and not first:
             return True
         atoms = tuple(sorted(str(symbol) for symbol in model.symbols(shown=True)))
-        sets[(atoms, tuple(model.cost))] = None
+        cost = tuple(model.cost)
+        sets[(atoms, cost)] = None
         seen += 1
-        length += sum(map(len, atoms))
+        length += sum(map(len, atoms)) + COST_LENGTH * len(cost)
         return seen <= cap and length <= SETS_LENGTH
 
     control.solve(on_model=on_model)
@@ -166,9 +200,12 @@ def main() -> None:
         if has_timer:  # a limit on processor time: a busy machine changes no verdict
             signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
         try:
-            reply = run(request["program"], request["solve"], request["cap"], request["first"])
+            if request["parse"]:
+                reply = parse(request["program"])
+            else:
+                reply = run(request["program"], request["solve"], request["cap"], request["first"])
         except MemoryError:
-            reply = {"verdict": "memory", "errors": [], "notes": []}
+            reply = {"verdict": "memory", "message": "error: out of memory", "notes": []}
         if has_timer:
             signal.setitimer(signal.ITIMER_PROF, 0)
         answer(reply)

@@ -11,7 +11,7 @@ from clingo.ast import ASTType
 
 from scripts.asp.solver import Outcome, Request, Solver
 from scripts.asp.syntax import Statement, predicates, walk
-from scripts.data.gold import instance_faults, on_instance, solve
+from scripts.data.gold import incomplete_instances, instance_faults, on_instance, solve
 from scripts.data.problems import Problem
 from scripts.data.retellings import Retelling, fault, retelling_faults, retold, same_but_retold
 from scripts.data.wordings import wording_faults
@@ -70,6 +70,8 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     faults += wording_faults(
         problem.wordings, [step.instruction for step in encoding.instructed], problem.folder
     )
+    if incomplete := list(incomplete_instances(problem)):
+        return Checked(problem, (*faults, *incomplete), len(statements), 0, ())
     outcomes = solve(problem, encoding.program, solver)
     faults += instance_faults(problem, outcomes)
     for retelling in problem.retellings:

@@ -11,6 +11,7 @@ from scripts.asp.comparison import Relation, compare
 from scripts.asp.feedback import context_of
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict
+from scripts.asp.syntax import require_complete
 from scripts.data.problems import Problem
 from utils_ft import UserError
 
@@ -98,16 +99,16 @@ class Gold:
 def solve_gold(problem: Problem, solver: Solver) -> Gold:
     """Solve the gold program of a problem on each instance, and list why the problem cannot be used.
 
-    A problem can be used if clingo parses its encoding, it has no `#program` parts, a step has an
-    instruction, all answer sets of all instances are found, and the given code can stand before all steps, as
-    in a context.
+    A problem can be used if clingo parses its encoding and each of its instances, it has no `#program` parts,
+    a step has an instruction, all answer sets of all instances are found, and the given code can stand before
+    all steps, as in a context.
     """
     try:
         encoding = problem.encoding
     except UserError as fault:
         return Gold((), (fault,))
-    if parts := list(part_faults(problem)):
-        return Gold((), tuple(parts))
+    if broken := [*part_faults(problem), *incomplete_instances(problem)]:
+        return Gold((), tuple(broken))
     if not encoding.instructed:
         fault = UserError(
             "no statement has an instruction",
@@ -134,8 +135,11 @@ def gold_outcomes(problem: Problem, solver: Solver) -> list[Outcome]:
     """Solve the gold program on each instance.
 
     Raises:
-        UserError: On some instance the answer sets are not all found. It names the file and the line.
+        UserError: An instance is no complete program, or on some instance the answer sets are not all found.
+            It names the file and the line.
     """
+    for fault in incomplete_instances(problem):
+        raise fault
     outcomes = solve(problem, problem.encoding.program, solver)
     for fault in instance_faults(problem, outcomes, only_unsolved=True):
         raise fault
@@ -148,6 +152,18 @@ def _given_stands_first(problem: Problem, gold: Sequence[Outcome], solver: Solve
     if not variant.given:
         return True
     return compare(gold, solve(problem, variant.program, solver)).relation is Relation.EQUAL
+
+
+def incomplete_instances(problem: Problem) -> Iterator[UserError]:
+    """Yield a fault for each instance that clingo cannot parse by itself.
+
+    An open comment, or a fact without its period, would change the encoding that follows it.
+    """
+    for name, facts in problem.instances.items():
+        try:
+            require_complete(facts, _instance_file(problem, name))
+        except UserError as error:
+            yield error
 
 
 def part_faults(problem: Problem) -> Iterator[UserError]:

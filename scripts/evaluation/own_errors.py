@@ -135,7 +135,7 @@ def _accepted_steps(steps: Sequence[_Step], solver: Solver) -> list[_Step]:
     accepted = []
     gold = check([step.request for step in steps], [step.gold_code for step in steps], solver)
     for step, attempt in zip(steps, gold, strict=True):
-        if attempt.message:
+        if not attempt.accepted:
             step.source.report.dropped["step: the solver has something against the gold code"] += 1
         else:
             accepted.append(step)
@@ -145,7 +145,7 @@ def _accepted_steps(steps: Sequence[_Step], solver: Solver) -> list[_Step]:
 def _add_row(step: _Step, attempt: Attempt) -> None:
     """Add the repair row of a rejected attempt to its source. An accepted one is reported as dropped."""
     source = step.source
-    if not attempt.message:
+    if attempt.accepted:
         source.report.dropped["answer: the solver has nothing against it"] += 1
         return
     instance, _ = source.renamed.problem.example

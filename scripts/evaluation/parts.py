@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from scripts.asp.comparison import Relation, compare
 from scripts.asp.solver import Request, Solver
+from scripts.asp.subject import keeps_subject
 from scripts.data.renamed_problems import RenamedProblem
 from scripts.data.repairs import RepairMaker
 from scripts.evaluation.grader import Answer, Grader, compare_programs, step_items
@@ -123,9 +124,14 @@ def score_repairs(
     items = step_items(Part("repair"), answers)
     fixed = _are_fixed(repairs, attempts, solver)
     return [
-        _repair_item(item, repair, attempt, is_fixed)
+        _repair_item(item, repair, attempt, is_fixed and (item.equivalent or _on_subject(repair, attempt)))
         for item, repair, attempt, is_fixed in zip(items, repairs, attempts, fixed, strict=True)
     ]
+
+
+def _on_subject(repair: _Repair, attempt: Attempt) -> bool:
+    """Whether an answer that is not equivalent still is about what the gold rule is about."""
+    return keeps_subject(repair.meta["fixed"], attempt.code)
 
 
 def _repairs_of(grader: Grader, seed: int, limit: int) -> Iterator[_Repair]:
@@ -154,7 +160,7 @@ def _in_place(repairs: Sequence[_Repair], attempts: Sequence[Attempt], solver: S
 
 def _are_fixed(repairs: Sequence[_Repair], attempts: Sequence[Attempt], solver: Solver) -> list[bool]:
     """Whether the solver accepts each repair; if the answer sets were wrong, whether they are right now."""
-    fixed = [not attempt.message for attempt in attempts]
+    fixed = [attempt.accepted for attempt in attempts]
     differing = [
         place for place, repair in enumerate(repairs) if repair.meta["corruption"] == "answer sets differ"
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from scripts.asp.feedback import UNSATISFIABLE, solver_message
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
-from scripts.inference.requests import StepRequest
+from scripts.inference.requests import StepRequest, Unanswered
 from scripts.lm import prompts
 
 NO_CODE = "error: there is no code"
@@ -40,13 +40,18 @@ class Attempt:
     satisfiable: bool | None = None
 
     @property
+    def accepted(self) -> bool:
+        """Whether there is code and the solver accepts it: its verdict passes and there is no message."""
+        return has_code(self.code) and self.outcome.passes and not self.message
+
+    @property
     def rank(self) -> tuple[bool, ...]:
         """The checks that the attempt passes: accepted, has code, grounds, parses.
 
         A greater tuple is better.
         """
         parses = self.outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED)
-        return not self.message, has_code(self.code), self.outcome.passes, parses
+        return self.accepted, has_code(self.code), self.outcome.passes, parses
 
 
 @dataclass
@@ -69,7 +74,7 @@ class StepResult:
     @property
     def ok(self) -> bool:
         """Whether the solver accepts the best attempt."""
-        return not self.best.message
+        return self.best.accepted
 
     def after(self, k: int) -> Attempt:
         """The best attempt of the first answer and `k` repairs."""
@@ -101,13 +106,26 @@ def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solve
     outcomes = solver.run(Request(program) for program in programs)
     attempts = []
     for request, output, (code, fenced), outcome in zip(requests, outputs, codes, outcomes, strict=True):
-        message = solver_message(outcome, request.context) if has_code(code) else NO_CODE
+        outcome = _continues(request.context, code) or outcome
+        if isinstance(output, Unanswered):
+            message = output.reason
+        else:
+            message = solver_message(outcome, request.context) if has_code(code) else NO_CODE
         attempts.append(Attempt(output, code, fenced, outcome, message))
-    to_solve = [
-        index for index, request in enumerate(requests) if request.solve and not attempts[index].message
-    ]
+    to_solve = [index for index, request in enumerate(requests) if request.solve and attempts[index].accepted]
     found = is_satisfiable([programs[index] for index in to_solve], solver)
     for index, satisfiable in zip(to_solve, found, strict=True):
         message = UNSATISFIABLE if satisfiable is False else ""
         attempts[index] = replace(attempts[index], message=message, satisfiable=satisfiable)
     return attempts
+
+
+def _continues(context: str, code: str) -> Outcome | None:
+    """The outcome of code that would change the statement before it, or None.
+
+    `[true]` is no statement, but behind `#external a.` clingo accepts it.
+    """
+    if not code_only(code).lstrip().startswith("["):
+        return None
+    line = context.count("\n") + 1
+    return Outcome(Verdict.SYNTAX, f"<block>:{line}:1-2: error: syntax error, unexpected [")

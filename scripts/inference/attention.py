@@ -176,7 +176,7 @@ def _prompt_mask(
     """(rows, size), float32: 0 where a token at the column of `rows` sees a column, the least number
     elsewhere.
     """
-    visible = tree.visible[rows, :size]
+    visible = tree.visible(rows, size)
     if window and max(positions) >= window:
         distance = torch.tensor(positions)[:, None] - torch.tensor(tree.positions[:size])
         visible = visible & (distance < window)

@@ -15,7 +15,7 @@ from torch import Tensor
 from scripts.asp.grammar import Grammar
 from scripts.inference.decode import Decoding, Pick, generate_tokens
 from scripts.inference.prefix_cache import PrefixCache
-from scripts.inference.requests import MAX_NEW_TOKENS, OnDone
+from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered
 from scripts.lm import chat
 from scripts.lm.adapters import check_base, load_adapter
 from scripts.lm.device import compute_dtype, device, silence_peft_warning
@@ -51,12 +51,25 @@ class Generator:
     prefixes: PrefixCache = field(default_factory=PrefixCache)
 
     def generate(self, conversations: Sequence[list[Message]], on_done: OnDone | None = None) -> list[str]:
-        """The greedy answer to each conversation.
+        """The greedy answer to each conversation, `Unanswered` if it does not fit into the model's context.
 
         `on_done` gets the number of answers finished since its last call.
         """
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
         return self._generate(prompts, [_most_likely] * len(prompts) if self.grammar else None, on_done)
+
+    def too_long(self, messages: list[Message]) -> str:
+        """Why a prompt cannot be answered, or "" if it and an answer fit into the model's context."""
+        return self._too_long(chat.encode_prompt(self.tokenizer, messages))
+
+    def _too_long(self, prompt: list[int]) -> str:
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if not context or len(prompt) + self.max_new_tokens <= context:
+            return ""
+        return (
+            f"error: the prompt has {len(prompt):,} tokens and an answer up to {self.max_new_tokens:,}, "
+            f"but the model's context has {context:,}"
+        )
 
     def sample(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
         """`count` random answers to each conversation. They depend only on the seed and the conversation."""
@@ -72,10 +85,21 @@ class Generator:
     def _generate(
         self, prompts: list[list[int]], draws: list[Draw] | None, on_done: OnDone | None = None
     ) -> list[str]:
-        """The answers as text; each prompt has its own function that draws its tokens, None is greedy."""
-        settings = Decoding(self.end_tokens, self.max_new_tokens, self._pick(draws) if draws else None)
-        answers = generate_tokens(self.model, prompts, settings, on_done, self.prefixes)
-        return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
+        """The answers as text; each prompt has its own function that draws its tokens, None is greedy.
+
+        A prompt that does not fit into the model's context is `Unanswered`.
+        """
+        texts: list[str] = [Unanswered(self._too_long(prompt)) for prompt in prompts]
+        fitting = [number for number, text in enumerate(texts) if not text.reason]
+        if on_done and len(fitting) < len(prompts):
+            on_done(len(prompts) - len(fitting))
+        pick = self._pick([draws[number] for number in fitting]) if draws else None
+        settings = Decoding(self.end_tokens, self.max_new_tokens, pick)
+        chosen = [prompts[number] for number in fitting]
+        answers = generate_tokens(self.model, chosen, settings, on_done, self.prefixes)
+        for number, ids in zip(fitting, answers, strict=True):
+            texts[number] = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return texts
 
     def _pick(self, draws: list[Draw]) -> Pick:
         """The function that chooses the next token of a prompt, within the grammar if there is one."""

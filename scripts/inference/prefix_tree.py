@@ -7,8 +7,8 @@ generated tokens is a sequence.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,7 +28,6 @@ class PrefixTree:
         paths: The columns of each prompt, in the order of its tokens.
         last: The column of the last token of each prompt.
         lengths: The tokens of each prompt.
-        visible: (columns, columns), bool: whether the token of a row attends to the token of a column.
         active: The numbers of the sequences that still grow.
         generated: The tokens behind the prompt, the same number in all active sequences.
     """
@@ -52,8 +51,8 @@ class PrefixTree:
         self.ids: list[int] = []
         self.positions: list[int] = []
         self.paths: list[list[int]] = []
-        starts: list[int] = []  # of each prompt, the first column of its own
-        shared_columns: list[Tensor] = []  # and the columns that it shares with the prompt before it
+        self._starts: list[int] = []  # of each prompt, the first column of its own
+        self._shared: list[Tensor] = []  # and the columns that it shares with the prompt before it
         before: Sequence[int] = []
         path: list[int] = []
         for prompt in self.prompts:
@@ -62,14 +61,22 @@ class PrefixTree:
             self.ids += prompt[shared:]
             self.positions += range(shared, len(prompt))
             self.paths.append(path)
-            starts.append(start)
-            shared_columns.append(torch.tensor(path[:shared], dtype=torch.long))
+            self._starts.append(start)
+            self._shared.append(torch.tensor(path[:shared], dtype=torch.long))
             before = prompt
-        size = len(self.ids)
-        self.visible = torch.ones(size, size, dtype=torch.bool).tril_()
-        for (start, end), shared in zip(pairwise([*starts, size]), shared_columns, strict=True):
-            self.visible[start:end, :start] = False
-            self.visible[start:end, shared] = True
+
+    def visible(self, columns: Sequence[int], size: int) -> Tensor:
+        """Whether the token of each of `columns` attends to the tokens of the first `size` columns.
+
+        (columns, size), bool. No column is at `size` or after it.
+        """
+        result = torch.zeros(len(columns), size, dtype=torch.bool)
+        for row, column in enumerate(columns):
+            # A prompt without a column of its own has the same start as the prompt after it.
+            prompt = bisect_right(self._starts, column) - 1
+            result[row, self._shared[prompt]] = True
+            result[row, self._starts[prompt] : column + 1] = True
+        return result
 
     def is_last(self, column: int) -> bool:
         """Whether a prompt ends at this column."""

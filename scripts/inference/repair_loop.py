@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scripts.asp.solver import Solver
 from scripts.inference.attempts import OnAttempt, StepResult, check
-from scripts.inference.requests import OnDone, StepRequest, TextGenerator
+from scripts.inference.requests import OnDone, StepRequest, TextGenerator, Unanswered
 from scripts.inference.voting import Pending, choose_among_samples
 from scripts.lm import prompts
 
@@ -66,10 +66,16 @@ def write_steps(
             results[step.index].attempts.append(step.attempt)
             if on_attempt:
                 on_attempt(step.index, results[step.index])
-        pending = [_next_round(step) for step in pending if step.attempt.message and not step.unchanged]
+        pending = [_next_round(step) for step in pending if _goes_on(step)]
         if not pending:
             break
     return results
+
+
+def _goes_on(step: Pending) -> bool:
+    """Whether a repair may help: the attempt failed, is another one than before, and the model was asked."""
+    attempt = step.attempt
+    return not (attempt.accepted or step.unchanged or isinstance(attempt.output, Unanswered))
 
 
 def _first_answers(generator: TextGenerator, pending: Sequence[Pending], on_done: OnDone | None) -> list[str]:

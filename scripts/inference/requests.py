@@ -18,6 +18,21 @@ MAX_NEW_TOKENS = 160
 The longest answer in the shipped training rows has 89 (SmolLM2's tokenizer).
 """
 
+
+class Unanswered(str):
+    """An empty answer: the model was not asked.
+
+    Attributes:
+        reason: Why not, in the form of a solver message.
+    """
+
+    def __new__(cls, reason: str) -> Unanswered:
+        """Make an empty text with its reason."""
+        answer = super().__new__(cls)
+        answer.reason = reason
+        return answer
+
+
 OnDone = Callable[[int], None]
 """Gets the number of answers that were finished since the last call."""
 
@@ -28,7 +43,7 @@ class TextGenerator(Protocol):
     def generate(
         self, conversations: Sequence[list[prompts.Message]], on_done: OnDone | None = None
     ) -> list[str]:
-        """The greedy answer to each conversation."""
+        """The greedy answer to each conversation; `Unanswered` if the model cannot be asked."""
         ...
 
     def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:

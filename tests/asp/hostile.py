@@ -11,4 +11,7 @@ ENDLESS = "p(0). p(X+1) :- p(X)."
 HUGE = "p(1..1000000000)."
 EXPONENTIAL = "{p(1..40)}."
 PIGEONS = "{p(X,1..12)} = 1 :- X = 1..13. :- p(X,H), p(Y,H), X < Y."
-CRASH = f"a({'-' * 30_000}1)."  # clingo's recursion over it overflows the stack
+DEEP = f"a({'-' * 30_000}1)."  # clingo's recursion over it would overflow the stack
+CRASH = "a((-2147483647-1)/(-1))."  # the division ends clingo's process
+MEMORY = f"p({','.join(['(1;2;3)'] * 16)})."
+UNSAFE_POOLS = f"p(X,{','.join(['(1;2)'] * 9)})."  # clingo repeats the statement 512 times

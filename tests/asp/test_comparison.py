@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scripts.asp.comparison import Relation, compare, evidence
-from tests.asp.hostile import CRASH, ENDLESS
+from tests.asp.hostile import CRASH, ENDLESS, MEMORY
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,8 @@ from tests.asp.hostile import CRASH, ENDLESS
         ("{a}.", "{p(1..20)}. {a}.", Relation.UNDECIDED),
         (ENDLESS, ENDLESS, Relation.UNDECIDED),
         ("a.", ENDLESS, Relation.UNDECIDED),
-        (CRASH, CRASH, Relation.UNDECIDED),
+        (MEMORY, MEMORY, Relation.UNDECIDED),
+        (CRASH, CRASH, Relation.DIFFERENT),
         ("p(X).", "a.", Relation.UNDECIDED),
     ],
 )

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict, _Worker, shared_solver
-from tests.asp.hostile import CRASH, ENDLESS, EXPONENTIAL, GOOD, HUGE, PIGEONS
+from tests.asp.hostile import CRASH, DEEP, ENDLESS, EXPONENTIAL, GOOD, HUGE, PIGEONS
 from utils_ft import ROOT
 
 
@@ -99,9 +99,11 @@ def test_answer_sets_are_projected_on_shown_atoms_and_have_costs(solver):
         (HUGE, False, {Verdict.TIMEOUT, Verdict.MEMORY}),
         (PIGEONS, True, {Verdict.TIMEOUT}),
         (EXPONENTIAL, True, {Verdict.TOO_MANY}),
-        (CRASH, False, {Verdict.MEMORY}),
-        ("p(" + "f(" * 100_000 + "1" + ")" * 100_000 + ").", False, {Verdict.MEMORY, Verdict.TIMEOUT}),
-        ("p(" + "(" * 100_000, False, {Verdict.SYNTAX}),
+        (CRASH, False, {Verdict.UNSAFE}),
+        (DEEP, False, {Verdict.REFUSED}),
+        ("p(" + "f(" * 100_000 + "1" + ")" * 100_000 + ").", False, {Verdict.REFUSED}),
+        ("p(" + "(" * 100_000, False, {Verdict.REFUSED}),
+        ("a. " * 3_000_000, False, {Verdict.REFUSED}),
         ("p(" + "1;" * 2_500_000 + "1).", False, {Verdict.TIMEOUT, Verdict.MEMORY}),
         ("% " + "x" * 5_000_000 + "\na.", False, {Verdict.OK}),
         ("a(X).\n%*" + "x\n" * 2_500_000 + "*%", False, {Verdict.UNSAFE}),
@@ -111,7 +113,7 @@ def test_answer_sets_are_projected_on_shown_atoms_and_have_costs(solver):
         ("\ufeffa.", False, {Verdict.SYNTAX}),
         ("{p(1..3000)}.", True, {Verdict.TOO_MANY}),
     ],
-    ids=range(15),
+    ids=range(17),
 )
 def test_a_hostile_program_gets_a_verdict_and_the_solver_still_works(solver, program, solve, verdicts):
     assert next(iter(solver.run([Request(program, solve)]))).verdict in verdicts
@@ -164,10 +166,11 @@ def test_a_thousand_hostile_programs_leak_no_memory_and_no_process():
         (Request("a ≠ b."), {Verdict.SYNTAX}),
         (Request("{p(1..2000)}.", True), {Verdict.TOO_MANY}),
         (Request("&sum{x} > 1."), {Verdict.UNSAFE}),
+        (Request(DEEP), {Verdict.REFUSED}),
     ]
     deadly = [
         (Request(ENDLESS), {Verdict.TIMEOUT}),
-        (Request(CRASH), {Verdict.MEMORY}),
+        (Request(CRASH), {Verdict.UNSAFE}),
         (Request(PIGEONS, True), {Verdict.TIMEOUT}),
         (Request(HUGE), {Verdict.TIMEOUT, Verdict.MEMORY}),
     ]

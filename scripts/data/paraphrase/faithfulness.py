@@ -8,6 +8,7 @@ see a change of meaning that changes none of these. Each error is a sentence tha
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from scripts.asp.encoding import Encoding
 from scripts.asp.syntax import Statement, predicates, walk
 
 LENGTHS = (0.4, 2.5)  # allowed length of a paraphrase, as a share of the original
+LONGEST_ARGUMENTS = 1000  # characters in the brackets of an atom
+LONGEST_READ = 20_000  # characters of a paraphrase that are always read, even if it is much too long
 SLACK = 80  # characters more or less that are always allowed: a short instruction may become twice as long
 
 _VALUE = {
@@ -40,6 +43,7 @@ _VALUE = {
     for word in words.split()
 }
 _FREE = {"0", "1"}  # may be new: English has many words for them (`no`, `exactly one`, `a single`)
+_TOO_LONG = "it is much longer than the original"
 _MATHS = re.compile(r"[a-z]|min|max|abs|mod|log|sum|card|floor|ceil")  # functions in prose: f(X), min(a, b)
 
 
@@ -117,19 +121,39 @@ def _atoms(text: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
     Outside of backquotes, arguments that read like English are not code: `region(s)`, `min(what is left, 4)`.
     """
     code = [match.span() for match in re.finditer(r"`[^`\n]+`", text)]
-    for match in re.finditer(r"(?<![\w'])-?[a-z_]\w*\(", text):
-        depth, commas, in_string, index = 1, 0, False, match.end()
-        while index < len(text) and depth and text[index] != "\n":
-            character = text[index]
-            in_string ^= character == '"'
-            if not in_string:
-                depth += (character in "([{") - (character in ")]}")
-                commas += character == "," and depth == 1
-            index += 1
-        arguments = text[match.end() : index - 1].strip()
+    code_begins = [begin for begin, _ in code]
+    for name, commas, begin, opened, end in _bracketed(text):
+        arguments = text[opened : end - 1].strip()
         prose = arguments in ("s", "es") or re.search(r"[a-z]\s+\w", re.sub(r'"[^"]*"', "", arguments))
-        if not depth and (not prose or any(begin < match.start() < end for begin, end in code)):
-            yield match[0][:-1], commas + bool(arguments), (match.start(), index)
+        place = bisect_left(code_begins, begin) - 1  # the last code that begins before the name
+        if not prose or (place >= 0 and begin < code[place][1]):
+            yield name, commas + bool(arguments), (begin, end)
+
+
+def _bracketed(text: str) -> Iterator[tuple[str, int, int, int, int]]:
+    """Yield each `name(…)` on one line with a bracket that closes it: name, commas, begin, end of `(`, end.
+
+    A bracket in a string counts for names in the same string only. Each character is read once.
+    """
+    tokens = re.compile(r"(?:(?<![\w'])-?[a-z_]\w*)?\(|[\[{)\]},\"\n]")
+    stacks: tuple[list, list] = ([], [])  # of open brackets, outside of strings and in them
+    in_string = False
+    found = []
+    for token in tokens.finditer(text):
+        mark = token[0]
+        if mark == "\n":
+            stacks, in_string = ([], []), False
+        elif mark == '"':
+            in_string = not in_string
+        elif mark[-1] in "([{":
+            stacks[in_string].append([mark[:-1], 0, token.start(), token.end()])
+        elif mark == "," and stacks[in_string]:
+            stacks[in_string][-1][1] += 1
+        elif mark in ")]}" and stacks[in_string]:
+            name, commas, begin, opened = stacks[in_string].pop()
+            if name and token.end() - opened <= LONGEST_ARGUMENTS:
+                found.append((name, commas, begin, opened, token.end()))
+    return iter(sorted(found, key=lambda atom: atom[2]))
 
 
 def _numbers(text: str) -> Iterator[str]:
@@ -137,11 +161,12 @@ def _numbers(text: str) -> Iterator[str]:
 
     Digits in a name (`n1`, `V0`) are no numbers.
     """
-    text = re.sub(r"(?m)^\s*(?:\*\*)?\d+[.)](?=\s)", " ", text)  # without the numbers of list items
+    text = re.sub(r"(?m)^[^\S\n]*(?:\*\*)?\d+[.)](?=\s)", " ", text)  # without the numbers of list items
     for match in re.finditer(r"(?<![A-Za-z_\d])\d+(?:\.\d+)?|(?<=\d[x×])\d+", text):
-        signed = re.search(
-            r"(?:^|[\s(`,=<>\[{])[-−]$|(?:^|[^\w)`\s] ?)minus $|\bnegative $", text[: match.start()]
-        )
+        before = text[max(0, match.start() - 12) : match.start()]
+        if match.start() > 12:
+            before = "x" + before  # the pattern knows the beginning of the text
+        signed = re.search(r"(?:^|[\s(`,=<>\[{])[-−]$|(?:^|[^\w)`\s] ?)minus $|\bnegative $", before)
         yield f"-{match[0]}" if signed else match[0]
 
 
@@ -169,6 +194,8 @@ def faithfulness_errors(original: str, paraphrase: str, names: frozenset[str] = 
         names: The vocabulary of the program that both texts describe: it separates constants from English
             words.
     """
+    if len(paraphrase) > max(LONGEST_READ, 4 * LENGTHS[1] * len(original)):
+        return [_TOO_LONG]
     old, new = content(original, names), content(paraphrase, names)
     errors = [f"the predicate {p} is missing" for p in sorted(old.predicates - new.predicates)]
     errors += [
@@ -211,7 +238,7 @@ def _has_word(text: str, word: str) -> bool:
     return bool(re.search(rf"(?<!\w)[{word[0]}{word[0].upper()}]{re.escape(word[1:])}(?!\w)", text))
 
 
-_CODE = re.compile(r":-|:~|```|#[a-z]+\b|\{\{|&&|^\s*-?[a-z_]\w*\([^)]*\)\.\s*$", re.MULTILINE)
+_CODE = re.compile(r":-|:~|```|#[a-z]+\b|\{\{|&&|^[^\S\n]*-?[a-z_]\w*\([^)]{0,1000}\)\.\s*$", re.MULTILINE)
 _CHATTER = re.compile(
     r"\A\W*(?:sure\b|certainly\b|of course\b|here(?: is|'s|’s| are)\b.*(?:rewrit|paraphras|version|text))",
     re.IGNORECASE,
@@ -227,7 +254,7 @@ def _form_errors(original: str, paraphrase: str) -> Iterator[str]:
     if length < low * len(original) - SLACK:
         yield "it is much shorter than the original"
     if length > high * len(original) + SLACK:
-        yield "it is much longer than the original"
+        yield _TOO_LONG
     if leaked := sorted(
         {match[0].strip() for match in _CODE.finditer(paraphrase) if match[0].strip() not in original}
     ):
