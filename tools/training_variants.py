@@ -26,9 +26,10 @@ from trl import SFTConfig, SFTTrainer
 
 from scripts.lm.chat import Encoded, load_tokenizer
 from scripts.lm.device import compute_dtype, device, peak_memory, reset_peak_memory, silenced, synchronize
+from scripts.lm.quantization import nf4
 from scripts.training.costs import needs_checkpointing
 from scripts.training.order import TrainingRows
-from scripts.training.pytorch_model import load_base, nf4, unpack
+from scripts.training.pytorch_model import load_base, unpack
 from scripts.training.recipe import PROJECTIONS, Recipe
 from scripts.training.sft_trainer import make_trainer, sft_config
 

@@ -6,6 +6,7 @@ compared with base + adapter. MLX is imported inside functions, as it may be mis
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -95,7 +96,10 @@ class MlxFusing:
 
     def compare(self, expected: Expected, rows: Sequence[Encoded], draft: Path) -> dict[str, Any]:
         dtype = "float32" if _is_small(draft) else expected.dtype
-        with_mlx, with_transformers = _mlx_logits(draft, rows, dtype), _torch_logits(draft, rows, dtype)
+        _give_back()  # the merged model goes before its copies are loaded, one after the other
+        with_mlx = _mlx_logits(draft, rows, dtype)
+        _give_back()
+        with_transformers = _torch_logits(draft, rows, dtype)
         record = {
             "dtype": expected.dtype,
             "dequantized": expected.dequantized,
@@ -114,6 +118,14 @@ class MlxFusing:
                 remedy="fuse with the base that the adapter was trained on, or use the PyTorch engine",
             )
         return record
+
+
+def _give_back() -> None:
+    """Give back the memory that MLX keeps of arrays which nothing uses."""
+    import mlx.core as mx
+
+    gc.collect()
+    mx.clear_cache()
 
 
 def _dtype(model: Any) -> Any:

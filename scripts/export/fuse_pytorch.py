@@ -19,6 +19,7 @@ from scripts.export import fusing
 from scripts.export.comparison import exactness, greedy, logits
 from scripts.export.fusing import Adapter, Folders
 from scripts.lm.adapters import load_adapter
+from scripts.lm.base_models import weight_files
 from scripts.lm.chat import Encoded
 from scripts.lm.device import (
     compute_dtype,
@@ -109,7 +110,7 @@ class Place:
         The format is bfloat16, as that of the fused weights. A CPU that is faster in float32 takes that if
         twice the memory is free.
         """
-        size = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in weight_files(base))
         free, name, why = free_memory(), device(), ""
         if name != "cpu" and free < 1.2 * size:
             why = f", as {name} has {free / 1e9:.1f} GB free"

@@ -28,7 +28,8 @@ def check_folder(model: Path) -> None:
         raise UserError(
             f"models of the type {settings.get('model_type')!r} cannot be exported",
             where=file,
-            remedy=f"{SUPPORTED}; llama.cpp has a converter of its own for others",
+            remedy=f"{SUPPORTED}; for others run llama.cpp's own converter on this folder: "
+            f"python convert_hf_to_gguf.py {model} --outtype f16 --outfile MODEL.gguf",
         )
     if settings.get("quantization_config") or settings.get("quantization"):
         what = "the weights are quantised, and only 16- and 32-bit weights can be exported"

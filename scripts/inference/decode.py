@@ -23,7 +23,6 @@ from scripts.inference.attention import AttentionOptions, NewTokens, PromptToken
 from scripts.inference.prefix_cache import PrefixCache
 from scripts.inference.prefix_tree import PrefixTree, common_prefix
 from scripts.inference.requests import OnDone
-from utils_ft import UserError
 
 Pick = Callable[[int, Tensor], int]
 """Gets the number of a prompt and its logits, (vocabulary,), float32; returns the next token."""
@@ -70,15 +69,15 @@ def generate_tokens(
     New prompts are prefilled when sequences finish, so that the forward passes stay large.
 
     Args:
-        model: A causal language model of transformers that supports other attention functions.
+        model: A causal language model of transformers. If its attention cannot be replaced, prompts share
+            nothing and are answered one after the other, several times slower.
         prompts: Token ids; none of them is empty.
         settings: When an answer ends, and how its tokens are chosen.
         on_done: Gets the number of answers that were finished since its last call.
         prefixes: The keys and values of earlier calls with the same model; those of this call are added.
-
-    Raises:
-        UserError: The model's attention cannot be replaced.
     """
+    if _needs_own_attention(model):
+        return _one_by_one(model, prompts, settings, on_done)
     answers = _Answers(settings, [[] for _ in prompts], on_done)
     waiting = deque(packed(prompts))
     running: list[_Running] = []
@@ -216,11 +215,6 @@ def _attention(
     `query` is (1, query heads, tokens, width), `key` and `value` are (1, heads, tokens, width). Returns
     (1, tokens, query heads, width).
     """
-    if kwargs.get("s_aux") is not None:
-        raise UserError(
-            "the model has attention sinks, which this generator does not support",
-            remedy="use another base model",
-        )
     options = AttentionOptions(
         scaling=scaling or query.shape[-1] ** -0.5,
         softcap=kwargs.get("softcap"),
@@ -237,15 +231,39 @@ def _attention(
     return torch.cat(results, 1).transpose(0, 1)[None], None
 
 
+def _needs_own_attention(model: Any) -> bool:
+    """Whether the attention cannot be replaced: it is a hybrid (Qwen3.5), or has sinks (gpt-oss)."""
+    has_sinks = any(name.endswith(".sinks") for name, _ in model.named_parameters())
+    return has_sinks or not getattr(model, "_supports_attention_backend", False)
+
+
+def _one_by_one(
+    model: Any, prompts: Sequence[Sequence[int]], settings: Decoding, on_done: OnDone | None
+) -> list[list[int]]:
+    """The answer to each prompt, with the model's own attention and cache."""
+    answers = []
+    for number, prompt in enumerate(prompts):
+        answer: list[int] = []
+        read, cache = torch.tensor([prompt], device=model.device), None
+        with torch.inference_mode():
+            while len(answer) < settings.max_new_tokens:
+                output = model(input_ids=read, past_key_values=cache, use_cache=True)
+                logits, cache = output.logits[0, -1].float(), output.past_key_values
+                token = settings.pick(number, logits) if settings.pick else int(logits.argmax())
+                if token in settings.end_tokens:
+                    break
+                answer.append(token)
+                read = torch.tensor([[token]], device=model.device)
+        answers.append(answer)
+        if on_done:
+            on_done(1)
+    return answers
+
+
 @contextmanager
 def _prefix_tree_attention(model: Any) -> Iterator[None]:
     """`_attention` in place of the model's own attention."""
     config = model.config.get_text_config()
-    if not getattr(model, "_supports_attention_backend", False):
-        raise UserError(
-            f"the attention of a {type(model).__name__} cannot be replaced",
-            remedy="use a Llama, Qwen, Mistral or Gemma model",
-        )
     ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, _attention)
     original, config._attn_implementation = config._attn_implementation, _ATTENTION
     try:

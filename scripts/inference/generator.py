@@ -18,10 +18,24 @@ from scripts.inference.prefix_cache import PrefixCache
 from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered
 from scripts.lm import chat
 from scripts.lm.adapters import check_base, load_adapter
-from scripts.lm.device import compute_dtype, device, silence_peft_warning
+from scripts.lm.base_models import weight_files
+from scripts.lm.device import (
+    compute_dtype,
+    device,
+    explain_out_of_memory,
+    free_memory,
+    release_memory,
+    silence_peft_warning,
+)
 from scripts.lm.loading import check_model_folder, load_model
 from scripts.lm.prompts import Message
+from scripts.lm.quantization import nf4
 from utils_ft import UserError, content_hash
+
+ROOM = 4 * 10**9
+"""Bytes that writing takes beside an 8B model: prompts, answers, and the KV cache of earlier calls."""
+
+TOO_LARGE = "close other programs that use the GPU, or take a machine with more memory"
 
 Draw = Callable[[Tensor], int]
 """Gets logits, (vocabulary,), float32; returns a token."""
@@ -48,7 +62,7 @@ class Generator:
     grammar: Grammar | None = None
     temperature: float = 0.8
     seed: int = 0
-    prefixes: PrefixCache = field(default_factory=PrefixCache)
+    prefixes: PrefixCache = field(default_factory=lambda: PrefixCache(cache_limit()))
 
     def generate(self, conversations: Sequence[list[Message]], on_done: OnDone | None = None) -> list[str]:
         """The greedy answer to each conversation, `Unanswered` if it does not fit into the model's context.
@@ -131,10 +145,12 @@ def load_generator(
 ) -> Generator:
     """Load a model folder, and a LoRA checkpoint over it if `adapter` is given, on this machine's device.
 
-    The other arguments are those of `Generator`.
+    On a GPU whose free memory is too small for 16 bits, the base is held in 4 bits (NF4), and the adapter is
+    not merged, as in training. One line says so. The other arguments are those of `Generator`.
 
     Raises:
-        UserError: A folder has no model or no adapter, or the temperature is not above 0.
+        UserError: A folder has no model or no adapter, the temperature is not above 0, or the memory is too
+            small.
     """
     if temperature <= 0:
         raise UserError(
@@ -142,7 +158,8 @@ def load_generator(
             remedy="give a temperature above 0; the first answer is greedy at any temperature",
         )
     _check_folders(model, adapter)
-    network, tokenizer = _load(model, adapter)
+    with explain_out_of_memory(TOO_LARGE, Path(model)):
+        network, tokenizer = _load(model, adapter)
     # A base model may end a text with another token than the one that ends a turn.
     own = network.generation_config.eos_token_id
     ends = {chat.end_of_turn(tokenizer), tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
@@ -156,6 +173,11 @@ def load_generator(
         temperature,
         seed,
     )
+
+
+def cache_limit() -> int:
+    """Bytes for the KV cache of earlier calls: at most 2 GiB, and a quarter of what is free."""
+    return min(2**31, free_memory() // 4)
 
 
 def _check_folders(model: str | Path, adapter: str | Path | None) -> None:
@@ -183,7 +205,22 @@ def _load(model: str | Path, adapter: str | Path | None) -> tuple[Any, Any]:
     if adapter:
         check_base(Path(adapter), Path(model))  # before the weights are loaded
     tokenizer = chat.load_tokenizer(adapter if has_tokenizer else model)
-    network = load_model(model, dtype=compute_dtype()).to(device()).eval()
+    packed = needs_4_bits(Path(model))
+    if packed:
+        print(f"{Path(model).name} does not fit into the GPU in 16 bits: its base is held in 4", flush=True)
+        where = {"quantization_config": nf4(compute_dtype()), "device_map": {"": device()}}
+        network = load_model(model, dtype=compute_dtype(), **where).eval()
+    else:
+        network = load_model(model, dtype=compute_dtype()).to(device()).eval()
     if adapter:
-        network = load_adapter(network, Path(adapter), Path(model)).merge_and_unload()
+        network = load_adapter(network, Path(adapter), Path(model)).eval()
+        network = network.get_base_model() if packed else network.merge_and_unload()
     return network, tokenizer
+
+
+def needs_4_bits(model: Path) -> bool:
+    """Whether the GPU has room for the model in 4 bits only, with `ROOM` for prompts and answers."""
+    if device() != "cuda":
+        return False  # bitsandbytes packs on a CPU as well, but nothing is gained there
+    release_memory()
+    return sum(file.stat().st_size for file in weight_files(model)) + ROOM > free_memory()

@@ -47,6 +47,9 @@ GGUF_SOURCES: dict[str, GgufSource] = {"gguf:qwen-coder": QWEN_CODER, "gguf:smol
 _SETTINGS = ("*.json", "*.model", "*.jinja", "*.txt")
 """The files of a model on the hub that are no weights."""
 
+_SECOND_COPY = "consolidated"
+"""How the names of Mistral's files begin that have all weights a second time."""
+
 _PIECE = 4096
 """Bytes that `fingerprint` reads at one place of a large file."""
 _PIECES = 4096
@@ -78,7 +81,7 @@ def model_spec(model_type: str) -> ModelSpec:
 def base_model(model_type: str) -> Path:
     """The folder of a base model. A model that is not there yet is made or downloaded.
 
-    Raises UserError for a gated model without `HF_KEY`, and when the hub cannot be reached.
+    Raises UserError for a gated model without a key, and when the hub cannot be reached.
     """
     spec = model_spec(model_type)
     if spec.source == "random weights":
@@ -107,12 +110,18 @@ def config_folder(model_type: str) -> Path:
 
 def _from_hub(spec: ModelSpec, patterns: list[str]) -> Path:
     """Download the files of a model on the hub that match `patterns`, into the hub's cache."""
-    token = secret("HF_KEY", needed_for=f"the gated model {spec.source}" if spec.gated else None)
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import get_token, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    token = secret("HF_KEY") or get_token()  # the second is that of HF_TOKEN or `hf auth login`
+    if spec.gated and not token:
+        secret("HF_KEY", needed_for=f"the gated model {spec.source}")
     try:
-        return Path(snapshot_download(spec.source, token=token, allow_patterns=patterns))
+        return Path(
+            snapshot_download(
+                spec.source, token=token, allow_patterns=patterns, ignore_patterns=[f"{_SECOND_COPY}*"]
+            )
+        )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(
             f"{spec.source} could not be fetched from the hub: {type(error).__name__}",
@@ -136,6 +145,11 @@ def rope_settings(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if not config.get(name)}
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights of a model, without a second copy in another format."""
+    return [file for file in sorted(folder.glob("*.safetensors")) if not file.name.startswith(_SECOND_COPY)]
+
+
 def fingerprint(folder: Path) -> str:
     """A SHA-256 of a model's configuration and weights.
 
@@ -144,7 +158,7 @@ def fingerprint(folder: Path) -> str:
     could miss those.
     """
     state = hashlib.sha256((folder / "config.json").read_bytes())
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in weight_files(folder):
         size = file.stat().st_size
         state.update(json.dumps([file.name, size]).encode())
         with file.open("rb") as weights:

@@ -47,6 +47,14 @@ def compute_dtype(name: str | None = None) -> torch.dtype:
     return torch.bfloat16 if is_fast else torch.float32
 
 
+def emulates_bfloat16() -> bool:
+    """Whether the GPU has no units for bfloat16 (T4, V100, RTX 20) and computes it several times slower.
+
+    float16 would be fast there, but models that were trained in bfloat16 overflow in it.
+    """
+    return device() == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _seconds_to_multiply(name: str, dtype: torch.dtype, size: int = 256, times: int = 3) -> float:
     """Seconds that `times` products of two square matrices take."""
     left, right = (torch.ones(size, size, dtype=dtype, device=name) for _ in range(2))
@@ -95,6 +103,8 @@ def synchronize() -> None:
     """Wait until the GPU has finished its work."""
     if device() == "cuda":
         torch.cuda.synchronize()
+    elif device() == "mps":
+        torch.mps.synchronize()
 
 
 def reset_peak_memory() -> None:
@@ -109,6 +119,8 @@ def peak_memory() -> int:
     """The largest use of memory since `reset_peak_memory`, in bytes: tensors on a GPU, else the process."""
     if device() == "cuda":
         return torch.cuda.max_memory_allocated()
+    if device() == "mps":
+        return torch.mps.driver_allocated_memory()  # there is no peak; it grows and is rarely given back
     with contextlib.suppress(OSError):
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
     if sys.platform == "win32":

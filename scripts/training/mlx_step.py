@@ -61,15 +61,57 @@ def loss_sum(model: Any, batch: MicroBatch, noise: float = 0.0) -> Any:
 
     `noise` is NEFTune's alpha, 0 turns it off.
     """
+    embeddings = {}
     if noise:
         embedded = model.model.embed_tokens(batch.ids)
-        limit = noise / math.sqrt(embedded.shape[1] * embedded.shape[2])
-        embedded = embedded + mx.random.uniform(-limit, limit, embedded.shape).astype(embedded.dtype)
-        logits = model(batch.ids, input_embeddings=embedded)
+        limit = noise / math.sqrt(embedded.shape[1] * embedded.shape[2]) / embedding_scale(model)
+        noised = embedded + mx.random.uniform(-limit, limit, embedded.shape).astype(embedded.dtype)
+        embeddings = {"input_embeddings": noised}
+    if has_plain_head(model):
+        hidden = model.model(batch.ids, **embeddings)
+        logits = _head(model, hidden.reshape(-1, hidden.shape[-1])[batch.positions])
     else:
-        logits = model(batch.ids)
-    chosen = logits.reshape(-1, logits.shape[-1])[batch.positions].astype(mx.float32)
-    return nn.losses.cross_entropy(chosen, batch.targets, reduction="sum")
+        logits = model(batch.ids, **embeddings)
+        logits = logits.reshape(-1, logits.shape[-1])[batch.positions]
+    return nn.losses.cross_entropy(logits.astype(mx.float32), batch.targets, reduction="sum")
+
+
+def embedding_scale(model: Any) -> float:
+    """The factor by which the model multiplies its embeddings, so that noise on them has to be smaller.
+
+    Gemma multiplies by the root of the hidden size. transformers adds NEFTune's noise behind it.
+    """
+    is_gemma = str(getattr(model, "model_type", "")).startswith("gemma")
+    return math.sqrt(model.args.hidden_size) if is_gemma else 1.0
+
+
+def has_plain_head(model: Any) -> bool:
+    """Whether the logits are a product of the last hidden states and one matrix, without caps or factors.
+
+    Then they are computed at supervised positions only, a quarter of all. It is tried on three tokens.
+    """
+    known = getattr(model, "_has_plain_head", None)
+    if known is None:
+        known = model._has_plain_head = _try_plain_head(model)
+    return known
+
+
+def _try_plain_head(model: Any) -> bool:
+    ids = mx.array([[1, 2, 3]], mx.int32)
+    was_training = model.training
+    model.eval()
+    try:
+        return bool(mx.allclose(_head(model, model.model(ids)), model(ids), rtol=1e-3, atol=1e-3))
+    except (AttributeError, TypeError):  # the model has other parts
+        return False
+    finally:
+        model.train(was_training)
+
+
+def _head(model: Any, hidden: Any) -> Any:
+    """Logits of hidden states."""
+    head = model.lm_head if "lm_head" in model else model.model.embed_tokens.as_linear
+    return head(hidden)
 
 
 def takes_noise(model: Any) -> bool:
@@ -197,6 +239,7 @@ def stepper(model: Any, recipe: Recipe, checkpointing: bool) -> Iterator[Stepper
     """A `Stepper` with a fresh optimiser for `model`, inside `seeded_layers`."""
     optimizer = adamw(recipe)
     optimizer.init(model.trainable_parameters())
+    has_plain_head(model)  # tried here, outside of a gradient
     noise = recipe.neftune_alpha if takes_noise(model) else 0.0
     with seeded_layers(model, checkpointing) as seeds:
         yield Stepper(model, optimizer, recipe, noise, seeds)

@@ -13,6 +13,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from scripts.lm.device import (
     compute_dtype,
     device,
+    emulates_bfloat16,
     explain_out_of_memory,
     peak_memory,
     release_memory,
@@ -74,6 +75,8 @@ def train(
 def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMetrics:
     """Train, from the last complete checkpoint on; write and return the metrics."""
     recipe, processes = run.recipe, run.processes
+    if emulates_bfloat16() and processes.is_main_process:
+        print("this GPU has no bfloat16 units: everything takes several times longer", flush=True)
     seed_everything(recipe.seed)
     log = TrainingLog(run.folder, recipe, run.rows.step_tokens)
     last = max((checkpoint.step for checkpoint in checkpoints(run.folder)), default=None)

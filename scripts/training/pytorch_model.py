@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import BitsAndBytesConfig
 
 from scripts.lm.device import compute_dtype, device, free_memory
 from scripts.lm.loading import load_model
+from scripts.lm.quantization import nf4, sharded
 from scripts.training.recipe import PROJECTIONS, Recipe
-
-
-def sharded() -> bool:
-    """Whether `accelerate launch` spreads the model over several GPUs (FSDP)."""
-    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-
-
-def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """NF4 with double quantisation (Dettmers et al., 2023), computing in `dtype`.
-
-    FSDP only shards tensors of one dtype, so with FSDP the packed bits are stored as `dtype`.
-    """
-    storage = {"bnb_4bit_quant_storage": dtype} if sharded() else {}
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        **storage,
-    )
 
 
 def load_base(folder: Path, qlora: bool, dtype: torch.dtype | None = None) -> Any:

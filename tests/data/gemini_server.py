@@ -115,7 +115,7 @@ def answer(text: str, finish: int = STOP, tokens: int = 100) -> dict:
             {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": finish, "index": 0}
         ],
         "usageMetadata": usage,
-        "modelVersion": "gemini-3-flash",
+        "modelVersion": "gemini-3.8-flash",
         "responseId": "x",
     }
 

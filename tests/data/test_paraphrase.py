@@ -147,7 +147,7 @@ def test_a_run_handles_every_behaviour_of_a_service(serve, villages, tmp_path, m
     assert results["liar"].retried == 1 and "`near(G, H)`" in str(results["liar"].texts.values())
     (again,) = [prompt for prompt in server.prompts if "close(G, H)" in prompt]
     assert "the predicate near/2 is missing, the predicate close/2 is invented" in again
-    assert server.paths == {"/v1beta/models/gemini-3-flash:generateContent"} and server.keys == {KEY}
+    assert server.paths == {"/v1beta/models/gemini-3.8-flash:generateContent"} and server.keys == {KEY}
     assert report.calls == server.requests and report.stopped == ""
 
     before = server.requests
@@ -255,7 +255,7 @@ def test_generated_paraphrases_leave_the_hand_written_ones_alone(serve, tmp_path
     (merged,) = with_paraphrases([problem], tmp_path / "out")
     assert merged.paraphrases == problem.paraphrases | {"natural": faithful(problem.description)}
     head = (tmp_path / "out" / problem.family / problem.name / "natural.md").read_text().split("---")[1]
-    assert "style: natural\nsource: gemini\nmodel: gemini-3-flash\n" in head
+    assert "style: natural\nsource: gemini\nmodel: gemini-3.8-flash\n" in head
 
 
 def test_only_unfaithful_instructions_are_asked_again(serve, villages, tmp_path) -> None:

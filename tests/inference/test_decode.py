@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
+    Qwen3_5ForCausalLM,
+    Qwen3_5TextConfig,
+)
 from transformers.models.gemma2 import Gemma2Config, Gemma2ForCausalLM
 from transformers.models.mistral import MistralConfig, MistralForCausalLM
 from transformers.models.qwen2 import Qwen2Config, Qwen2ForCausalLM
@@ -19,7 +29,6 @@ from scripts.inference import decode
 from scripts.inference.decode import Decoding, generate_tokens, packed
 from scripts.inference.prefix_cache import PrefixCache
 from scripts.inference.prefix_tree import PrefixTree
-from utils_ft import UserError
 
 ENDS = set(range(3, 20))
 TINY = dict(
@@ -139,10 +148,31 @@ def test_models_with_other_attention_give_the_same_tokens(kind: str) -> None:
     assert len({token for tokens in together for token in tokens}) > 2
 
 
-def test_a_model_whose_attention_cannot_be_replaced_is_refused() -> None:
-    bloom = BloomForCausalLM(BloomConfig(vocab_size=384, hidden_size=32, n_layer=1, n_head=4))
-    with pytest.raises(UserError, match="BloomForCausalLM"):
-        generate(bloom, random_prompts(4, 20), {5}, 10)
+OWN_ATTENTION = {
+    "bloom": lambda: BloomForCausalLM(BloomConfig(vocab_size=384, hidden_size=32, n_layer=1, n_head=4)),
+    "qwen3.5": lambda: Qwen3_5ForCausalLM(
+        Qwen3_5TextConfig(
+            **TINY,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            linear_key_head_dim=8,
+            linear_value_head_dim=8,
+            layer_types=["linear_attention", "linear_attention", "full_attention"],
+        )
+    ),
+    "gpt-oss": lambda: GptOssForCausalLM(
+        GptOssConfig(**TINY, num_local_experts=4, num_experts_per_tok=2, sliding_window=16)
+    ),
+}
+"""Models whose attention cannot be replaced."""
+
+
+@pytest.mark.parametrize("kind", OWN_ATTENTION)
+def test_a_model_whose_attention_cannot_be_replaced_writes_all_the_same(kind: str) -> None:
+    model, done = with_large_weights(OWN_ATTENTION[kind]()), []
+    prompts = random_prompts(4, 20, 33)
+    together = generate(model, prompts, {5}, 10, on_done=done.append)
+    assert together == [alone(model, prompt, {5}, 10) for prompt in prompts] and sum(done) == len(prompts)
 
 
 def test_more_prompts_than_can_be_active_give_the_same_tokens(model, monkeypatch) -> None:

@@ -10,11 +10,21 @@ pytest.importorskip("mlx_lm", reason="MLX exists for Apple silicon and Linux onl
 import mlx.core as mx
 import torch
 from mlx.utils import tree_flatten
+from mlx_lm.models import gemma3_text
 from transformers import get_cosine_schedule_with_warmup
 
 from scripts.data.encoded_rows import encode_rows
 from scripts.lm import chat
-from scripts.training.mlx_step import evaluate, learning_rate, micro_batches, stepper
+from scripts.training.mlx_step import (
+    MicroBatch,
+    embedding_scale,
+    evaluate,
+    has_plain_head,
+    learning_rate,
+    loss_sum,
+    micro_batches,
+    stepper,
+)
 from tests.examples import colouring_row
 from tests.training.mlx_models import PLAIN, RECIPE, with_adapter
 
@@ -89,3 +99,35 @@ def test_gradient_checkpointing_keeps_the_gradients_even_with_dropout(smoke: Pat
     assert all(
         mx.allclose(value, ends[1][1][name], rtol=1e-4, atol=1e-6) for name, value in ends[0][1].items()
     )
+
+
+def test_the_head_at_supervised_positions_gives_the_loss_of_all_positions(smoke: Path):
+    model, _ = with_adapter(smoke, PLAIN)
+    part = micro_batches(rows_of(smoke), 4)[0]
+    assert has_plain_head(model)
+    short = loss_sum(model, part).item()
+    model._has_plain_head = False
+    assert loss_sum(model, part).item() == pytest.approx(short, rel=1e-5)
+
+
+def test_noise_on_a_gemma_is_that_of_transformers():
+    """mlx-lm multiplies embeddings by √hidden behind the noise, transformers before it."""
+    args = gemma3_text.ModelArgs(
+        model_type="gemma3_text", hidden_size=64, num_hidden_layers=6, intermediate_size=64,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=32, vocab_size=300,
+    )  # fmt: skip
+    model = gemma3_text.Model(args)
+    assert embedding_scale(model) == 8.0 and has_plain_head(model)
+    part = MicroBatch(mx.array([[5, 6, 7, 8]], mx.int32), mx.array([1, 2]), mx.array([7, 8]), 4)
+    seen = []
+    layer = type(model.model.layers[0])
+    original = layer.__call__
+    try:
+        layer.__call__ = lambda self, x, *rest: (seen.append(x), original(self, x, *rest))[1]
+        for noise in (0.0, 5.0):
+            mx.random.seed(0)
+            loss_sum(model, part, noise)
+    finally:
+        layer.__call__ = original
+    reach = mx.abs(seen[-6] - seen[0]).max().item()  # what the first layer reads
+    assert reach == pytest.approx(5 / (4 * 64) ** 0.5, rel=0.1)

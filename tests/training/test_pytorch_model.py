@@ -10,7 +10,8 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_multi_gpu_env
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
-from scripts.training.pytorch_model import load_base, nf4, unpack
+from scripts.lm.quantization import nf4
+from scripts.training.pytorch_model import load_base, unpack
 from scripts.training.recipe import Recipe
 from tests.training.recipes import load_model
 from utils_ft import ROOT

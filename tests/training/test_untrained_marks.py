@@ -58,7 +58,7 @@ def one_row(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(tmp_path_factory.mktemp("data"), train=rows, valid=rows)
 
 
-def test_a_base_model_with_untrained_marks_learns_to_stop(untrained, one_row, tmp_path, capsys):
+def test_a_base_model_with_untrained_marks_learns_to_stop(untrained, one_row, tmp_path, capsys, monkeypatch):
     run, target = tmp_path / "run", tmp_path / "fused"
     train(str(untrained), RECIPE, one_row, options=RunOptions(folder=run))
     assert capsys.readouterr().out.count("turns are plain text that '<|end_of_text|>' ends") == 1
@@ -71,6 +71,16 @@ def test_a_base_model_with_untrained_marks_learns_to_stop(untrained, one_row, tm
         ]
     ends = json.loads((target / "generation_config.json").read_text())["eos_token_id"]
     assert ends == [1] and generator.tokenizer.chat_template == chat.TEMPLATES["plain"]
+
+    # Where 16 bits do not fit, the base is in 4 bits and the adapter is not merged.
+    monkeypatch.setattr("scripts.inference.generator.needs_4_bits", lambda model: True)
+    packed = load_generator(untrained, choose(run, "last").path, max_new_tokens=8)
+    assert "its base is held in 4" in capsys.readouterr().out
+    ids = torch.tensor([chat.encode_prompt(packed.tokenizer, messages[:2])])
+    tokens = packed.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
+    )
+    assert packed.generate([messages[:2]]) == packed.tokenizer.batch_decode(tokens[:, ids.shape[1] :])
 
 
 def test_a_given_template_that_ends_with_an_untrained_mark_is_refused(untrained, one_row, tmp_path):

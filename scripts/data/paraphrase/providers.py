@@ -18,7 +18,12 @@ from typing import Any
 from scripts.lm.paid_calls import Answer, Refused, Unavailable, seconds_to_wait
 from utils_ft import UserError, load_env, secret
 
-GEMINI_MODEL = "gemini-3-flash"  # --model or GEMINI_MODEL in the environment names another
+GEMINI_MODEL = "gemini-3.8-flash"
+"""The default model of the developer API, as of November 2026.
+
+--model or GEMINI_MODEL in the environment names another.
+"""
+MODELS_PAGE = "https://ai.google.dev/gemini-api/docs/models"
 TIMEOUT = 120.0  # seconds without a byte, after which a request has failed
 LOCAL_TOKENS = 2048  # the longest answer of a local model
 
@@ -150,7 +155,7 @@ def _failure(error: Any, model: str, api_key: str | None) -> Exception:
     if error.code == 404:
         return UserError(
             f"Gemini knows no model {model!r}: {message}",
-            remedy="name another with --model or GEMINI_MODEL, for instance gemini-3-flash-preview",
+            remedy=f"name one of {MODELS_PAGE} with --model or GEMINI_MODEL",
         )
     if error.code in (401, 403) or "api key" in message.lower():
         return UserError(
