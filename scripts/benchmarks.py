@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.asp.constructs import construct_table
+from scripts.asp.constructs import construct_table, lacking
 from scripts.asp.solver import Solver
 from scripts.data.checks import check_problem
 from scripts.data.problems import Problem, read_problems
@@ -33,7 +33,8 @@ def main(
     """Check a folder of problems, or count the constructs that it shows.
 
     `check` prints a line for each problem, and then every fault with its file, line and remedy. The exit code
-    is 2 if there is a fault. `constructs` prints how many problems show each construct of the language.
+    is 2 if there is a fault. A note names a step of several statements that can be split. `constructs` prints
+    how many problems show each construct of the language, and the constructs that none shows.
 
     Arguments:
         action: check or constructs.
@@ -42,19 +43,25 @@ def main(
     """
     problems = read_problems(folder)
     if action is Action.CONSTRUCTS:
-        for name, count in construct_table(problem.encoding for problem in problems).most_common():
+        table = construct_table(problem.encoding for problem in problems)
+        for name, count in table.most_common():
             print(f"{count:5}  {name}")
+        if missing := lacking(table):
+            print(f"\nNo problem shows: {', '.join(missing)}")
         return
-    faults = _check(problems)
+    faults, notes = _check(problems)
     for fault in faults:
         print(f"\n{fault}")
+    for note in notes:
+        print(f"\nnote: {note}")
     if faults:
         raise typer.Exit(2)
 
 
-def _check(problems: list[Problem]) -> list[UserError]:
-    """Check all problems, print a table, and return the faults."""
+def _check(problems: list[Problem]) -> tuple[list[UserError], list[UserError]]:
+    """Check all problems, print a table, and return the faults and the notes."""
     faults: list[UserError] = []
+    notes: list[UserError] = []
     parsed: list[Problem] = []
     statements = load_bearing = 0
     with Solver() as solver:
@@ -64,6 +71,7 @@ def _check(problems: list[Problem]) -> list[UserError]:
             counts = " ".join(map(str, checked.answer_sets)) + "  FAULT" * bool(checked.faults)
             print(f"{problem.id:44} {checked.statements:5} {checked.load_bearing:6}  {counts}", flush=True)
             faults += checked.faults
+            notes += checked.notes
             parsed += [problem] if checked.statements else []
             statements += checked.statements
             load_bearing += checked.load_bearing
@@ -79,7 +87,7 @@ def _check(problems: list[Problem]) -> list[UserError]:
         f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
         f"({load_bearing / max(statements, 1):.1%}), {len(faults)} faults"
     )
-    return faults
+    return faults, notes
 
 
 if __name__ == "__main__":

@@ -94,6 +94,10 @@ def _print(report: ConversionReport) -> None:
             f"{split:6} {tokens['tokens']} tokens, {tokens['supervised_tokens']} supervised, "
             f"{tokens['cut_turns']} turns cut"
         )
+    for what, number in report["steps"].items():
+        print(f"steps {number:7}  {what}")
+    for kind, number in Counter(finding["kind"] for finding in report["findings"]).most_common():
+        print(f"found {number:7}  {kind}")
     for reason, number in report["dropped"].items():
         print(f"dropped {number:5}  {reason}")
     for group in report["twins"]:

@@ -20,6 +20,48 @@ _AGGREGATES = {
     AggregateFunction.Min: "#min",
     AggregateFunction.Max: "#max",
 }
+_DIRECTIVES = {
+    ASTType.ShowSignature: "#show",
+    ASTType.ShowTerm: "#show",
+    ASTType.Definition: "#const",
+    ASTType.External: "#external",
+    ASTType.Defined: "#defined",
+    ASTType.ProjectAtom: "#project",
+    ASTType.ProjectSignature: "#project",
+    ASTType.Heuristic: "#heuristic",
+    ASTType.Edge: "#edge",
+    ASTType.Program: "#program",
+}
+CONSTRUCTS = (
+    "fact",
+    "integrity constraint",
+    "choice rule",
+    "choice rule with bounds",
+    "disjunction",
+    "aggregate in the head",
+    "comparison in the head",
+    "recursion",
+    "default negation",
+    "strong negation",
+    "conditional literal",
+    "comparison",
+    "comparison chain",
+    "arithmetic",
+    "interval",
+    "pool",
+    "#count",
+    "#sum",
+    "#min",
+    "#max",
+    "aggregate assigned to a variable",
+    "#minimize / #maximize",
+    "weak constraint",
+    "priority level",
+    "frame axiom",
+    "symmetry breaking",
+    *dict.fromkeys(_DIRECTIVES.values()),
+)
+"""All constructs that are counted. Theory atoms, scripts and external functions are not."""
 
 
 def constructs(statement: Statement) -> set[str]:
@@ -33,10 +75,8 @@ def constructs(statement: Statement) -> set[str]:
             )
             if str(tree.priority) != "0":
                 shown.add("priority level")
-        elif kind in (ASTType.ShowSignature, ASTType.ShowTerm):
-            shown.add("#show")
-        elif kind == ASTType.Definition:
-            shown.add("#const")
+        elif kind in _DIRECTIVES:
+            shown.add(_DIRECTIVES[kind])
         elif kind == ASTType.Rule:
             shown |= _rule_constructs(tree)
         for node in walk(tree):
@@ -153,3 +193,8 @@ def construct_table(encodings: Iterable[Encoding]) -> Counter[str]:
             shown = shown.union(*map(constructs, step.statements))
         table.update(shown)
     return table
+
+
+def lacking(table: Counter[str]) -> list[str]:
+    """Return the constructs that no program of a table shows."""
+    return [name for name in CONSTRUCTS if not table[name]]

@@ -12,9 +12,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from itertools import islice
 
 from clingo.ast import AST, ASTType
 
+from scripts.asp.comments import Kind, Line, Words, has_words, is_closing, is_label, length, words_of
 from scripts.asp.syntax import Statement, not_parsed, parse, trees_of
 
 _STRING = re.compile(rb'"(?:[^"\\\n]|\\[\\n"])*"')
@@ -120,36 +123,92 @@ class _Source:
         """The line of an offset, from 1."""
         return bisect_right(self._line_starts, offset)
 
+    def column(self, offset: int) -> int:
+        """The column of an offset as an editor shows it, from 0."""
+        begin = self._line_starts[self.line(offset) - 1]
+        return len(self.data[begin:offset].decode(errors="replace").expandtabs())
+
 
 @dataclass
 class _Comment:
-    """A comment: where it stands, and its text without its marks (empty for a banner like `%-----`)."""
+    """A comment as it stands in the text; `column` counts from 0, a tab goes to the next multiple of 8."""
 
     raw: str
     begin: int
     end: int
     line: int
     end_line: int
-    text: str
+    column: int
+
+    @property
+    def lines(self) -> list[Line]:
+        """Its lines with their numbers."""
+        return [Line(self.line + index, raw) for index, raw in enumerate(self.raw.split("\n"))]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Draft:
-    """A statement, where it stands, and the texts of its comments."""
+    """A statement and where it stands, and the comments that may instruct it.
+
+    Attributes:
+        inside: The comments inside it.
+        behind: The comments behind it, and those that go on below.
+        instruction: The texts of the comments above it, or below it in a file of that style.
+    """
 
     statement: Statement
     begin: int
     end: int
     end_line: int
-    comments: list[str] = field(default_factory=list)
+    inside: list[_Comment] = field(default_factory=list)
+    behind: list[_Comment] = field(default_factory=list)
+    instruction: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Block:
+    """Comments on adjacent lines, with no statement beside them.
+
+    Attributes:
+        comments: The comments.
+        number: The number of the block in the file.
+        before, after: The numbers of the statements before and after it, or None.
+        last: The last line of what stands before it, or -1.
+        following: The first line of what stands after it, or 0.
+        words: What its text can instruct.
+    """
+
+    comments: list[_Comment]
+    number: int
+    before: int | None
+    after: int | None = None
+    last: int = -1
+    following: int = 0
+    words: Words = Words("")
+
+    @property
+    def lines(self) -> list[Line]:
+        """Its lines."""
+        return [line for comment in self.comments for line in comment.lines]
+
+    @property
+    def touches_above(self) -> bool:
+        """Whether its text stands directly below a statement."""
+        return self.before is not None and self.words.opens and self.comments[0].line <= self.last + 1
+
+    @property
+    def touches_below(self) -> bool:
+        """Whether its text stands directly above a statement."""
+        below = self.after is not None and self.following <= self.comments[-1].end_line + 1
+        return below and (self.words.closes or not self.touches_above)
 
 
 class _Reader:
     """Reads the statements and comments of a source in their order and assigns each comment to a statement.
 
     Attributes:
-        above: The comments since the last statement: the instruction of the next one.
-        current: The last statement, or None.
+        drafts: The statements.
+        blocks: The comments that stand beside no statement.
         findings: The findings so far.
     """
 
@@ -168,48 +227,198 @@ class _Reader:
         ]
         statement_spans = [(draft.begin, draft.end) for draft in self.drafts]
         self.findings = list(_unparsed(source, [*comment_spans, *statement_spans]))
-        self.above: list[_Comment] = []
-        self.current: _Draft | None = None
+        self.blocks: list[_Block] = []
 
     def read(self) -> Encoding:
         """Read everything."""
-        for item in sorted([*self.drafts, *self.comments], key=lambda item: (item.begin, item.end)):
-            if isinstance(item, _Draft):
-                self._read_statement(item)
-            else:
-                self._read_comment(item)
-        self._report_above("comment without a statement")
+        self._place_comments()
+        style = self._read_blocks()
+        for block in self.blocks:
+            self._assign(block, style)
+        for number in range(len(self.drafts)):
+            self._read_own_comments(number)
         steps = tuple(self._steps())
         return Encoding(steps, tuple(sorted(self.findings, key=lambda finding: finding.line)))
 
-    def _read_statement(self, draft: _Draft) -> None:
-        draft.comments = [comment.text for comment in self.above]
-        self.above.clear()
-        self.current = draft
+    def _place_comments(self) -> None:
+        """Sort the comments: inside a statement, behind it, or in a block."""
+        number, last, open_block = -1, -1, False
+        for item in sorted([*self.drafts, *self.comments], key=lambda item: (item.begin, item.end)):
+            current = self.drafts[number] if number >= 0 else None
+            if isinstance(item, _Draft):
+                number += 1
+                if self.blocks and self.blocks[-1].after is None:
+                    self.blocks[-1].after, self.blocks[-1].following = number, item.statement.line
+                last, open_block = item.end_line, False
+            elif current and item.begin < current.end:
+                current.inside.append(item)
+            elif current and (item.line == current.end_line or self._goes_on(current, item, number)):
+                current.behind.append(item)
+                last = item.end_line
+            elif open_block and item.line <= self.blocks[-1].comments[-1].end_line + 1:
+                self.blocks[-1].comments.append(item)
+            else:
+                before = number if number >= 0 else None
+                if self.blocks and self.blocks[-1].after is None:
+                    self.blocks[-1].following = item.line
+                self.blocks.append(_Block([item], len(self.blocks), before, last=last))
+                open_block = True
 
-    def _read_comment(self, comment: _Comment) -> None:
-        if not comment.text:
-            self._report(comment.line, "banner", comment.raw.strip())
-        elif _is_code(comment.text):
-            self._report(comment.line, "commented-out code", comment.text)
-        elif self.current and comment.begin < self.current.end:
-            self.current.comments.append(comment.text)
-            self._report(comment.line, "comment inside a statement, joined to its instruction", comment.text)
-        elif self.current and comment.line == self.current.end_line:
-            self.current.comments.append(comment.text)
-            self._report(comment.line, "comment behind a statement, joined to its instruction", comment.text)
+    def _goes_on(self, current: _Draft, comment: _Comment, number: int) -> bool:
+        """Whether a comment on a line of its own goes on with the comment behind the statement above it."""
+        if not current.behind or comment.line != current.behind[-1].end_line + 1:
+            return False
+        first = current.behind[0]
+        following = self.drafts[number + 1] if number + 1 < len(self.drafts) else None
+        beside = following is not None and following.statement.line == comment.end_line
+        return not beside and comment.column > 0 and abs(comment.column - first.column) <= 3
+
+    def _read_blocks(self) -> Style:
+        """Read the words of the blocks, report what cannot instruct, and return where the comments stand."""
+        for block in self.blocks:
+            block.words = words_of(block.lines, opening=block.number == 0 and block.before is None)
+        style = _style(self.blocks, self.drafts)
+        if style is Style.BELOW:
+            for block in self.blocks:
+                block.words = words_of(block.lines, block.number == 0 and block.before is None, True)
+        for block in self.blocks:
+            self._report_removed(block.words)
+            if block.words.text and (kind := _kind_of_text(block.words.text)):
+                self._report_block(block, kind)
+                block.words = Words("")
+        if style is Style.BELOW:
+            self._report(1, Kind.BELOW, "")
+        return style
+
+    def _assign(self, block: _Block, style: Style) -> None:
+        """Give the words of a block to a statement, or report why no statement gets them."""
+        if not block.words.text:
+            return
+        kind: Kind | None
+        number, kind = self._target(block, style)
+        if kind:
+            self._report_block(block, kind)
         else:
-            if self.above and comment.line > self.above[-1].end_line + 1:
-                self._report_above("heading, instructs no statement")
-            self.above.append(comment)
+            self.drafts[number].instruction.append(block.words.text)
+
+    def _target(self, block: _Block, style: Style) -> tuple[int, Kind | None]:
+        """The statement that a block instructs, or why it instructs none."""
+        above, below = block.touches_above, block.touches_below
+        if block.after is None and not above:
+            return 0, Kind.HEADING if block.following else Kind.UNATTACHED
+        if block.before is None and not below:
+            return 0, Kind.HEADING
+        if above and below:
+            kind = None if style in (Style.ABOVE, Style.BELOW) else Kind.UNCLEAR
+        elif above:
+            kind = None if style is Style.BELOW else Kind.REMARK if block.following else Kind.UNATTACHED
+        elif below:
+            kind = Kind.UNCLEAR if style is Style.BELOW else None
+        else:
+            kind = None if style is Style.LOOSE and self._is_section_of_one(block) else Kind.HEADING
+        if kind is None and style is Style.BELOW:
+            return self._first_of_run(block.before or 0), None
+        if kind is None and (self._heads_a_section(block) or self._is_file_title(block)):
+            kind = Kind.HEADING
+        return block.after or 0, kind
+
+    def _first_of_run(self, number: int) -> int:
+        """The first of the statements that stand on adjacent lines and end with statement `number`."""
+        while number and self._adjacent(number - 1, number) and not self.drafts[number - 1].behind:
+            number -= 1
+        return number
+
+    def _adjacent(self, first: int, second: int) -> bool:
+        """Whether no line stands between two statements."""
+        return self.drafts[second].statement.line <= self.drafts[first].end_line + 1
+
+    def _section(self, block: _Block, boxed: bool) -> range:
+        """The statements from a block to the next one; to the next that is boxed, if `boxed`."""
+        others = (
+            other
+            for other in islice(self.blocks, block.number + 1, None)
+            if other.words.text and (other.words.boxed or not boxed)
+        )
+        nearest = next((other.after for other in others if other.after != block.after), None)
+        return range(block.after or 0, len(self.drafts) if nearest is None else nearest)
+
+    def _is_section_of_one(self, block: _Block, boxed: bool = False) -> bool:
+        """Whether all statements up to the next block are one run without comments of their own."""
+        section = self._section(block, boxed)
+        runs = all(self._adjacent(number - 1, number) for number in section[1:])
+        return runs and not (len(section) > 1 and any(self.drafts[number].behind for number in section))
+
+    def _heads_a_section(self, block: _Block) -> bool:
+        """Whether a block above a statement is the heading of several steps."""
+        section = self._section(block, boxed=block.words.boxed)
+        if block.words.boxed:
+            texts = [other for other in self.blocks if other is not block and other.words.text]
+            return not self._is_section_of_one(block, True) or any(other.after in section for other in texts)
+        first, second = section.start, section.start + 1
+        return (
+            second in section
+            and self._adjacent(first, second)
+            and all(self._has_words_behind(number) for number in (first, second))
+        )
+
+    def _has_words_behind(self, number: int) -> bool:
+        return bool(self._words_behind(self.drafts[number]).text)
+
+    def _is_file_title(self, block: _Block) -> bool:
+        """Whether a few words above the first statement name nothing in it: they are a title."""
+        text = block.words.text
+        if block.before is not None or length(text) > 4 or text.endswith("."):
+            return False
+        names = {
+            name.lower() for name in re.findall(r"[a-zA-Z]{3,}", self.drafts[block.after or 0].statement.code)
+        }
+        words = {word.lower() for word in re.findall(r"[^\W\d_]{3,}", text)}
+        return not any(word[:4] == name[:4] for word in words for name in names)
+
+    def _words_behind(self, draft: _Draft) -> Words:
+        words = words_of([line for comment in draft.behind for line in comment.lines])
+        return Words("", removed=words.removed) if _kind_of_text(words.text) else words
+
+    def _read_own_comments(self, number: int) -> None:
+        """Add the comments inside and behind a statement to its instruction."""
+        draft = self.drafts[number]
+        parts = any(comment.line > draft.statement.line for comment in draft.inside)
+        for comment in draft.inside:
+            self._join(draft, comment.lines, Kind.PART if parts and not draft.instruction else Kind.INSIDE)
+        if draft.behind:
+            lines = [line for comment in draft.behind for line in comment.lines]
+            alone = parts and not draft.instruction
+            self._join(self._owner(number), lines, Kind.PART if alone else Kind.BEHIND)
+
+    def _owner(self, last: int) -> _Draft:
+        """The first statement on a line, if a comment behind the last one is the only comment on them."""
+        first, line = last, self.drafts[last].end_line
+        if self.drafts[last].instruction:
+            return self.drafts[last]
+        while first and self.drafts[first].statement.line == self.drafts[first - 1].end_line == line:
+            first -= 1
+        commented = any(draft.instruction or draft.inside for draft in self.drafts[first:last])
+        return self.drafts[last if commented else first]
+
+    def _join(self, draft: _Draft, lines: Sequence[Line], kind: Kind) -> None:
+        words = words_of(lines)
+        self._report_removed(words)
+        if not words.text:
+            return
+        kind = _kind_of_text(words.text) or kind
+        self._report(words.first, kind, words.text)
+        if kind in (Kind.INSIDE, Kind.BEHIND):
+            draft.instruction.append(words.text)
 
     def _report(self, line: int, kind: str, text: str) -> None:
         self.findings.append(Finding(line, kind, text))
 
-    def _report_above(self, kind: str) -> None:
-        for comment in self.above:
-            self._report(comment.line, kind, comment.text)
-        self.above.clear()
+    def _report_block(self, block: _Block, kind: Kind) -> None:
+        self._report(block.words.first, kind, block.words.text)
+
+    def _report_removed(self, words: Words) -> None:
+        for line, kind in words.removed:
+            self._report(line.number, kind, line.raw.strip())
 
     def _steps(self) -> Iterator[Step]:
         """Yield the steps.
@@ -219,7 +428,7 @@ class _Reader:
         group: list[_Draft] = []
         instruction = ""
         for draft in self.drafts:
-            own = " ".join(draft.comments)
+            own = " ".join(draft.instruction)
             if not own and instruction and draft.statement.line <= group[-1].end_line + 1:
                 group.append(draft)
                 continue
@@ -231,35 +440,54 @@ class _Reader:
 
     def _step(self, instruction: str, group: list[_Draft]) -> Step:
         statements = tuple(draft.statement for draft in group)
-        first = statements[0]
+        step = Step(instruction, statements, statements[0].line)
         if not instruction:
-            self._report(first.line, "statement without an instruction", first.code)
+            self._report(step.line, Kind.ALONE, statements[0].code)
         elif len(statements) > 1:
-            self._report(first.line, f"{len(statements)} statements share one instruction", instruction)
-        return Step(instruction, statements, first.line)
+            self._report(step.line, f"{len(statements)} statements share one instruction", instruction)
+        return step
+
+
+class Style(Enum):
+    """Where the comments of a file stand: above or below their statements, a blank line away, or unknown."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    LOOSE = "loose"
+    UNKNOWN = "unknown"
+
+
+def _style(blocks: Sequence[_Block], drafts: Sequence[_Draft]) -> Style:
+    """Find out where the comments of a file stand, from those with a blank line on one side only."""
+    worded = [block for block in blocks if block.words.text and not _kind_of_text(block.words.text)]
+    above = [block for block in worded if block.touches_below and not block.touches_above]
+    below = [block for block in worded if block.touches_above and not block.touches_below]
+    between = [block for block in worded if block.touches_above and block.touches_below]
+    inner_above = sum(block.before is not None for block in above)
+    inner_below = sum(block.following > 0 for block in below)
+    if len(below) >= 2 and len(below) >= 3 * inner_above:
+        return Style.BELOW
+    if len(above) > 0 and len(above) >= 3 * inner_below and (inner_above or not below or not between):
+        return Style.ABOVE
+    if below or above:
+        return Style.UNKNOWN
+    return Style.ABOVE if between else Style.LOOSE
+
+
+def _kind_of_text(text: str) -> Kind | None:
+    """Why a text cannot instruct, or None."""
+    if not text:
+        return None
+    if is_closing(text):
+        return Kind.CLOSING
+    if not has_words(text):
+        return Kind.NO_WORDS
+    return Kind.HEADING if is_label(text) else None
 
 
 def _comment(source: _Source, node: AST) -> _Comment:
     begin, end = source.span(node)
-    return _Comment(node.value, begin, end, source.line(begin), source.line(end), _without_marks(node.value))
-
-
-def _without_marks(raw: str) -> str:
-    """The text of a comment without `%`, `%*` and lines of dashes; "" if no letter or digit is left."""
-    lines = re.sub(r"%\*|\*%", "", raw).split("\n") if raw.startswith("%*") else [raw.removeprefix("#!")]
-    text = " ".join(line.strip().lstrip("%*").strip() for line in lines)
-    text = re.sub(r"\s+", " ", re.sub(r"[-=*#~_%]{3,}", " ", text)).strip()
-    return text if re.search(r"\w", text) else ""
-
-
-def _is_code(text: str) -> bool:
-    """Whether the text of a comment is a statement that somebody commented out."""
-    if not text.endswith(".") or not re.search(r":-|:~|[({]", text):
-        return False
-    try:
-        return bool(trees_of(text))
-    except RuntimeError:
-        return False
+    return _Comment(node.value, begin, end, source.line(begin), source.line(end), source.column(begin))
 
 
 def _statements(
@@ -327,4 +555,4 @@ def _unparsed(source: _Source, spans: Sequence[tuple[int, int]]) -> Iterator[Fin
     for number, line in enumerate(rest.split(b"\n"), 1):
         if line.strip():
             text = line.decode(errors="replace").strip()
-            yield Finding(number, "no trace in the syntax tree, left out", text)
+            yield Finding(number, Kind.UNPARSED, text)

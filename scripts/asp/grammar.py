@@ -1,8 +1,9 @@
-"""The grammar of one statement, for constrained decoding: a model can then write nothing but a well-formed
-statement.
+"""The grammar of a step, for constrained decoding: a model can then write nothing but well-formed statements.
 
-The grammar has no `#include`, `#script` or `@functions`, no theory atoms and no comments. It describes syntax
-only: a statement that fits it may still have an unsafe variable or leave no answer set.
+The grammar has the whole input language of clingo 5.8 (`asp.lark`) but for what is left out on purpose:
+theory atoms and definitions, scripts, external functions (`@f`), `#include`, program parts other than
+`#program base`, and comments. It describes syntax only: a statement that fits it may still have an unsafe
+variable or leave no answer set.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Grammar:
             raise ValueError(self._start.get_error())
 
     def start(self) -> Any:
-        """Return a matcher (of llguidance) at the beginning of a statement."""
+        """Return a matcher (of llguidance) at the beginning of a step."""
         return self._start.deep_copy()
 
     def choose(self, matcher: Any, logits: torch.Tensor, draw: Callable[[torch.Tensor], int]) -> int:
@@ -46,7 +47,7 @@ class Grammar:
         mask is needed.
 
         Arguments:
-            matcher: The state of the statement so far; it is changed.
+            matcher: The state of the step so far; it is changed.
             logits: The model's logits for the next token, of shape (vocabulary,).
             draw: The function that chooses a token from logits.
         """
@@ -63,7 +64,7 @@ class Grammar:
         return token
 
     def accepts(self, code: str) -> bool:
-        """Whether `code` is exactly one statement of the grammar."""
+        """Whether `code` is one statement of the grammar, or several."""
         matcher = self.start()
         tokens = self.tokens.tokenize_str(code)
         return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from clingo import SymbolType
 from clingo.ast import ASTType
 
+from scripts.asp.comments import Kind
 from scripts.asp.solver import Outcome, Request, Solver
+from scripts.asp.splitting import split_step
 from scripts.asp.syntax import Statement, predicates, walk
 from scripts.data.gold import incomplete_instances, instance_faults, on_instance, solve
 from scripts.data.problems import Problem
@@ -17,10 +19,16 @@ from scripts.data.retellings import Retelling, fault, retelling_faults, retold, 
 from scripts.data.wordings import wording_faults
 from utils_ft import UserError
 
-_REMEDIES = {
-    "statement without an instruction": "write a comment directly above it that says what it does",
-    "comment without a statement": "write the statement below it, or remove the comment",
+_REMEDIES: dict[str, str] = {
+    Kind.ALONE: "write a comment directly above it that says what it does",
+    Kind.UNATTACHED: "write the statement below it, or remove the comment",
+    Kind.UNCLEAR: "leave a blank line between the comment and the statement that it does not belong to",
+    Kind.PART: "write a comment above the statement that says what all of it does",
+    Kind.NO_WORDS: "say in a sentence what the statement does, or remove the comment",
+    Kind.CODE: "remove it, or switch it on again",
+    Kind.UNPARSED: "remove it: it says nothing",
 }
+"""The findings of the reader that are faults, and what to do about them. The others are information."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Checked:
         statements: The number of statements; 0 if the encoding does not parse.
         load_bearing: The number of load-bearing statements; 0 if the answer sets are not all known.
         answer_sets: The number of answer sets of each instance.
+        notes: What a person may improve, in the same form as the faults.
     """
 
     problem: Problem
@@ -40,12 +49,13 @@ class Checked:
     statements: int
     load_bearing: int
     answer_sets: tuple[int, ...]
+    notes: tuple[UserError, ...] = ()
 
 
 def check_problem(problem: Problem, solver: Solver) -> Checked:
     """Check one problem.
 
-    - clingo parses the encoding, and each statement has an instruction of its own.
+    - clingo parses the encoding, and each statement has an instruction, its own or one that several share.
     - The description names each predicate, and the texts name each constant.
     - Each retelling is complete, names its predicates and constants in the same way, and has the same answer
       sets up to the names.
@@ -77,8 +87,9 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     for retelling in problem.retellings:
         faults += _retold_faults(problem, retelling, outcomes, solver)
     counts = tuple(len(outcome.answer_sets or ()) for outcome in outcomes)
+    notes = tuple(_splits(problem))
     if any(outcome.answer_sets is None for outcome in outcomes):
-        return Checked(problem, tuple(faults), len(statements), 0, counts)
+        return Checked(problem, tuple(faults), len(statements), 0, counts, notes)
     redundant = redundant_statements(problem, statements, outcomes, solver)
     faults += [
         UserError(
@@ -89,7 +100,8 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
         )
         for statement in redundant
     ]
-    return Checked(problem, tuple(faults), len(statements), len(statements) - len(redundant), counts)
+    load_bearing = len(statements) - len(redundant)
+    return Checked(problem, tuple(faults), len(statements), load_bearing, counts, notes)
 
 
 def redundant_statements(
@@ -133,14 +145,26 @@ def _folder_faults(problem: Problem) -> Iterator[UserError]:
 def _annotation_faults(problem: Problem) -> Iterator[UserError]:
     """Findings of the reader that are faults: statements or comments without a counterpart."""
     for finding in problem.encoding.findings:
-        if "joined to its instruction" in finding.kind or finding.kind == "banner":
-            continue
-        yield UserError(
-            f"{finding.kind}: {finding.text}",
-            where=problem.encoding_file,
-            line=finding.line,
-            remedy=_REMEDIES.get(finding.kind, "give each statement a comment of its own, directly above it"),
-        )
+        if remedy := _REMEDIES.get(finding.kind):
+            yield UserError(
+                f"{finding.kind}: {finding.text}",
+                where=problem.encoding_file,
+                line=finding.line,
+                remedy=remedy,
+            )
+
+
+def _splits(problem: Problem) -> Iterator[UserError]:
+    """The steps of several statements whose instruction has words for each of them."""
+    for step in problem.encoding.instructed:
+        if parts := split_step(step):
+            places = "; ".join(f"above line {part.line}: {part.instruction}" for part in parts)
+            yield UserError(
+                f"{len(parts)} statements share one instruction, which has words for each of them",
+                where=problem.encoding_file,
+                line=step.line,
+                remedy=f"to have a step for each, write {places}",
+            )
 
 
 def _naming_faults(problem: Problem) -> Iterator[UserError]:

@@ -210,6 +210,7 @@ def problem_rows(
     if not renamed:
         return [], report
     report.findings += _findings(problem, renamed[0])
+    report.count_steps(problem.encoding.instructed)
     if settings.retellings:
         renamed[1:1] = retold_problems(renamed[0], solver, report)
     renamer = VariableRenamer(solver, report)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from scripts.asp.encoding import Step
+from scripts.asp.splitting import split_step
 from scripts.data.left_out import LeftOut
 from scripts.data.rows import Row
 
@@ -26,6 +29,8 @@ class Report:
         verified: How often the solver verified something, by what it was.
         findings: Findings of the reader of encodings: dicts with `problem`, `line`, `kind`, `text`.
         left_out: Problems and files that cannot be used, and why.
+        steps: The number of steps with an instruction: of one statement, of several, and those of several
+            that can be split.
     """
 
     rows: Counter[tuple] = field(default_factory=Counter)
@@ -33,6 +38,7 @@ class Report:
     verified: Counter[str] = field(default_factory=Counter)
     findings: list[dict] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    steps: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Report) -> None:
         """Add the counts and findings of another report."""
@@ -41,6 +47,13 @@ class Report:
         self.verified.update(other.verified)
         self.findings += other.findings
         self.left_out += other.left_out
+        self.steps.update(other.steps)
+
+    def count_steps(self, steps: Iterable[Step]) -> None:
+        """Count the steps of an encoding that have an instruction."""
+        for step in steps:
+            self.steps["of one statement" if len(step.statements) == 1 else "of several statements"] += 1
+            self.steps["of several statements, can be split"] += bool(split_step(step))
 
     def count_row(self, row: Row) -> None:
         """Count one row by its meta data."""
@@ -60,6 +73,7 @@ class Report:
             "proofs": dict(sorted(self.verified.items())),
             "findings": self.findings,
             "left_out": [entry.as_json() for entry in self.left_out],
+            "steps": dict(sorted(self.steps.items())),
         }
 
 
@@ -79,6 +93,8 @@ class ReportCounts(TypedDict):
     """Problems and files that cannot be used, one entry for each reason: `problem`, `file`, `line`, `what`,
     `remedy`.
     """
+    steps: dict[str, int]
+    """The number of steps: of one statement, of several statements, and those of these that can be split."""
 
 
 class ConversionReport(ReportCounts, total=False):

@@ -14,8 +14,8 @@ _TEXT = """---
 ---
 # {name}
 
-Writes Answer Set Programming for clingo step by step: one instruction in, one statement out. Given a wrong
-statement and the solver's message, it answers with the corrected one. The system message is this, then the
+Writes Answer Set Programming for clingo step by step: one instruction in, its code out. Given wrong code
+and the solver's message, it answers with the corrected code. The system message is this, then the
 description of the problem:
 
 > {persona}

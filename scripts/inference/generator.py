@@ -50,7 +50,7 @@ class Generator:
         tokenizer: Its tokenizer.
         end_tokens: The tokens that end an answer.
         max_new_tokens: Tokens of an answer, at most.
-        grammar: If given, an answer is one well-formed statement.
+        grammar: If given, an answer is well-formed statements.
         temperature, seed: Of `sample`.
         prefixes: The KV cache that calls share, for conversations with the same beginning.
     """

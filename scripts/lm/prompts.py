@@ -15,17 +15,17 @@ Message = dict[str, str]
 
 PERSONA = (
     "You are an expert in Answer Set Programming. You write clingo code one step at a time: "
-    "for each instruction, answer with the one statement that implements it and nothing else. "
+    "for each instruction, answer with the statement or statements that implement it and nothing else. "
     "Use the predicates of the problem below."
 )
 
 REPAIR_PERSONA = (
-    "You are an expert in Answer Set Programming. You get one clingo statement that is wrong "
-    "and what the solver says of it. Answer with the corrected statement and nothing else."
+    "You are an expert in Answer Set Programming. You get clingo code that is wrong "
+    "and what the solver says of it. Answer with the corrected code and nothing else."
 )
 
 AT_ONCE = (
-    "Write the whole program: one statement for each of these instructions, in their order, "
+    "Write the whole program: the code for each of these instructions, in their order, "
     "a blank line after each."
 )
 """The instruction for a whole program in one turn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.asp.constructs import construct_table, constructs
+from scripts.asp.constructs import CONSTRUCTS, construct_table, constructs, lacking
 from scripts.asp.encoding import read_encoding
 
 
@@ -53,3 +53,29 @@ def test_recursion_and_symmetry_breaking_of_a_program():
     assert [
         dict(construct_table([encoding])).get("symmetry breaking", 0) for encoding in (direct, mutual, none)
     ] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("#external p(X) : q(X). [true]", "#external"),
+        ("#defined p/1.", "#defined"),
+        ("#project p/1.", "#project"),
+        ("#project p(X) : q(X).", "#project"),
+        ("#heuristic p(X) : q(X). [1,true]", "#heuristic"),
+        ("#edge (X,Y) : p(X,Y).", "#edge"),
+        ("#program base.", "#program"),
+    ],
+)
+def test_directives_are_constructs(code, shown):
+    (step,) = read_encoding(code).steps
+    assert constructs(step.statements[0]) == {shown}
+
+
+def test_constructs_that_no_program_shows_are_named():
+    table = construct_table([read_encoding("a(1..3). #show a/1.")])
+    missing = lacking(table)
+    assert {"fact", "interval", "#show"}.isdisjoint(missing) and {"#edge", "recursion", "pool"} <= set(
+        missing
+    )
+    assert set(missing) | set(table) == set(CONSTRUCTS)

@@ -46,11 +46,15 @@ BAD = [
         "statement without an instruction: #show.",
     ),
     (
-        "two rules for one instruction",
-        {"encoding": ENCODING.replace(":- edge", "a :- b.\n:- edge")},
+        "remarks on the parts of a rule",
+        {
+            "encoding": ENCODING.replace("% Neighbours differ.", "").replace(
+                "Y), p", "Y),\n % p is painted\n p", 1
+            )
+        },
         "encoding.lp",
-        8,
-        "2 statements share one instruction",
+        9,
+        "comments on the parts of a statement",
     ),
     (
         "a rule that is commented out",
@@ -154,6 +158,25 @@ def test_a_fault_has_file_line_and_remedy(tmp_path, solver, parts, file, line, w
     found = faults(folder, solver)
     assert any((name, number) == (file, line) and words in what for name, number, what in found), found
     assert all(fault.remedy for fault in check_problem(read_problem(folder, "f"), solver).faults)
+
+
+def test_a_shared_instruction_is_no_fault_and_a_split_is_offered_where_it_has_words_for_each(
+    tmp_path, solver
+):
+    shown = "% Show the paint.\n#show paint/2."
+    together = ENCODING.replace(shown, f"{shown}\n#show edge/2.")
+    checked = check_problem(
+        read_problem(write_colouring(tmp_path / "f" / "p", encoding=together), "f"), solver
+    )
+    assert (checked.faults, checked.notes) == ((), ())
+    apart = together.replace("Show the paint.", "Show the paint. Show each edge, too.")
+    checked = check_problem(read_problem(write_colouring(tmp_path / "f" / "q", encoding=apart), "f"), solver)
+    assert checked.faults == ()
+    [note] = checked.notes
+    assert (note.line, note.remedy) == (
+        11,
+        "to have a step for each, write above line 11: Show the paint.; above line 12: Show each edge, too.",
+    )
 
 
 def test_a_fault_of_the_encoding_is_reported_once(tmp_path, solver):

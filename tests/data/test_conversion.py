@@ -19,7 +19,7 @@ from scripts.data.predicate_renaming import rename_predicates_in_program
 from scripts.data.problems import read_problems
 from scripts.data.rows import to_jsonl
 from scripts.data.settings import STYLES, ConversionSettings
-from tests.examples import shipped_problem
+from tests.examples import shipped_problem, write_problem
 from utils_ft import BENCHMARKS, ROOT, UserError
 
 FEW = (
@@ -91,6 +91,37 @@ def test_the_settings_limit_the_rows_of_each_problem(few, tmp_path):
         counts[row["split"], row["kind"]] += row["rows"]
     assert counts["train", "conversation"] == 2 * summary["problems"]["train"]
     assert sum(count for (_, kind), count in counts.items() if kind == "repair") == 3 * len(FEW)
+
+
+SEVERAL = """% Any berth may be used, and a used berth is lit.
+{ used(X) } :- berth(X).
+lit(X) :- used(X), not dark(X).
+
+% 1. broken berths are not used
+% 2. at most two berths are used
+:- used(X), broken(X).
+:- #count { X : used(X) } > 2.
+
+% What is used and what is lit is shown.
+#show used/1.
+#show lit/1.
+"""
+
+
+def test_a_step_of_several_statements_gives_rows_and_is_counted(tmp_path):
+    text = "`berth(X)`, `broken(X)` and `dark(X)` are given, `used(X)` and `lit(X)` are to be found."
+    facts = {"one": "berth(1..4). broken(1). dark(2).", "two": "berth(1..3). broken(3). dark(3)."}
+    write_problem(tmp_path / "mine" / "berths", text, SEVERAL, **facts)
+    (problem,) = read_problems(tmp_path)
+    rows, report = convert([problem], {problem.id: "train"}, ConversionSettings(10, 12, vocabularies=2))
+    assert report.steps == {"of several statements": 3, "of several statements, can be split": 1}
+    conversations = [row for row in rows["train"] if row["meta"]["kind"] == "conversation"]
+    repairs = [row for row in rows["train"] if row["meta"]["kind"] == "repair"]
+    assert len(conversations) >= 8 and len(repairs) >= 6
+    for row in conversations:
+        assert len(contents(row, "assistant")) == 3
+        assert all(code.count("\n") >= 1 for code in contents(row, "assistant"))
+    assert {row["meta"]["fixed"].count("\n") for row in repairs} == {1}
 
 
 def test_code_without_an_instruction_is_given_code(few, tmp_path):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from random import Random
 
 import pytest
 
 from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Limits, Request, Solver, Verdict
-from scripts.data.corruptions import CORRUPTIONS
+from scripts.asp.syntax import trees_of
+from scripts.data.corruptions import (
+    AGGREGATES_AND_COMMAS,
+    COLONS_AND_SETS,
+    CORRUPTIONS,
+    FOREIGN_OPERATORS,
+    ILLEGAL_PLACES,
+)
 from scripts.data.problems import read_problems
 
 
@@ -19,6 +27,7 @@ def strings(code: str) -> list[str]:
     return re.findall(r'"(?:[^"\\\n]|\\[\\n"])*"', code)
 
 
+@cache
 def steps_in_context(stride: int) -> list[tuple[str, str]]:
     """Context and rule of every `stride`-th step of the shipped problems."""
     steps = []
@@ -77,6 +86,30 @@ def test_the_solver_rejects_most_corruptions_of_each_class():
         assert seen[name][True] >= share * seen[name].total(), (name, seen[name])
 
 
+EDITS = [*FOREIGN_OPERATORS, *AGGREGATES_AND_COMMAS, *ILLEGAL_PLACES, *COLONS_AND_SETS]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=[f"{pattern} {replacement}" for pattern, replacement in EDITS])
+def test_clingo_rejects_what_each_edit_of_syntax_makes_of_some_rules(edit):
+    """An edit that clingo always accepts would be drawn in vain."""
+    pattern, replacement = edit
+    rejected = made = 0
+    for _, code in steps_in_context(5):
+        if re.search(pattern, code) and rejected < 3:
+            made += 1
+            rejected += not parses(re.sub(pattern, replacement, code, count=1))
+    assert not made or rejected > 0
+
+
+def parses(code: str) -> bool:
+    """Whether clingo parses a rule."""
+    try:
+        trees_of(code)
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("name", "code"),
     [
@@ -89,6 +122,7 @@ def test_the_solver_rejects_most_corruptions_of_each_class():
         ("wrong meaning", "a."),
         ("colon or set", "a."),
         ("period or neck", "#show a/1."),
+        ("period or neck", "a(1).\n#show a/1."),
     ],
 )
 def test_a_class_that_does_not_apply_returns_none(name, code):

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from scripts.asp.comparison import Relation, compare
-from scripts.asp.solver import Limits, Solver
+from scripts.asp.solver import Limits, Solver, Verdict
 from scripts.data.problems import Problem, read_problem, read_problems
 from scripts.evaluation.evaluate import evaluate
 from scripts.evaluation.grader import Grader, graders_of
 from scripts.evaluation.items import Item
 from scripts.evaluation.settings import EvaluationSettings, Part
 from scripts.inference.attempts import check
+from scripts.inference.repair_loop import LoopSettings, write_steps
 from scripts.lm import prompts
 from tests.examples import write_problem
 from tests.fakes import ScriptedGenerator
@@ -40,6 +41,28 @@ def test_an_equivalent_rule_in_other_words_is_right(some_problems: list[Problem]
     for index, step in enumerate(grader.steps):
         addition = "% that is all\nzzz_unused :- not zzz_unused2, #false."
         assert graded(grader, index, f"{step.code}\n{addition}").verdict == "equal"
+
+
+SEVERAL = (
+    "% Any berth may be used, and a used berth is lit.\n{ used(X) } :- berth(X).\nlit(X) :- used(X).\n\n"
+    "% At most one berth is used.\n:- used(X), used(Y), X < Y.\n"
+)
+
+
+def test_a_step_of_several_statements_is_graded_and_repaired_as_a_whole(
+    tmp_path: Path, solver: Solver
+) -> None:
+    grader = grader_of(tmp_path, solver, SEVERAL, one="berth(1..3).")
+    choice, definition = grader.steps[0].code.split("\n")
+    assert graded(grader, 0, f"{definition}\n\n{choice}").verdict == "equal"
+    for part in (choice, definition):
+        assert not graded(grader, 0, part).equivalent
+    broken = f"{choice}\nlit(X) :- used(X)"
+    generator = ScriptedGenerator.in_order(broken, f"{choice} {definition}")
+    [step] = write_steps(generator, grader.requests()[:1], LoopSettings(k=1), solver)
+    assert [attempt.outcome.verdict for attempt in step.attempts] == [Verdict.SYNTAX, Verdict.OK]
+    assert broken in generator.asked[-1][-1]["content"]
+    assert grader.step_item(STEPS, 0, "", step.best, 2).equivalent
 
 
 @pytest.mark.parametrize("nothing", ["", "  \n", "% a comment only", "%* no\ncode *%", "```\n```"])

@@ -52,8 +52,8 @@ Description:
 {text}"""
 
 _INSTRUCTIONS = """Below are numbered instructions; \
-each describes one statement of a program in Answer Set Programming. Rewrite
-each of them {tone}. Names in capitals (X, T, Day) are variables of that statement: keep them.
+each describes one step of a program in Answer Set Programming. Rewrite
+each of them {tone}. Names in capitals (X, T, Day) are variables of that step: keep them.
 
 {rules}
 Answer with the same numbers in the same order, one line each.
