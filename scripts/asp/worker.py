@@ -28,6 +28,8 @@ except ImportError:  # Windows: there only the watchdog of the parent process ho
 MESSAGES = 500  # messages of clingo for one program; each atom that no rule derives is one
 MESSAGE_LENGTH = 4_000  # characters of one message; a longer one quotes a statement of that length
 SETS_LENGTH = 8 * 2**20  # characters of all answer sets of one program together
+TOO_LONG = "info: the answer sets have too much text"
+"""The note on a program whose answer sets are not too many, but together longer than `SETS_LENGTH`."""
 
 
 def lock_down(memory: int) -> None:
@@ -119,7 +121,7 @@ def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
             reply["verdict"] = stage
             if not messages.errors:
                 messages.errors.append(f"error: {text}")
-    return reply | {"errors": messages.errors, "notes": messages.notes}
+    return reply | {"errors": messages.errors, "notes": [*messages.notes, *reply.get("notes", ())]}
 
 
 def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dict:
@@ -142,7 +144,7 @@ def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dic
 
     control.solve(on_model=on_model)
     if seen > cap or length > SETS_LENGTH:
-        return {"verdict": "too many answer sets"}
+        return {"verdict": "too many answer sets", "notes": [] if seen > cap else [TOO_LONG]}
     return {"verdict": "ok" if sets else "unsatisfiable", "answer_sets": list(sets)}
 
 

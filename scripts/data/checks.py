@@ -12,6 +12,7 @@ from clingo.ast import ASTType
 
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.asp.syntax import Statement, predicates, walk
+from scripts.asp.worker import TOO_LONG
 from scripts.data.gold import instance_faults, on_instance, part_faults, solve
 from scripts.data.in_view import words
 from scripts.data.problems import Problem
@@ -91,8 +92,10 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     if not is_known or not any(outcome.answer_sets for outcome in outcomes):
         return Checked(problem, tuple(faults), len(statements), None, counts)
     redundant = redundant_statements(problem, statements, outcomes, solver)
-    faults += [_redundancy_fault(problem, block) for block in redundant]
     load_bearing = len(statements) - sum(map(len, redundant))
+    if facts := [statement for block in redundant if len(block) > 1 for statement in block]:
+        redundant = [*(block for block in redundant if len(block) == 1), tuple(facts)]
+    faults += [_redundancy_fault(problem, block) for block in redundant]
     return Checked(problem, tuple(faults), len(statements), load_bearing, counts)
 
 
@@ -101,7 +104,7 @@ def _count(outcome: Outcome, most: int) -> int | str:
     if outcome.answer_sets is not None:
         return len(outcome.answer_sets)
     reasons = {
-        Verdict.TOO_MANY: f"over {most:,}",
+        Verdict.TOO_MANY: "too long" if TOO_LONG in outcome.notes else f"over {most:,}",
         Verdict.TIMEOUT: "time limit",
         Verdict.MEMORY: "memory limit",
     }
@@ -166,7 +169,7 @@ def _without(statements: Sequence[Statement], block: Sequence[Statement]) -> str
 
 def _redundancy_fault(problem: Problem, block: Sequence[Statement]) -> UserError:
     """The fault for a block of statements that is not load-bearing."""
-    several = f"these {len(block):,} statements, from" if len(block) > 1 else "this statement:"
+    several = f"{len(block):,} of the facts, from" if len(block) > 1 else "this statement:"
     return UserError(
         f"no instance tests {several} {block[0].code}",
         where=problem.encoding_file,
@@ -228,11 +231,10 @@ def _naming_faults(problem: Problem) -> Iterator[UserError]:
                 yield _naming_fault(problem, statement, "predicate", [name])
             reported |= used
             constants = _constants(statement) - used - reported - shown
-            missing |= {
-                name: statement for name in constants if name.isidentifier() or not _is_named(name, prose)
-            }
+            unnamed = {name for name in constants if name.isidentifier() or not _is_named(name, prose)}
+            missing |= dict.fromkeys(unnamed, statement)
             shown |= constants | words(statement.code)
-            reported |= missing.keys()
+            reported |= unnamed
         if missing:
             names = sorted(missing)
             yield _naming_fault(problem, missing[names[0]], "constant", names)
