@@ -14,8 +14,8 @@ import typer
 
 from scripts.asp.constructs import construct_table, lacking
 from scripts.asp.solver import Solver
-from scripts.data.checks import check_problem
-from scripts.data.problems import Problem, read_problems
+from scripts.data.checks import Checked, check_problem
+from scripts.data.problems import Problem, read_folder
 from scripts.data.twins import twins
 from utils_ft import BENCHMARKS, UserError, command
 
@@ -41,7 +41,7 @@ def main(
         folder: The folder of problems: DIR/<family>/<problem>/ with problem.md, encoding.lp and
             instances/*.lp.
     """
-    problems = read_problems(folder)
+    problems, unreadable = read_folder(folder)
     if action is Action.CONSTRUCTS:
         table = construct_table(problem.encoding for problem in problems)
         for name, count in table.most_common():
@@ -49,7 +49,7 @@ def main(
         if missing := lacking(table):
             print(f"\nNo problem shows: {', '.join(missing)}")
         return
-    faults, notes = _check(problems)
+    faults, notes = _check(problems, [entry.fault for entry in unreadable])
     for fault in faults:
         print(f"\n{fault}")
     for note in notes:
@@ -58,23 +58,29 @@ def main(
         raise typer.Exit(2)
 
 
-def _check(problems: list[Problem]) -> tuple[list[UserError], list[UserError]]:
-    """Check all problems, print a table, and return the faults and the notes."""
-    faults: list[UserError] = []
+def _check(problems: list[Problem], unreadable: list[UserError]) -> tuple[list[UserError], list[UserError]]:
+    """Check all problems and print a table.
+
+    Returns the faults, those of `unreadable` problems first, and the notes.
+    """
+    faults = list(unreadable)
     notes: list[UserError] = []
     parsed: list[Problem] = []
-    statements = load_bearing = 0
+    statements = load_bearing = known = 0
     with Solver() as solver:
         print(f"{'problem':44} {'rules':>5} {'tested':>6}  answer sets by instance")
         for problem in problems:
             checked = check_problem(problem, solver)
-            counts = " ".join(map(str, checked.answer_sets)) + "  FAULT" * bool(checked.faults)
-            print(f"{problem.id:44} {checked.statements:5} {checked.load_bearing:6}  {counts}", flush=True)
+            counts = _counts(checked) + "  FAULT" * bool(checked.faults)
+            tested = "?" if checked.load_bearing is None else checked.load_bearing
+            print(f"{problem.id:44} {checked.statements:5} {tested:>6}  {counts}", flush=True)
             faults += checked.faults
             notes += checked.notes
             parsed += [problem] if checked.statements else []
-            statements += checked.statements
-            load_bearing += checked.load_bearing
+            if checked.load_bearing is not None:
+                statements += checked.statements
+                load_bearing += checked.load_bearing
+                known += 1
     faults += [
         UserError(
             pair.what,
@@ -83,11 +89,18 @@ def _check(problems: list[Problem]) -> tuple[list[UserError], list[UserError]]:
         )
         for pair in twins(parsed)
     ]
+    of_known = "" if known == len(problems) else f", of {known} problems whose answer sets are known"
     print(
         f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
-        f"({load_bearing / max(statements, 1):.1%}), {len(faults)} faults"
+        f"({load_bearing / max(statements, 1):.1%}){of_known}, {len(faults)} faults"
     )
     return faults, notes
+
+
+def _counts(checked: Checked) -> str:
+    """The answer sets of each instance in the table. Reasons of several words have commas between."""
+    separator = ", " if any(isinstance(count, str) for count in checked.answer_sets) else " "
+    return separator.join(map(str, checked.answer_sets))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ LINE_LENGTH = 240  # characters of one line of a message; a longer one quotes a 
 MESSAGE_LENGTH = 1_000  # characters of all errors of one program together
 SETS_LENGTH = 8 * 2**20  # characters of all answer sets of one program together
 COST_LENGTH = 8  # characters that a cost counts for
+TOO_LONG = "info: the answer sets have too much text"
+"""The note on a program whose answer sets are not too many, but together longer than `SETS_LENGTH`."""
 
 
 def lock_down(memory: int) -> None:
@@ -135,7 +137,8 @@ def run(program: str, solve: bool, cap: int, first: bool = False) -> dict:
         reply = {"verdict": "memory"}
     except RuntimeError as error:
         reply = failure(stage, str(error), messages)
-    return {"message": messages.message, "notes": messages.notes} | reply
+    notes = [*messages.notes, *reply.get("notes", ())]
+    return {"message": messages.message} | reply | {"notes": notes}
 
 
 def failure(stage: str, error: str, messages: Messages) -> dict:
@@ -176,7 +179,7 @@ def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dic
 
     control.solve(on_model=on_model)
     if seen > cap or length > SETS_LENGTH:
-        return {"verdict": "too many answer sets"}
+        return {"verdict": "too many answer sets", "notes": [] if seen > cap else [TOO_LONG]}
     return {"verdict": "ok" if sets else "unsatisfiable", "answer_sets": list(sets)}
 
 

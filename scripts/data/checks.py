@@ -5,22 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from clingo import SymbolType
 from clingo.ast import ASTType
 
 from scripts.asp.comments import Kind
-from scripts.asp.solver import Outcome, Request, Solver
+from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.asp.splitting import split_step
 from scripts.asp.syntax import Statement, predicates, walk
-from scripts.data.gold import incomplete_instances, instance_faults, on_instance, solve
+from scripts.asp.worker import TOO_LONG
+from scripts.data.gold import incomplete_instances, instance_faults, on_instance, part_faults, solve
+from scripts.data.in_view import words
 from scripts.data.problems import Problem
 from scripts.data.retellings import Retelling, fault, retelling_faults, retold, same_but_retold
 from scripts.data.wordings import wording_faults
 from utils_ft import UserError
 
+MOST_FACTS = 64
+"""The number of facts, or of blocks of facts, that are tested for themselves."""
+_MOST_NAMES = 5  # of one message
+_NO_INSTRUCTION = "write a comment directly above it that says what it does"
 _REMEDIES: dict[str, str] = {
-    Kind.ALONE: "write a comment directly above it that says what it does",
     Kind.UNATTACHED: "write the statement below it, or remove the comment",
     Kind.UNCLEAR: "leave a blank line between the comment and the statement that it does not belong to",
     Kind.PART: "write a comment above the statement that says what all of it does",
@@ -39,16 +45,17 @@ class Checked:
         problem: The problem.
         faults: What a person should correct, each with file, line and remedy.
         statements: The number of statements; 0 if the encoding does not parse.
-        load_bearing: The number of load-bearing statements; 0 if the answer sets are not all known.
-        answer_sets: The number of answer sets of each instance.
+        load_bearing: The number of load-bearing statements; None if it is unknown, as the answer sets are not
+            all known or no instance has one.
+        answer_sets: For each instance the number of answer sets, or why it is unknown, such as `over 2,000`.
         notes: What a person may improve, in the same form as the faults.
     """
 
     problem: Problem
     faults: tuple[UserError, ...]
     statements: int
-    load_bearing: int
-    answer_sets: tuple[int, ...]
+    load_bearing: int | None
+    answer_sets: tuple[int | str, ...]
     notes: tuple[UserError, ...] = ()
 
 
@@ -56,18 +63,20 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     """Check one problem.
 
     - clingo parses the encoding, and each statement has an instruction, its own or one that several share.
+      There are no `#program` parts.
     - The description names each predicate, and the texts name each constant.
     - Each retelling is complete, names its predicates and constants in the same way, and has the same answer
       sets up to the names.
     - Every instance has answer sets (unless its name contains `unsat`), and all of them are enumerated.
     - Every statement is load-bearing: without it the answer sets or the optimal costs of some instance
       change. Answer sets are compared on the shown atoms, so a definition is tested through the shown atoms
-      that depend on it, and a symmetry breaker through the answer sets that it removes.
+      that depend on it, and a symmetry breaker through the answer sets that it removes. Of many facts, some
+      are tested together.
     """
     try:
         encoding = problem.encoding
     except UserError as error:
-        return Checked(problem, (error,), 0, 0, ())
+        return Checked(problem, (error,), 0, None, ())
     statements = [statement for step in encoding.steps for statement in step.statements]
     if not statements:
         fault = UserError(
@@ -75,7 +84,9 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
             where=problem.encoding_file,
             remedy="write statements, each below a comment that says what it does",
         )
-        return Checked(problem, (fault,), 0, 0, ())
+        return Checked(problem, (fault,), 0, None, ())
+    if parts := tuple(part_faults(problem)):
+        return Checked(problem, parts, len(statements), None, ())
     faults = [*_annotation_faults(problem), *_naming_faults(problem), *_folder_faults(problem)]
     faults += wording_faults(
         problem.wordings, [step.instruction for step in encoding.instructed], problem.folder
@@ -86,22 +97,29 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
     faults += instance_faults(problem, outcomes)
     for retelling in problem.retellings:
         faults += _retold_faults(problem, retelling, outcomes, solver)
-    counts = tuple(len(outcome.answer_sets or ()) for outcome in outcomes)
+    counts = tuple(_count(outcome, solver.limits.answer_sets) for outcome in outcomes)
     notes = tuple(_splits(problem))
-    if any(outcome.answer_sets is None for outcome in outcomes):
-        return Checked(problem, tuple(faults), len(statements), 0, counts, notes)
+    is_known = all(outcome.answer_sets is not None for outcome in outcomes)
+    if not is_known or not any(outcome.answer_sets for outcome in outcomes):
+        return Checked(problem, tuple(faults), len(statements), None, counts, notes)
     redundant = redundant_statements(problem, statements, outcomes, solver)
-    faults += [
-        UserError(
-            f"no instance tests this statement: {statement.code}",
-            where=problem.encoding_file,
-            line=statement.line,
-            remedy="add an instance whose answer sets change without it, or remove it",
-        )
-        for statement in redundant
-    ]
-    load_bearing = len(statements) - len(redundant)
+    load_bearing = len(statements) - sum(map(len, redundant))
+    if facts := [statement for block in redundant if len(block) > 1 for statement in block]:
+        redundant = [*(block for block in redundant if len(block) == 1), tuple(facts)]
+    faults += [_redundancy_fault(problem, block) for block in redundant]
     return Checked(problem, tuple(faults), len(statements), load_bearing, counts, notes)
+
+
+def _count(outcome: Outcome, most: int) -> int | str:
+    """The number of answer sets, or why it is unknown."""
+    if outcome.answer_sets is not None:
+        return len(outcome.answer_sets)
+    reasons = {
+        Verdict.TOO_MANY: "too long" if TOO_LONG in outcome.notes else f"over {most:,}",
+        Verdict.TIMEOUT: "time limit",
+        Verdict.MEMORY: "memory limit",
+    }
+    return reasons.get(outcome.verdict, str(outcome.verdict))
 
 
 def redundant_statements(
@@ -109,11 +127,12 @@ def redundant_statements(
     statements: Sequence[Statement],
     gold: Sequence[Outcome],
     solver: Solver,
-) -> list[Statement]:
-    """Return the statements that are not load-bearing: without each of them no instance's outcome changes.
+) -> list[tuple[Statement, ...]]:
+    """Return what is not load-bearing: without each of these blocks no instance's outcome changes.
 
-    A statement is load-bearing as well if clingo reaches a limit without it, for example a bound on a
-    recursion.
+    A block is one statement. If there are more than `MOST_FACTS` facts, a block of them is some that follow
+    each other: the number of programs does not grow with the facts. A statement is load-bearing as well if
+    clingo reaches a limit without it, for example a bound on a recursion.
 
     Arguments:
         problem: The problem.
@@ -121,16 +140,53 @@ def redundant_statements(
         gold: The outcomes of the whole program, one for each instance.
         solver: The solver.
     """
-    redundant = list(statements)
+    redundant = _blocks(statements)
     for facts, outcome in zip(problem.instances.values(), gold, strict=True):
-        rests = ["\n".join(other.code for other in statements if other is not one) for one in redundant]
-        without = solver.run(Request(on_instance(facts, rest), solve=True, cpu_seconds=1.0) for rest in rests)
+        without = solver.run(
+            Request(on_instance(facts, _without(statements, block)), solve=True, cpu_seconds=1.0)
+            for block in redundant
+        )
         redundant = [
-            statement
-            for statement, changed in zip(redundant, without, strict=True)
+            block
+            for block, changed in zip(redundant, without, strict=True)
             if changed.answer_sets == outcome.answer_sets
         ]
     return redundant
+
+
+def _blocks(statements: Sequence[Statement]) -> list[tuple[Statement, ...]]:
+    """The statements one by one, and if there are many facts, those in `MOST_FACTS` blocks."""
+    facts = [statement for statement in statements if _is_fact(statement)]
+    size = -(-len(facts) // MOST_FACTS)
+    if size <= 1:
+        return [(statement,) for statement in statements]
+    others = [(statement,) for statement in statements if not _is_fact(statement)]
+    return [*others, *(tuple(facts[start : start + size]) for start in range(0, len(facts), size))]
+
+
+def _is_fact(statement: Statement) -> bool:
+    """Whether a statement is an atom without a body."""
+    return all(
+        tree.ast_type == ASTType.Rule and not tree.body and tree.head.ast_type == ASTType.Literal
+        for tree in statement.trees
+    )
+
+
+def _without(statements: Sequence[Statement], block: Sequence[Statement]) -> str:
+    """The program without the statements of a block."""
+    left_out = set(map(id, block))
+    return "\n".join(statement.code for statement in statements if id(statement) not in left_out)
+
+
+def _redundancy_fault(problem: Problem, block: Sequence[Statement]) -> UserError:
+    """The fault for a block of statements that is not load-bearing."""
+    several = f"{len(block):,} of the facts, from" if len(block) > 1 else "this statement:"
+    return UserError(
+        f"no instance tests {several} {block[0].code}",
+        where=problem.encoding_file,
+        line=block[0].line,
+        remedy="add an instance whose answer sets change without it, or remove it",
+    )
 
 
 def _folder_faults(problem: Problem) -> Iterator[UserError]:
@@ -143,7 +199,10 @@ def _folder_faults(problem: Problem) -> Iterator[UserError]:
 
 
 def _annotation_faults(problem: Problem) -> Iterator[UserError]:
-    """Findings of the reader that are faults: statements or comments without a counterpart."""
+    """Findings of the reader that are faults: statements or comments without a counterpart.
+
+    Statements without an instruction that follow each other are one fault.
+    """
     for finding in problem.encoding.findings:
         if remedy := _REMEDIES.get(finding.kind):
             yield UserError(
@@ -151,6 +210,16 @@ def _annotation_faults(problem: Problem) -> Iterator[UserError]:
                 where=problem.encoding_file,
                 line=finding.line,
                 remedy=remedy,
+            )
+    for instructed, steps in groupby(problem.encoding.steps, lambda step: bool(step.instruction)):
+        statements = [statement for step in steps for statement in step.statements]
+        if not instructed:
+            number = f"{len(statements):,} statements without an instruction, from"
+            yield UserError(
+                f"{number if len(statements) > 1 else f'{Kind.ALONE}:'} {statements[0].code}",
+                where=problem.encoding_file,
+                line=statements[0].line,
+                remedy=_NO_INSTRUCTION,
             )
 
 
@@ -168,18 +237,30 @@ def _splits(problem: Problem) -> Iterator[UserError]:
 
 
 def _naming_faults(problem: Problem) -> Iterator[UserError]:
-    """Predicates that the description does not name, and constants that no text before them names."""
-    texts, reported = problem.description, set()
-    for step in problem.encoding.steps:
-        texts += "\n" + step.instruction
-        for statement in step.statements:
-            named_in = {name.lstrip("-"): problem.description for name, _ in predicates(statement)}
-            named_in |= {name: texts for name in _constants(statement) - named_in.keys()}
-            for name, text in sorted(named_in.items()):
-                if name and name not in reported and not _is_word_of(name, text):
-                    reported.add(name)
-                    yield _naming_fault(problem, statement, name, text is problem.description)
-        texts += "\n" + step.code
+    """Predicates that the description does not name, and constants that no text before them names.
+
+    The constants of one step that are named nowhere are one fault.
+    """
+    prose, reported = problem.description, set()
+    named, shown = words(prose), words(prose)
+    for _, steps in groupby(problem.encoding.steps, lambda step: step.instruction or None):
+        steps = list(steps)
+        prose += f"\n{steps[0].instruction}"
+        shown |= words(steps[0].instruction)
+        missing: dict[str, Statement] = {}
+        for statement in (statement for step in steps for statement in step.statements):
+            used = {name.lstrip("-") for name, _ in predicates(statement)} - {""}
+            for name in sorted(used - named - reported):
+                yield _naming_fault(problem, statement, "predicate", [name])
+            reported |= used
+            constants = _constants(statement) - used - reported - shown
+            unnamed = {name for name in constants if name.isidentifier() or not _is_named(name, prose)}
+            missing |= dict.fromkeys(unnamed, statement)
+            shown |= constants | words(statement.code)
+            reported |= unnamed
+        if missing:
+            names = sorted(missing)
+            yield _naming_fault(problem, missing[names[0]], "constant", names)
 
 
 def _retold_faults(
@@ -201,17 +282,20 @@ def _retold_faults(
         yield fault(problem, retelling, "the answer sets are not the same up to the names", remedy)
 
 
-def _is_word_of(name: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+def _is_named(name: str, prose: str) -> bool:
+    """Whether a text has a constant that is no single word."""
+    return name in prose and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose) is not None
 
 
-def _naming_fault(problem: Problem, statement: Statement, name: str, is_predicate: bool) -> UserError:
-    kind, arguments = ("predicate", " with its arguments") if is_predicate else ("constant", "")
+def _naming_fault(problem: Problem, statement: Statement, kind: str, names: Sequence[str]) -> UserError:
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    arguments = " with its arguments" if kind == "predicate" else ""
+    several = len(names) > 1
     return UserError(
-        f"the text never names the {kind} {name}",
+        f"the text never names the {kind}{'s' * several} {', '.join(names[:_MOST_NAMES])}{more}",
         where=problem.encoding_file,
         line=statement.line,
-        remedy=f"name it{arguments} in {problem.description_file.name}",
+        remedy=f"name {'them' if several else 'it'}{arguments} in {problem.description_file.name}",
     )
 
 

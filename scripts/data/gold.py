@@ -12,12 +12,14 @@ from scripts.asp.feedback import context_of
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Limits, Outcome, Request, Solver, Verdict
 from scripts.asp.syntax import require_complete
+from scripts.asp.worker import TOO_LONG
 from scripts.data.problems import Problem
 from utils_ft import UserError
 
 _PART = re.compile(r"#program\b([^.]*)\.?")
 _NO_ANSWER_SET = "has no answer set"
 _NOT_UNSATISFIABLE = "has an answer set, though its name says `unsat`"
+_TOO_LONG = "has answer sets with too much text to compare"
 _UNSOLVED = {
     Verdict.TOO_MANY: f"has over {Limits.answer_sets:,} answer sets, too many to enumerate",
     Verdict.TIMEOUT: "needs more than the solver's time limit",
@@ -27,6 +29,7 @@ _REMEDIES = {
     _NO_ANSWER_SET: "correct it, or put `unsat` into its name",
     _NOT_UNSATISFIABLE: "correct it, or rename it",
     **dict.fromkeys(_UNSOLVED.values(), "make it smaller"),
+    _TOO_LONG: "show fewer atoms with `#show`, or make it smaller",
 }
 """What may be wrong with an instance as a whole, and what to do about it."""
 
@@ -227,6 +230,8 @@ def _what(name: str, outcome: Outcome) -> str:
         return "" if "unsat" in name else _NO_ANSWER_SET
     if outcome.answer_sets is not None:
         return _NOT_UNSATISFIABLE if outcome.answer_sets and "unsat" in name else ""
+    if TOO_LONG in outcome.notes:
+        return _TOO_LONG
     if outcome.verdict in _UNSOLVED and "crashed" not in outcome.message:
         return _UNSOLVED[outcome.verdict]
     return f"clingo says {outcome.verdict} on instance {name or 'without facts'}: {outcome.message}"

@@ -192,6 +192,7 @@ def _with_names(problem: Problem, names: dict[str, str], stay: set[str]) -> Prob
         instances={name: in_program(facts) for name, facts in problem.instances.items()},
         paraphrases={style: in_text(text) for style, text in problem.paraphrases.items()},
         wordings={},  # they are renamed where one is drawn
+        retellings=(),
     )
 
 

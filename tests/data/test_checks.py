@@ -6,14 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scripts.asp.solver import Solver
+from scripts.asp.solver import Limits, Solver
 from scripts.data.checks import check_problem
 from scripts.data.problems import read_problem
-from tests.data.colouring import ENCODING, INSTANCE, write_colouring
+from tests.data.colouring import ENCODING, INSTANCE, TEXT, write_colouring
+from tests.examples import write_problem
 from utils_ft import ROOT
 
 
@@ -103,14 +105,14 @@ BAD = [
         {"path": INSTANCE, "islands": "node(1..12). edge(1,2).\n"},
         "islands.lp",
         1,
-        "the instance has too many answer sets to enumerate",
+        "the instance has over 2,000 answer sets, too many to enumerate",
     ),
     (
         "an endless instance",
         {"path": INSTANCE, "endless": "node(1). node(X+1) :- node(X). edge(1,2).\n"},
         "endless.lp",
-        None,
-        "clingo says timeout on instance endless",
+        1,
+        "the instance needs more than the solver's time limit",
     ),
     (
         "a syntax error in an instance",
@@ -224,3 +226,75 @@ def test_the_command_prints_a_table_and_exits_with_2_on_faults(tmp_path):
         and "remedy:" in done.stderr
         and "Traceback" not in done.stderr
     )
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Solver]:
+    """A solver with little time for programs that never end."""
+    with Solver(1, Limits(cpu_seconds=0.3)) as solver:
+        yield solver
+
+
+def test_the_number_of_answer_sets_is_never_0_for_a_limit(tmp_path, impatient):
+    folder = write_colouring(
+        tmp_path / "f" / "p",
+        a_path=INSTANCE,
+        b_islands="node(1..12). edge(1,2).\n",
+        c_endless="node(1). node(X+1) :- node(X). edge(1,2).\n",
+    )
+    checked = check_problem(read_problem(folder, "f"), impatient)
+    assert checked.answer_sets == (2, "over 2,000", "time limit") and checked.load_bearing is None
+
+
+def test_answer_sets_with_much_text_are_not_said_to_be_many(tmp_path, solver):
+    folder = write_problem(
+        tmp_path / "f" / "p", "a and b", "% One number.\n{ a(1..1000) } = 1.\n", much="b(1..2000).\n"
+    )
+    checked = check_problem(read_problem(folder, "f"), solver)
+    assert checked.answer_sets == ("too long",)
+    assert "has answer sets with too much text" in str([fault.what for fault in checked.faults])
+
+
+@pytest.mark.parametrize(
+    ("addition", "instances", "what"),
+    [
+        ("\n% Never.\n:- #true.\n", {"a": INSTANCE, "b": INSTANCE}, "every instance has no answer set"),
+        (
+            "\n% On and on.\nnode(X+1) :- node(X).\n",
+            {"a": INSTANCE, "b": INSTANCE},
+            "every instance needs more than the solver's time limit",
+        ),
+        ("\n#program more.\n\n:- edge(X,X).\n", {"a": INSTANCE}, "`#program more.` starts a part"),
+        ("\na.\n\nb.\n\nc.\n", {"a": INSTANCE}, "3 statements without an instruction, from a."),
+    ],
+    ids=["no answer set", "endless", "parts", "no instructions"],
+)
+def test_one_cause_is_one_fault(tmp_path, impatient, addition, instances, what):
+    text = TEXT + "a, b and c"
+    folder = write_colouring(tmp_path / "f" / "p", text=text, encoding=ENCODING + addition, **instances)
+    found = [
+        fault for _, _, fault in faults(folder, impatient) if not fault.startswith("no instance tests this")
+    ]
+    assert len(found) == 1 and found[0].startswith(what), found
+
+
+def test_a_statement_that_does_not_end_is_a_fault_of_its_instance(tmp_path, solver):
+    folder = write_colouring(tmp_path / "f" / "p", a=INSTANCE + "edge(1,3)\n", b=INSTANCE)
+    [(file, line, what)] = faults(folder, solver)
+    assert (file, line) == ("a.lp", 4) and what.startswith("clingo says syntax on instance a")
+
+
+def test_thousands_of_facts_are_tested_in_few_programs(tmp_path, solver):
+    """The facts that matter are in the first of the blocks."""
+    facts = "\n".join(f"edge({number},{number + 2000})." for number in range(2000))
+    encoding = (
+        f"% The edges.\n{facts}\n\n% One of the first is picked.\n{{ pick(X) : edge(X,_), X < 5 }} = 1.\n"
+    )
+    folder = write_problem(
+        tmp_path / "f" / "p", "edge(X,Y) and pick(X).", f"{encoding}\n% It.\n#show pick/1.\n", a="", b="no."
+    )
+    checked = check_problem(read_problem(folder, "f"), solver)
+    assert checked.answer_sets == (5, 5) and checked.statements == 2002
+    whats = [fault.what.split(":")[0] for fault in checked.faults]
+    assert len(whats) == 2 and whats[0] == "2000 statements share one instruction"
+    assert re.match(r"no instance tests 1,9\d\d of the facts, from edge\(32,2032\)\.", whats[1])

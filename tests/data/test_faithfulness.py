@@ -58,6 +58,7 @@ def test_faithfulness_errors_name_what_is_wrong(change: Callable[[str], str], er
 
 
 def test_hand_written_paraphrases_are_faithful(problems: list[Problem]) -> None:
+    problems = [problem for problem in problems if problem.paraphrases]
     report = paraphrase(problems, "shipped")
     assert [result for result in report.results if result.status != "shipped"] == []
     assert len(report.results) == 3 * len(problems)

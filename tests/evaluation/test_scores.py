@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from scripts.data.problems import Problem, held_out_families
+from scripts.data.problems import Problem, held_out_families, read_collection
 from scripts.evaluation.evaluate import evaluate
 from scripts.evaluation.items import Item, RepairItem, item_from_json
 from scripts.evaluation.scores import Figures, interval, summary
@@ -80,7 +80,7 @@ def test_no_items_are_no_error() -> None:
 
 def test_held_out_families_are_scored_apart(some_problems: list[Problem], gold_figures: Figures) -> None:
     split = json.loads((BENCHMARKS / "split.json").read_text())
-    assert held_out_families(some_problems) == set(split["test_families"])
+    assert held_out_families(read_collection().problems) == set(split["test_families"])
     halves = ("seen_families", "held_out_families")
     assert not set(halves) & set(gold_figures), "none of these families is held out"
     items = [item_from_json(record) for record in gold_figures["verdicts"]]
