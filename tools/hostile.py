@@ -29,7 +29,9 @@ from scripts.evaluation.grader import Grader, graders_of
 from scripts.evaluation.items import RepairItem
 from scripts.evaluation.parts import score_loop, score_programs, score_repairs, score_steps
 from scripts.evaluation.settings import Part
+from scripts.inference.generator import Generator, load_generator
 from scripts.inference.repair_loop import LoopSettings, write_steps
+from scripts.inference.requests import MAX_NEW_TOKENS, Unanswered
 from scripts.lm import chat, prompts
 from scripts.lm.smoke_model import smoke_model
 from utils_ft import UserError, command, content_hash
@@ -230,13 +232,13 @@ class HostileGenerator:
 
     Attributes:
         gold: The gold code of each instruction.
-        tokenizer: Measures the prompts.
-        longest: The tokens of the longest prompt so far.
+        model: A loaded model, which says which prompts are too long for it. It is never asked.
+        longest: The tokens of the longest prompt that was not too long.
         asked: The number of answers so far.
     """
 
     gold: dict[str, str]
-    tokenizer: object
+    model: Generator
     longest: int = 0
     asked: int = 0
     _names: Iterator[int] = field(default_factory=count)
@@ -254,8 +256,10 @@ class HostileGenerator:
         return [[self._answer(messages) for _ in range(number)] for messages in conversations]
 
     def _answer(self, messages: list[prompts.Message]) -> str:
-        self.longest = max(self.longest, len(chat.encode_prompt(self.tokenizer, messages)))
         self.asked += 1
+        if reason := self.model.too_long(messages):
+            return Unanswered(reason)
+        self.longest = max(self.longest, len(chat.encode_prompt(self.model.tokenizer, messages)))
         number = next(self._names)
         if number % 2:
             text = messages[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
@@ -300,10 +304,10 @@ def _wrongly_accepted(generator: HostileGenerator, graders: Sequence[Grader]) ->
 
 
 def generator_for(problems: Sequence[Problem], model: Path) -> HostileGenerator:
-    """A hostile generator that knows the gold code of some problems, with the tokenizer of a model folder."""
+    """A hostile generator that knows the gold code of some problems, with the model of a folder."""
     steps = [step for problem in problems for step in problem.encoding.instructed]
     gold = {step.instruction.strip(): step.code for step in steps}
-    return HostileGenerator(gold, chat.load_tokenizer(model))
+    return HostileGenerator(gold, load_generator(model))
 
 
 class Action(StrEnum):
@@ -360,6 +364,9 @@ def _try_answers(number: int) -> list[str]:
             generator = generator_for([grader.problem for grader in graders], model)
             failures += wrong_results(generator, graders)
             asked, longest = asked + generator.asked, max(longest, generator.longest)
+            context = generator.model.model.config.max_position_embeddings
+            if longest + MAX_NEW_TOKENS > context:
+                failures.append(f"a prompt has {longest:,} tokens, and the model's context {context:,}")
             memory = psutil.Process().memory_info().rss // 2**20
             print(
                 f"{asked:,} answers, longest prompt {longest:,} tokens, {memory:,} MB, "
@@ -367,8 +374,6 @@ def _try_answers(number: int) -> list[str]:
             )
             if asked >= number:
                 break
-    if longest > 4096:
-        failures.append(f"a prompt has {longest:,} tokens, and the model's context 4,096")
     return failures
 
 
