@@ -32,6 +32,7 @@ DATA = WORKDIR / "data"
 ADAPTERS = WORKDIR / "adapters"
 LOCAL_MODELS = WORKDIR / "local_models"
 RUNS = WORKDIR / "runs"
+ENV = ROOT / ".env"
 
 
 class UserError(Exception):
@@ -189,12 +190,11 @@ def load_env() -> None:
     """
     from dotenv import load_dotenv
 
-    file = ROOT / ".env"
-    if not os.path.lexists(file):
+    if not os.path.lexists(ENV):
         return
-    text = read_text(file, remedy="write lines NAME=value into it")
+    text = read_text(ENV, remedy="write lines NAME=value into it")
     if "\0" in text:
-        raise UserError("not UTF-8 text", where=file, remedy="save the file as UTF-8")
+        raise UserError("not UTF-8 text", where=ENV, remedy="save the file as UTF-8")
     load_dotenv(stream=io.StringIO(text), override=False)
 
 
@@ -208,13 +208,13 @@ def secret(name: str, *, needed_for: str | None = None) -> str | None:
     if not value and needed_for:
         raise UserError(
             f"{name} is not set, and {needed_for} needs it",
-            where=ROOT / ".env",
+            where=ENV,
             remedy=f"copy .env.example to .env and fill in {name}=…, or set it in the environment",
         )
     if not all("!" <= letter <= "~" for letter in value):  # the message must not have the key
         raise UserError(
             f"{name} has a blank, a line break or a letter that no key has",
-            where=ROOT / ".env",
+            where=ENV,
             remedy="copy the key again, without typographic quotes; the environment comes before .env",
         )
     return value or None

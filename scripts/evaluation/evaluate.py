@@ -24,6 +24,7 @@ from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS, TextGenerator
 from scripts.lm.adapters import CONFIG, check_base
 from scripts.lm.base_models import base_model
+from scripts.lm.loading import check_model_folder
 from scripts.training import checkpoints
 from scripts.training.adapter_formats import to_peft
 from utils_ft import UserError, one_writer, read_json, show_path
@@ -104,6 +105,7 @@ def evaluate_once(
     it is. An interrupted evaluation continues after the parts that were finished. `unreadable` problems are
     listed in the result with those that are left out. UserError if another process writes to `out`.
     """
+    check_model_folder(model)
     subject = Subject(model, adapter, problems, settings.as_json())
     results = Results(out, subject.identity)
     if done := results.finished():

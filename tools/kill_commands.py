@@ -1,0 +1,179 @@
+"""Kill the long commands at random moments, run them again, and compare with an undisturbed run.
+
+python -m tools.kill_commands --kills 20
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from utils_ft import ROOT, UserError, command, file_sha256
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command.
+
+    Attributes:
+        words: Its command line, without `python -m`.
+        folder: The folder below the working folder that has its result.
+        state: The function that reads from that folder what must be the same.
+    """
+
+    words: tuple[str, ...]
+    folder: str
+    state: Callable[[Path], Any]
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """The hash of every file whose name does not begin with a dot, nor that of a folder above it."""
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(name): file_sha256(folder / name) for name in names if not name.name.startswith(".")}
+
+
+def _run_state(folder: Path) -> dict[str, Any]:
+    """The adapters of a run's checkpoints, and its losses."""
+    found = {
+        path: digest for path, digest in _files(folder).items() if path.endswith("adapter_model.safetensors")
+    }
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return found | {name: metrics[name] for name in ("losses", "eval_losses", "recipe", "base")}
+
+
+def _scores(folder: Path) -> dict[str, Any]:
+    """The scores, without the time that they took."""
+    return json.loads((folder / "scores.json").read_text(encoding="utf-8")) | {"seconds": None}
+
+
+def _answers(folder: Path) -> dict[str, str]:
+    """The stored answers and the paraphrases. The report counts the requests of the last run only."""
+    return {name: digest for name, digest in _files(folder).items() if name != "report.json"}
+
+
+CASES = {
+    "convert": Case(("scripts.data_converter",), "data/smoke", _files),
+    "train": Case(("scripts.train_pytorch", "--max-steps", "12"), "adapters/smoke_pytorch", _run_state),
+    "evaluate": Case(
+        (
+            *("scripts.evaluate", "--model", "local_models/smoke", "--out", "scores/scores.json"),
+            *("--problems", "1", "--k", "0,1", "--max-new-tokens", "12"),
+        ),
+        "scores",
+        _scores,
+    ),
+    "paraphrase": Case(
+        (
+            *("scripts.data_augmentor", "--provider", "local", "--model", "smoke", "--tries", "1"),
+            *("--benchmarks", "problems", "--out", "paraphrases"),
+        ),
+        "paraphrases",
+        _answers,
+    ),
+}
+
+
+def main(kills: int = 20, only: str = ",".join(CASES), seed: int = 0) -> None:
+    """Kill each command at random moments of its run, run it again to its end, and compare the results.
+
+    Each moment has a working folder of its own. The exit code is 1 if a result differs.
+
+    Arguments:
+        kills: How often each command is killed.
+        only: The commands, with commas between: convert, train, evaluate, paraphrase.
+        seed: Decides the moments.
+    """
+    import typer
+
+    names = only.split(",")
+    if unknown := sorted(set(names) - set(CASES)):
+        raise UserError(f"unknown command {unknown[0]!r}", remedy=f"some of {', '.join(CASES)}")
+    different = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        base = Path(scratch) / "base"
+        _prepare(base)
+        for name in names:
+            different += _check(name, CASES[name], base, kills, Random(f"{seed}/{name}"))
+    if different:
+        raise typer.Exit(1)
+
+
+def _prepare(base: Path) -> None:
+    """Make the inputs of all commands: the smoke model, converted rows, and a few problems."""
+    _run(("scripts.base_models", "--model-type", "smoke"), base)
+    _run(CASES["convert"].words, base)
+    problems = ROOT / "data" / "benchmarks" / "scheduling"
+    for folder in sorted(path for path in problems.iterdir() if path.is_dir())[:4]:
+        shutil.copytree(folder, base / "problems" / "scheduling" / folder.name)
+
+
+def _check(name: str, case: Case, base: Path, kills: int, rng: Random) -> int:
+    """Kill one command `kills` times and print what came of it. Returns how many results differ."""
+    whole = base.with_name(f"{name}-whole")
+    shutil.copytree(base, whole)
+    start = time.monotonic()
+    _run(case.words, whole)
+    seconds = time.monotonic() - start
+    expected = case.state(whole / case.folder)
+    different = killed = 0
+    for number in range(kills):
+        work = base.with_name(f"{name}-{number}")
+        shutil.copytree(base, work)
+        moment = rng.uniform(0.1, seconds)
+        killed += _run_and_kill(case.words, work, moment)
+        _run(case.words, work)
+        if case.state(work / case.folder) != expected:
+            different += 1
+            print(f"{name}: another result after a kill at {moment:.2f} s", flush=True)
+        shutil.rmtree(work)
+    print(f"{name}: {seconds:.1f} s, {killed} of {kills} killed, {different} results differ", flush=True)
+    return different
+
+
+def _start(words: tuple[str, ...], work: Path) -> subprocess.Popen:
+    work.mkdir(parents=True, exist_ok=True)
+    env = os.environ | {"FT_WORKDIR": str(work), "FT_PROFILE": "smoke", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        cwd=work,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def _run(words: tuple[str, ...], work: Path) -> None:
+    """Run a command to its end. UserError with its output if it fails. Code 1 is that of a poor result."""
+    process = _start(words, work)
+    output, _ = process.communicate()
+    if process.returncode not in (0, 1) or "Traceback" in output:
+        raise UserError(f"{' '.join(words)} failed with {process.returncode}:\n{output[-2000:]}")
+
+
+def _run_and_kill(words: tuple[str, ...], work: Path, moment: float) -> bool:
+    """Start a command, and kill it and its children at a moment. Returns whether it was still running."""
+    process = _start(words, work)
+    try:
+        process.communicate(timeout=moment)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
+
+
+if __name__ == "__main__":
+    command(main)()
