@@ -23,7 +23,7 @@ from scripts.lm.templates import render_template
 from scripts.lm.turns import NO_THINKING, fix_date, pieces, probe
 from utils_ft import UserError, read_text
 
-ENCODING_VERSION = 1
+ENCODING_VERSION = 2
 """The version of `encode`. Encoded rows in a cache are valid for one version.
 
 Raise it with any change of the tokens or the targets of a conversation, then run `python -m
