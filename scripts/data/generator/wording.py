@@ -1,368 +1,697 @@
-"""English for generated rules: a synchronous grammar, one set of phrases for each kind of tree.
+"""English for generated rules: a sentence for each statement, in one of several wordings for each construct.
 
-Each variable is named in the text, and each predicate has a clause of its own, so that an instruction determines its
-rule. `Speaker` draws one of several phrases for each construct.
+Each variable is named in the text and each predicate has a clause of its own, so that an instruction determines its
+rule. A default-negated atom "is not", a strongly negated one is "known not to be".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from random import Random
 
-from scripts.data.generator.domains import Domain
+from scripts.data.generator import phrases
+from scripts.data.generator.domains import COLUMN, NUMBER, ROW, TIME, Predicate, is_integer
 from scripts.data.generator.rules import (
-    Absolute,
+    FLIPPED,
+    Abs,
     Aggregate,
-    Any_,
     Atom,
-    Between,
-    Binary,
-    Choice,
     Compare,
     Const,
     Cost,
+    CostElement,
     Define,
+    Element,
     Every,
+    Func,
     Literal,
+    Op,
+    Pool,
     Rule,
     Show,
     Statement,
     Term,
     Var,
-    variables_of,
+    atoms,
+    nodes,
+    variables,
 )
+from scripts.data.generator.world import World
 
-COMPARISONS = {
-    "<": ("{0} is less than {1}", "{0} is smaller than {1}", "{0} is below {1}"),
-    "<=": ("{0} is at most {1}", "{0} is not more than {1}", "{0} does not exceed {1}"),
-    ">": ("{0} is greater than {1}", "{0} is more than {1}", "{0} exceeds {1}", "{0} is above {1}"),
-    ">=": ("{0} is at least {1}", "{0} is not less than {1}", "{0} is {1} or more"),
-    "=": ("{0} equals {1}", "{0} is equal to {1}", "{0} is the same as {1}"),
-    "!=": ("{0} differs from {1}", "{0} is not the same as {1}", "{0} is different from {1}"),
-}
-ORDER = {
-    "<": ("{0} comes before {1} in the order of names", "the name {0} sorts before {1}"),
-    ">": ("{0} comes after {1} in the order of names", "the name {0} sorts after {1}"),
-    "<=": ("{0} is {1} or comes before it in the order of names",),
-    ">=": ("{0} is {1} or comes after it in the order of names",),
-}
-BOUNDS = {
-    "<": ("fewer than {0}", "less than {0}"),
-    "<=": ("at most {0}", "no more than {0}", "{0} or fewer"),
-    ">": ("more than {0}", "over {0}"),
-    ">=": ("at least {0}", "{0} or more", "no fewer than {0}"),
-    "=": ("exactly {0}", "precisely {0}"),
-    "!=": ("a number other than {0} of", "not exactly {0}"),
-}
-DEFINITIONS = (
-    "{head} if {body}",
-    "{head} whenever {body}",
-    "if {body}, then {head}",
-    "whenever {body}, {head}",
-    "derive that {head} when {body}",
-    "{head} provided that {body}",
-    "when {body}, conclude that {head}",
-    "from the fact that {body} it follows that {head}",
-    "we say that {head} if {body}",
-    "in every case where {body}, {head}",
-    "given that {body}, {head}",
-    "it holds that {head} as soon as {body}",
-)
-CONSTRAINTS = (
-    "it must not happen that {body}",
-    "it is forbidden that {body}",
-    "there must be no case where {body}",
-    "rule out that {body}",
-    "never may it be that {body}",
-    "it cannot be that {body}",
-    "exclude every solution where {body}",
-    "no solution may have the situation that {body}",
-    "it is not allowed that {body}",
-    "avoid at all costs that {body}",
-    "a plan is invalid if {body}",
-    "reject the case that {body}",
-)
-IMPLICATIONS = (
-    "if {rest}, it must not be that {last}",
-    "whenever {rest}, it is forbidden that {last}",
-    "when {rest}, it cannot be that {last}",
-    "where {rest}, rule out that {last}",
-)
-OBLIGATIONS = (
-    "if {rest}, it is required that {last}",
-    "whenever {rest}, it must hold that {last}",
-    "when {rest}, insist that {last}",
-)
-FACTS = ("{head}", "it is given that {head}", "state as a fact that {head}", "take it as given that {head}")
+_NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "=": "!=", "!=": "="}
+
+
+class Unsayable(Exception):
+    """A statement for which there are no words."""
 
 
 class Speaker:
-    """Puts rules into words. `seen` are the variables that the current sentence has introduced."""
+    """Puts the statements of a world into words.
 
-    def __init__(self, domain: Domain, rng: Random):
-        self.domain, self.rng = domain, rng
+    Attributes:
+        seen: The variables that the current sentence has introduced.
+        types: The types of its variables.
+    """
+
+    def __init__(self, world: World, rng: Random):
+        self.world, self.rng = world, rng
         self.seen: set[str] = set()
+        self.types: dict[str, str] = {}
+        self.predicates: dict[str, Predicate] = {}
+        self.in_head = False
 
-    def instruction(self, statement: Statement) -> str:
-        """One sentence, or two, for a statement."""
-        self.seen = set()
-        text = self._statement(statement)
-        return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    def instruction(
+        self, statement: Statement, types: dict[str, str], new: Iterable[Predicate]
+    ) -> str | None:
+        """Return the instruction of a statement, or None where there are no words for it.
+
+        Arguments:
+            statement: The statement.
+            types: The type of each of its variables.
+            new: Its predicates that the world does not have yet.
+        """
+        self.seen, self.types, self.in_head = set(), types, False
+        self.predicates = {predicate.name: predicate for predicate in (*self.world.known, *new)}
+        try:
+            text = self._statement(statement)
+        except Unsayable:
+            return None
+        return text[0].upper() + text[1:] + "."
+
+    def say(self, kind: str, **words: str) -> str:
+        """One of the phrases of a kind, with its words."""
+        return self.rng.choice(phrases.PHRASES[kind]).format(**words)
 
     # --- terms ---
 
-    def term(self, term: Term, denied: bool = False) -> str:
-        """A term in words. A variable is introduced with the noun of its type."""
-        if isinstance(term, Any_):
-            return f"{'any' if denied else 'some'} {self._noun(term.type)}"
+    def noun(self, type_: str) -> str:
+        """The noun of a type."""
+        if type_ == TIME:
+            return self.world.domain.time_noun
+        return {COLUMN: "column", ROW: "row"}.get(type_, "number" if is_integer(type_) else type_)
+
+    def plural(self, type_: str) -> str:
+        """The plural of the noun of a type."""
+        if type_ in self.world.domain.plurals:
+            return self.world.domain.plurals[type_]
+        return {COLUMN: "columns", ROW: "rows"}.get(type_, "values")
+
+    def term(self, term: Term, type_: str, denied: bool = False) -> str:
+        """An argument in words. A variable is introduced with the noun of its type."""
+        number = is_integer(type_) and type_ != TIME
+        noun = self.noun(type_)
+        if isinstance(term, Var) and term.name == "_":
+            article = "any" if denied else "some"
+            return f"{article} {noun}"
         if isinstance(term, Var):
-            if term.name in self.seen or term.type == "number":
-                self.seen.add(term.name)
-                return term.name
+            known = term.name in self.seen
             self.seen.add(term.name)
-            return f"{self._noun(term.type)} {term.name}"
-        if isinstance(term, Const):
-            return f"{self._noun(term.type)} {term.value}" if term.type == "time" else term.value
-        if isinstance(term, Absolute):
-            return f"the distance between {self.term(term.left)} and {self.term(term.right)}"
-        for variable in variables_of(term):
-            self.seen.add(variable.name)
-        text = term.code() if term.op != ".." else f"{term.left.code()} to {term.right.code()}"
-        return f"{self._noun('time')} {text}" if term.type == "time" else text
+            return term.name if number or known and self.rng.random() < 0.75 else f"{noun} {term.name}"
+        if isinstance(term, Pool):
+            values = [one.code() for one in term.terms]
+            return f"{'' if number else noun + ' '}{', '.join(values[:-1])} or {values[-1]}"
+        if isinstance(term, Const) and not is_integer(type_):
+            return f"{noun} {term.value}"
+        self.seen |= set(variables(term))
+        text = self.arithmetic(term)
+        if isinstance(term, Op) and term.op == "..":
+            return f"{'every' if self.in_head else 'some'} {noun} from {text}"
+        return text if number else f"{noun} {text}"
 
-    def _noun(self, type_: str) -> str:
-        return {"number": "value", "time": self.domain.time[0]}.get(type_, type_)
+    def arithmetic(self, term: Term) -> str:
+        """A term of numbers in words or as it stands."""
+        if isinstance(term, Op) and term.op == "..":
+            return f"{self.arithmetic(term.left)} to {self.arithmetic(term.right)}"
+        if isinstance(term, Abs) and isinstance(term.term, Op) and term.term.op == "-":
+            return f"the difference between {term.term.left.code()} and {term.term.right.code()}"
+        if isinstance(term, Op) and any(isinstance(one, Abs) for one in (term.left, term.right)):
+            words = {"+": "plus", "-": "minus", "*": "times"}.get(term.op)
+            if words is None:
+                raise Unsayable
+            return f"{self.arithmetic(term.left)} {words} {self.arithmetic(term.right)}"
+        if isinstance(term, Pool):
+            raise Unsayable
+        return term.code()
 
-    def _plural(self, type_: str) -> str:
-        if type_ in ("number", "time"):
-            return {"number": "values", "time": self.domain.time[1]}[type_]
-        return self.domain.types[type_][0]
+    def cell(self, column: Term, row: Term, denied: bool) -> str:
+        """A place in a grid."""
+        noun = self.world.domain.cell or "place"
+        anonymous = [isinstance(one, Var) and one.name == "_" for one in (column, row)]
+        article = "any" if denied else "some"
+        self.seen |= {name for name in (*variables(column), *variables(row))}
+        if all(anonymous):
+            return f"{article} {noun}"
+        if anonymous[0]:
+            return f"{article} {noun} in row {row.code()}"
+        if anonymous[1]:
+            return f"{article} {noun} in column {column.code()}"
+        return f"{noun} ({column.code()},{row.code()})"
 
     # --- literals ---
+
+    def atom(self, atom: Atom, form: str = "is") -> str:
+        """An atom as a clause; its sign decides the form unless that is `bare`."""
+        predicate = self.predicates.get(atom.name)
+        if predicate is None:
+            raise Unsayable
+        denied = atom.sign != ""
+        if predicate.text.startswith("there [be]") and predicate.args:
+            return self._existence(atom, predicate)
+        if denied and self._nobody(atom, predicate):
+            return self._fill(predicate, atom, predicate.clause("is"), True, "no")
+        if atom.sign == "not ":
+            if self.rng.random() < 0.2:
+                return f"it is not the case that {self._fill(predicate, atom, predicate.clause('is'), True)}"
+            return self._fill(predicate, atom, predicate.clause("not"), True)
+        if atom.sign:
+            lead = "it is known that" if atom.sign == "-" else "it is not known that"
+            return f"{lead} {self._fill(predicate, atom, predicate.clause('not'), True)}"
+        return self._fill(predicate, atom, predicate.clause(form), False)
+
+    def _nobody(self, atom: Atom, predicate: Predicate) -> bool:
+        """Whether the subject of a default-negated atom is anonymous."""
+        if atom.sign != "not " or not predicate.text.startswith("{") or not atom.args:
+            return False
+        subject = int(predicate.text[1 : predicate.text.index("}")].split(",")[0])
+        term = atom.args[subject]
+        whole_cell = predicate.text[: predicate.text.index("}")].count(",") == 0
+        return isinstance(term, Var) and term.name == "_" and whole_cell
+
+    def _fill(self, predicate: Predicate, atom: Atom, clause: str, denied: bool, subject: str = "") -> str:
+        """A clause with its arguments."""
+        text, first = clause, True
+        if predicate.attribute and not subject:
+            anonymous = any(isinstance(arg, Var) and arg.name == "_" and is_integer(type_) for arg, type_ in zip(atom.args, predicate.args, strict=True))
+            if anonymous or self.rng.random() < 0.4:
+                text = phrases.attribute_clause(predicate, clause, anonymous)
+        result = ""
+        while "{" in text:
+            before, _, rest = text.partition("{")
+            slot, _, text = rest.partition("}")
+            places = [int(place) for place in slot.split(",")]
+            if len(places) == 2:
+                word = self.cell(atom.args[places[0]], atom.args[places[1]], denied)
+            else:
+                word = self.term(atom.args[places[0]], predicate.args[places[0]], denied)
+                if word in ("some number", "any number") and self._has_unit(predicate, places[0]):
+                    word = f"{word} of"
+            if first and subject:
+                word = f"{subject} {word.removeprefix('any ')}"
+            result += before + word
+            first = False
+        return result + text
+
+    @staticmethod
+    def _has_unit(predicate: Predicate, place: int) -> bool:
+        """Whether a noun follows the number at `place`."""
+        after = predicate.text.partition(f"{{{place}}} ")[2].split(" ")[0]
+        return bool(after) and after[0] not in "[{" and after not in phrases.PREPOSITIONS
+
+    def _existence(self, atom: Atom, predicate: Predicate) -> str:
+        """An atom of a type."""
+        if len(atom.args) == 2:
+            place = self.cell(*atom.args, False)
+            if atom.sign not in ("", "not "):
+                raise Unsayable
+            return f"there is {'no ' if atom.sign else 'a '}{place}" if "some" not in place else f"there is {place}"
+        term, noun = atom.args[0], self.noun(predicate.args[0])
+        if isinstance(term, Var) and term.name == "_":
+            if atom.sign:
+                return f"there is no {noun} at all"
+            return f"there is some {noun}"
+        self.seen |= set(variables(term))
+        verb = {"": "is", "not ": "is not"}.get(atom.sign)
+        if verb is None or isinstance(term, Pool):
+            raise Unsayable
+        return f"{term.code()} {verb} {phrases.article(noun)}"
+
+    def compare(self, node: Compare) -> str:
+        """A comparison."""
+        text = self._chain(node) if len(node.ops) > 1 else self._comparison(node.terms[0], node.ops[0], node.terms[1])
+        return f"it is not the case that {text}" if node.sign else text
+
+    def _chain(self, node: Compare) -> str:
+        if len(node.ops) != 2:
+            raise Unsayable
+        low, middle, high = node.terms
+        first = self.rng.choice(phrases.BOUNDS[FLIPPED[node.ops[0]]]).format(self.value(low))
+        second = self.rng.choice(phrases.BOUNDS[node.ops[1]]).format(self.value(high))
+        return f"{self.value(middle)} is {first} and {second}"
+
+    def _comparison(self, left: Term, op: str, right: Term) -> str:
+        types = {self.types.get(name, NUMBER) for name in (*variables(left), *variables(right))}
+        if isinstance(right, Op) and right.op == "..":
+            return f"{self.value(left)} is one of the numbers from {self.arithmetic(right)}"
+        if isinstance(left, Func) or isinstance(right, Func):
+            forms = phrases.TUPLES.get(op)
+            if forms is None:
+                raise Unsayable
+            return self.rng.choice(forms).format(left.code(), right.code())
+        if types and not any(map(is_integer, types)):
+            if isinstance(right, Pool):
+                return f"{self.value(left)} is {' or '.join(one.code() for one in right.terms)}"
+            return self.rng.choice(phrases.ORDER[op]).format(self.value(left), self.value(right))
+        if isinstance(right, Pool):
+            values = [one.code() for one in right.terms]
+            return f"{self.value(left)} is one of {', '.join(values)}"
+        forms = phrases.TIMES[op] if types == {TIME} and self.rng.random() < 0.6 else phrases.COMPARISONS[op]
+        return self.rng.choice(forms).format(self.value(left), self.value(right))
+
+    def value(self, term: Term) -> str:
+        """A term of a comparison; a thing that is new gets its noun."""
+        if isinstance(term, Var):
+            type_ = self.types.get(term.name, NUMBER)
+            if is_integer(type_):
+                self.seen.add(term.name)
+                return term.name
+            return self.term(term, type_)
+        if isinstance(term, Const):
+            return term.value
+        self.seen |= set(variables(term))
+        return self.arithmetic(term)
 
     def literal(self, literal: Literal) -> str:
         """A literal as a clause."""
         if isinstance(literal, Atom):
-            return self._atom(literal)
+            return self.atom(literal)
         if isinstance(literal, Compare):
-            return self._compare(literal)
-        if isinstance(literal, Between):
-            low = "from" if literal.ops[0] == "<=" else "above"
-            high = "to" if literal.ops[1] == "<=" else "and below"
-            parts = (self.term(literal.term), self.term(literal.lower), self.term(literal.upper))
-            return f"{parts[0]} is {low} {parts[1]} {high} {parts[2]}"
+            return self.compare(literal)
         if isinstance(literal, Every):
-            conditions = self.clauses(literal.conditions)
-            every = self.rng.choice(("in every case where {0}, {1}", "{1} in every case where {0}"))
-            if every.startswith("{1}"):
-                self.seen = {name for name in self.seen}
-                return f"in all cases where {conditions}, also {self._atom(literal.literal)}"
-            return every.format(conditions, self._atom(literal.literal))
-        return self._aggregate(literal)
+            return self._every(literal)
+        text = self.aggregate(literal)
+        return f"it is not the case that {text}" if literal.sign else text
 
-    def clauses(self, literals: tuple[Literal, ...]) -> str:
-        """Several literals, joined by commas and `and`."""
-        said = [self.literal(literal) for literal in literals]
+    def _every(self, literal: Every) -> str:
+        outside = set(self.seen)
+        inner = [name for name in dict.fromkeys(variables(literal)) if name not in outside]
+        whole, rest = self.quantified(literal.conditions, inner)
+        conditions = f"{whole} such that {self.clauses(rest)}" if rest else whole
+        said = self.literal(literal.literal)
+        self.seen = outside
+        return self.say("every", things=conditions, literal=said)
+
+    def quantified(self, conditions: Sequence[Literal], inner: Sequence[str]) -> tuple[str, list[Literal]]:
+        """`ferry F and berth B` for local variables, and the conditions without the atoms of their types."""
+        self.seen |= set(inner)
+        things = phrases.listed([f"{self.noun(self.types[name])} {name}" for name in inner] or ["case"])
+        if [self.types[name] for name in inner] == [COLUMN, ROW]:
+            things = f"{self.world.domain.cell or 'place'} ({','.join(inner)})"
+        return things, self._untyped(conditions, set(inner))
+
+    def _untyped(self, conditions: Sequence[Literal], names: set[str]) -> list[Literal]:
+        """Literals without the type atoms of variables that are introduced with their noun."""
+        return [one for one in conditions if not (self._is_type_atom(one) and set(variables(one)) <= names)]
+
+    def _is_type_atom(self, literal: Literal) -> bool:
+        if not isinstance(literal, Atom) or literal.sign:
+            return False
+        predicate = self.predicates.get(literal.name)
+        plain = all(isinstance(arg, Var) and arg.name != "_" for arg in literal.args)
+        return predicate is not None and bool(predicate.args) and predicate.text.startswith("there [be]") and plain
+
+    def clauses(self, literals: Sequence[Literal]) -> str:
+        """Several literals, those that are long at the end."""
+        ordered = sorted(literals, key=lambda one: isinstance(one, Every | Aggregate))
+        said = [self.literal(one) for one in ordered]
         if len(said) == 1:
             return said[0]
-        return f"{', '.join(said[:-1])}{',' if len(said) > 2 else ''} and {said[-1]}"
+        long = isinstance(ordered[-1], Every | Aggregate)
+        return f"{', '.join(said[:-1])}{',' if long or len(said) > 2 else ''} and {said[-1]}"
 
-    def _atom(self, atom: Atom) -> str:
-        denied = atom.sign != ""
-        words = [self.term(term, denied) for term in atom.args]
-        says, denies = (form.format(*words) for form in (atom.predicate.says, atom.predicate.denies))
-        if atom.sign == "not ":
-            return self.rng.choice((denies, denies, f"it is not the case that {says}"))
-        if atom.sign == "-":
-            return self.rng.choice((f"it is known that {denies}", f"it is certain that {denies}"))
-        if atom.sign == "not -":
-            return self.rng.choice((f"it is not known that {denies}", f"it is not certain that {denies}"))
-        return says
+    # --- aggregates ---
 
-    def _compare(self, literal: Compare) -> str:
-        left, right = self.term(literal.left), self.term(literal.right)
-        if isinstance(literal.right, Binary) and literal.right.op == "..":
-            return f"{left} is one of the numbers from {literal.right.left.code()} to {literal.right.right.code()}"
-        named = literal.left.type not in ("number", "time")
-        forms = ORDER.get(literal.op) if named else None
-        return self.rng.choice(forms or COMPARISONS[literal.op]).format(left, right)
+    def aggregate(self, node: Aggregate) -> str:
+        """An aggregate with its guards."""
+        if node.function == "":
+            return self._set(node)
+        what = self._what(node)
+        if node.assigns:
+            name = node.left[1].name
+            self.seen.add(name)
+            return self.say("assigned", value=name, what=what)
+        guards = self._guards(node)
+        if node.function == "#count" and len(node.elements) == 1 and "!=" not in [op for op, _ in guards] and self.rng.random() < 0.45:
+            return self._there_are(guards, what.removeprefix("the number of "))
+        bound = " and ".join(self.rng.choice(phrases.BOUNDS[op]).format(term) for op, term in guards)
+        return f"{what}{',' if ' and ' in what else ''} is {bound}"
 
-    def _aggregate(self, literal: Aggregate) -> str:
+    def _there_are(self, guards: Sequence[tuple[str, str]], things: str) -> str:
+        """`there are at most 3 berths B such that …`"""
+        bound = self.number(guards)
+        if bound.endswith(" 1"):
+            return f"there is {bound} {self.singular(things)}"
+        return f"there are {bound} {things}"
+
+    def number(self, guards: Sequence[tuple[str, str]]) -> str:
+        """Bounds before a noun."""
+        if any(op not in phrases.NUMBERS for op, _ in guards):
+            raise Unsayable
+        return " and ".join(self.rng.choice(phrases.NUMBERS[op]).format(term) for op, term in guards)
+
+    def singular(self, things: str) -> str:
+        """`berth B …` for `berths B …`."""
+        for noun, many in {**self.world.domain.plurals, "column": "columns", "row": "rows", "value": "values"}.items():
+            many_words = [many, f"different {many}"]
+            for words in many_words:
+                if things.startswith(f"{words} "):
+                    shown = self.world.domain.time_noun if noun == TIME else noun
+                    return f"{shown}{things[len(words):]}"
+        return things.replace("pairs", "pair", 1).replace("combinations", "combination", 1)
+
+    def counted(self, bound: str, things: str) -> str:
+        """Things after a bound, in the singular after `1`."""
+        return self.singular(things) if bound.endswith(" 1") else things
+
+    def _guards(self, node: Aggregate) -> list[tuple[str, str]]:
+        """The guards as operators and terms that follow the aggregate."""
+        found = []
+        if node.left:
+            found.append((FLIPPED[node.left[0]], self.value(node.left[1])))
+        if node.right:
+            found.append((node.right[0], self.value(node.right[1])))
+        if not found:
+            raise Unsayable
+        return found
+
+    def _what(self, node: Aggregate) -> str:
+        """What an aggregate computes, without its guard."""
         outside = set(self.seen)
-        conditions_first = literal.function != "#count"
-        things, value = "", ""
-        if literal.function == "#count":
-            things = self._tuple(literal.elements)
-        else:
-            value = literal.elements[0].code()
-        conditions = self.clauses(literal.conditions)
-        self.seen = outside | {variable.name for variable in variables_of(literal.guard)}
-        guard = literal.guard.code()
-        if literal.function == "#count":
-            return self._count(literal, things, conditions, guard)
-        del conditions_first
-        return self._fold(literal, value, conditions, guard)
+        parts = []
+        for element in node.elements:
+            self.seen = set(outside)
+            parts.append(self._part(node.function, element, len(node.elements) > 1))
+        self.seen = outside
+        if len(parts) == 1:
+            return parts[0]
+        noun = {"#min": "the smallest of", "#max": "the largest of", "#count": "the number of"}.get(node.function, "the sum of")
+        return f"{noun} {phrases.listed(parts)}"
 
-    def _tuple(self, terms: tuple[Term, ...]) -> str:
-        """The things that are counted: `berths B`, or `pairs of a berth B and a week W`."""
-        for term in terms:
-            self.seen |= {variable.name for variable in variables_of(term)}
-        if len(terms) == 1:
-            return f"{self._plural(terms[0].type)} {terms[0].code()}"
-        return f"different combinations ({', '.join(term.code() for term in terms)})"
+    def _part(self, function: str, element: Element, several: bool) -> str:
+        terms = element.terms
+        if element.conditions and set(variables(terms)) <= self.seen and (function == "#count" or variables(terms)):
+            raise Unsayable  # nothing that it ranges over
+        if function == "#count":
+            inner = self.things(terms)
+            rest = self._untyped(element.conditions, self.seen)
+            if not rest:
+                return f"the number of {inner}"
+            return f"{'' if several else 'the number of '}{inner} {self.say('such')} {self.clauses(rest)}"
+        if not element.conditions:
+            return self.arithmetic(terms[0])
+        value = self.arithmetic(terms[0])
+        weighed = [term for term in terms[1:] if isinstance(term, Var) and term.name not in self.seen]
+        if function in ("#min", "#max"):
+            lead = f"every {value}" if several else f"the {self.say(function)} {value}"
+            inner = [n for n in dict.fromkeys(variables(terms[0])) if n not in self.seen]
+            self.seen |= set(inner)
+            return f"{lead} {self.say('such')} {self.clauses(element.conditions)}"
+        positive = " (positive values only)" if function == "#sum+" else ""
+        if not weighed:
+            conditions = self.clauses(element.conditions)
+            lead = "" if several else f"the {self.say('sum')} of "
+            return f"{lead}{'' if isinstance(terms[0], Const) else 'the different values '}{value}{positive} for which {conditions}"
+        self.seen |= {term.name for term in weighed}
+        things = self.things(weighed)
+        conditions = self.clauses(self._untyped(element.conditions, self.seen) or element.conditions)
+        if several:
+            return f"{value} for each of the {things} such that {conditions}"
+        return f"the {self.say('sum')} of {value}{positive} over all {things} {self.say('such')} {conditions}"
 
-    def _count(self, literal: Aggregate, things: str, conditions: str, guard: str) -> str:
-        such = self.rng.choice(("such that", "for which", "where"))
-        if literal.assigns:
-            form = self.rng.choice(("{0} is the number of {1} {2} {3}", "{0} counts the {1} {2} {3}"))
-            return form.format(guard, things, such, conditions)
-        bound = self.rng.choice(BOUNDS[literal.op][:2] if literal.op != "!=" else ("other than {0}",)).format(
-            guard
-        )
-        if literal.op == "!=" or self.rng.random() < 0.5:
-            return f"the number of {things} {such} {conditions} is {bound}"
-        return f"there are {bound} {things} {such} {conditions}"
+    def things(self, terms: Sequence[Term]) -> str:
+        """What is counted: `berths B`, or `pairs (B,W) of a berth and a week`."""
+        self.seen |= {name for term in terms for name in variables(term)}
+        types = [self.types.get(term.name, NUMBER) if isinstance(term, Var) else None for term in terms]
+        if types == [COLUMN, ROW]:
+            return f"{self.plural(self.world.domain.cell)} ({terms[0].code()},{terms[1].code()})"
+        if len(terms) == 1 and types[0]:
+            kind = self.plural(types[0])
+            return f"{'different ' if kind == 'values' else ''}{kind} {terms[0].code()}"
+        name = "pairs" if len(terms) == 2 else "combinations"
+        return f"{name} ({','.join(term.code() for term in terms)})"
 
-    def _fold(self, literal: Aggregate, value: str, conditions: str, guard: str) -> str:
-        if literal.function in ("#sum", "#sum+"):
-            positive = " (positive values only)" if literal.function == "#sum+" else ""
-            each = ", ".join(term.code() for term in literal.elements[1:])
-            per = (
-                f", counted once for each ({each})"
-                if "," in each
-                else f", counted once for each {each}"
-                if each
-                else ""
-            )
-            noun = self.rng.choice(("sum", "total"))
-            what = f"the {noun} of {value}{positive} over all cases where {conditions}{per or ', equal values counted once'}"
-        else:
-            noun = {"#max": ("largest", "greatest", "highest"), "#min": ("smallest", "least", "lowest")}
-            what = f"the {self.rng.choice(noun[literal.function])} {value} for which {conditions}"
-        if literal.assigns:
-            return f"{guard} is {what}"
-        bound = self.rng.choice(BOUNDS[literal.op][:1] if literal.op != "!=" else ("other than {0}",)).format(
-            guard
-        )
-        return f"{what}, is {bound}" if "," in what else f"{what} is {bound}"
+    def _set(self, node: Aggregate) -> str:
+        """A set of atoms with bounds, in a body."""
+        if len(node.elements) != 1 or not node.elements[0].atom:
+            raise Unsayable
+        outside = set(self.seen)
+        said = self._cases(node.elements[0])
+        self.seen = outside
+        return f"there are {self.number(self._guards(node))} cases in which {said}"
+
+    def _cases(self, element: Element) -> str:
+        said = self.atom(element.atom)
+        if not element.conditions:
+            return said
+        rest = self._untyped(element.conditions, self.seen)
+        return f"{said}, where {self.clauses(rest)}" if rest else said
 
     # --- statements ---
 
     def _statement(self, statement: Statement) -> str:
-        if isinstance(statement, Rule):
-            return self._rule(statement)
-        if isinstance(statement, Choice):
-            return self._choice(statement)
         if isinstance(statement, Cost):
             return self._cost(statement)
         if isinstance(statement, Show):
             return self._show(statement)
-        return self._define(statement)
+        if isinstance(statement, Define):
+            return self.say("define", name=statement.name, value=str(statement.value))
+        if isinstance(statement.head, Aggregate):
+            return self._choice(statement.head, statement.body)
+        if not statement.head or isinstance(statement.head[0], Compare):
+            return self._constraint(statement)
+        return self._definition(statement)
 
-    def _rule(self, rule: Rule) -> str:
-        if not rule.head:
-            return self._constraint(rule)
-        if not rule.body:
-            return self.rng.choice(FACTS).format(head=self._heads(rule.head))
-        form = self.rng.choice(DEFINITIONS)
+    def prefix(self, body: Sequence[Literal]) -> tuple[str, list[Literal]]:
+        """`for every ferry F and every tide T from 1 to last`, and the literals that this does not say."""
+        said, rest = [], []
+        for literal in body:
+            if self._is_type_atom(literal) and not set(variables(literal)) & self.seen:
+                names = variables(literal)
+                if len(names) == 2:
+                    said.append(f"{self.world.domain.cell} ({','.join(names)})")
+                else:
+                    said.append(f"{self.noun(self.types[names[0]])} {names[0]}")
+                self.seen |= set(names)
+            elif self._is_interval(literal) and literal.terms[0].name not in self.seen:
+                name, span = literal.terms[0].name, literal.terms[1]
+                self.seen.add(name)
+                said.append(f"{self.noun(self.types[name])} {name} from {self.arithmetic(span)}")
+            else:
+                rest.append(literal)
+        if not said:
+            return "", rest
+        lead = self.rng.choice(phrases.QUANTIFIERS)
+        return f"{lead} {phrases.listed(said, f' and {lead.split()[-1]} ')}, ", rest
+
+    def _is_interval(self, literal: Literal) -> bool:
+        return (
+            isinstance(literal, Compare)
+            and literal.ops == ("=",)
+            and not literal.sign
+            and isinstance(literal.terms[0], Var)
+            and isinstance(literal.terms[1], Op)
+            and literal.terms[1].op == ".."
+            and not variables(literal.terms[1])
+        )
+
+    def _definition(self, rule: Rule) -> str:
+        prefix, rest = self.prefix(rule.body)
+        if any(isinstance(part, Every) for part in rule.head):
+            raise Unsayable
+        if not rest:
+            head = self._heads(rule.head)
+            return prefix + head if prefix else head
+        form = self.rng.choice(phrases.PHRASES["definition"])
+        strong = any(part.sign for part in rule.head if isinstance(part, Atom))
+        if (prefix or strong) and form.startswith("derive"):
+            form = "{head} if {body}"
         if form.index("{head}") < form.index("{body}"):
             head = self._heads(rule.head)
-            return form.format(head=head, body=self.clauses(rule.body))
-        body = self.clauses(rule.body)
-        return form.format(head=self._heads(rule.head), body=body)
+            return prefix + form.format(head=head, body=self.clauses(rest))
+        body = self.clauses(rest)
+        return prefix + form.format(body=body, head=self._heads(rule.head))
 
-    def _heads(self, atoms: tuple[Atom, ...]) -> str:
-        said = [self._atom(atom) for atom in atoms]
-        return said[0] if len(said) == 1 else f"at least one of these holds: {' or '.join(said)}"
+    def _heads(self, head: Sequence[Atom]) -> str:
+        self.in_head = True
+        said = [self.atom(part) for part in head]
+        self.in_head = False
+        return said[0] if len(said) == 1 else self.say("disjunction", heads=phrases.listed(said, " or "))
 
     def _constraint(self, rule: Rule) -> str:
-        last = rule.body[-1]
-        if len(rule.body) > 1 and isinstance(last, Atom) and self.rng.random() < 0.5:
-            rest = self.clauses(rule.body[:-1])
-            if last.sign == "not ":
-                positive = Atom(last.predicate, last.args)
-                return self.rng.choice(OBLIGATIONS).format(rest=rest, last=self._atom(positive))
-            return self.rng.choice(IMPLICATIONS).format(rest=rest, last=self._atom(last))
-        return self.rng.choice(CONSTRAINTS).format(body=self.clauses(rule.body))
+        prefix, rest = self.prefix(rule.body)
+        if rule.head:
+            if len(rule.head) > 1 or not rest:
+                raise Unsayable
+            body = self.clauses(rest)
+            return prefix + self.say("implication", rest=body, last=self.compare(rule.head[0]))
+        if not rest:
+            raise Unsayable
+        last = rest[-1]
+        others = [one for one in rest if one is not last]
+        if (prefix or others) and self.rng.random() < 0.6 and (required := self._opposite(last)) is not None:
+            if not others:
+                return prefix + self.say("required", last=self.literal(required))
+            body = self.clauses(others)
+            return prefix + self.say("implication", rest=body, last=self.literal(required))
+        return prefix + self.say("constraint", body=self.clauses(rest))
 
-    def _choice(self, choice: Choice) -> str:
-        lead = ""
-        if choice.body:
-            each = self.rng.choice(("whenever {0}", "in each case where {0}", "for every case in which {0}"))
-            lead = f"{each.format(self.clauses(choice.body))}, "
-        bound = self._choice_bound(choice)
-        inner = Atom(choice.atom.predicate, choice.atom.args)
-        if not choice.conditions:
-            said = self._atom(inner)
-            form = self.rng.choice(
-                ("decide freely whether {0}", "it is open whether {0}", "choose whether or not {0}")
+    def _opposite(self, literal: Literal) -> Literal | None:
+        """What must hold instead of a literal, where that is easily said."""
+        if isinstance(literal, Atom):
+            anonymous = any(isinstance(node, Var) and node.name == "_" for node in nodes(literal))
+            if literal.sign == "not " and not anonymous:
+                return Atom(literal.name, literal.args)
+            return Atom(literal.name, literal.args, "not ") if literal.sign == "" else None
+        if isinstance(literal, Compare) and len(literal.ops) == 1 and not literal.sign:
+            simple = not any(isinstance(term, Pool | Func) for term in literal.terms)
+            things = any(not is_integer(self.types.get(name, NUMBER)) for name in variables(literal))
+            if simple and (not things or literal.ops[0] in ("=", "!=")):
+                return Compare(literal.terms, (_NEGATED[literal.ops[0]],))
+        if isinstance(literal, Aggregate) and literal.function and not literal.sign:
+            if literal.left and not literal.right and not literal.assigns:
+                return Aggregate(literal.function, literal.elements, (_NEGATED[literal.left[0]], literal.left[1]), None)
+        return None
+
+    def _choice(self, head: Aggregate, body: Sequence[Literal]) -> str:
+        prefix, rest = self.prefix(body)
+        if rest:
+            prefix += f"{self.say('case', body=self.clauses(rest))}, "
+        if head.function:
+            return prefix + self._head_aggregate(head)
+        if len(head.elements) > 1:
+            return prefix + self._options(head)
+        element = head.elements[0]
+        outside = set(self.seen)
+        inner = [name for name in dict.fromkeys(variables(element)) if name not in outside]
+        bound = self._bound(head)
+        if not element.conditions:
+            return prefix + self.say("free", atom=self.atom(element.atom))
+        single = len(inner) == 1 or [self.types[name] for name in inner] == [COLUMN, ROW]
+        if not inner:
+            if bound:
+                raise Unsayable
+            return prefix + self.say("free if", body=self.clauses(element.conditions), atom=self.atom(element.atom))
+        if single and set(inner) <= set(variables(element.atom)):
+            things = self.counted(bound, self.things([Var(name) for name in inner]))
+            conditions = self._untyped(element.conditions, set(inner))
+            whole = f"{things} {self.say('with')} {self.clauses(conditions)}" if conditions else things
+            return prefix + self.say(
+                "pick", bound=bound or "any number of", things=whole, atom=self.atom(element.atom)
             )
-            return lead + form.format(said)
-        conditions = self.clauses(choice.conditions)
-        said = self._atom(inner)
-        verb = self.rng.choice(("choose", "pick", "select"))
-        if bound:
-            return f"{lead}{verb} {bound} of the possibilities that {said}, where {conditions}"
-        return f"{lead}{verb} any number of the possibilities that {said}, where {conditions}"
+        conditions = self.clauses(element.conditions)
+        return prefix + self.say("cases", bound=bound or "any number", conditions=conditions, atom=self.atom(element.atom))
 
-    def _choice_bound(self, choice: Choice) -> str:
-        lower, upper = (bound and bound.code() for bound in (choice.lower, choice.upper))
-        if lower is None and upper is None:
+    def _options(self, head: Aggregate) -> str:
+        outside = set(self.seen)
+        parts = []
+        for element in head.elements:
+            self.seen = set(outside)
+            parts.append(f"{self.atom(element.atom)}{', where ' + self.clauses(element.conditions) if element.conditions else ''}")
+        bound = self._bound(head) or "any number"
+        return self.say("options", bound=bound, options="; ".join(parts))
+
+    def _bound(self, node: Aggregate) -> str:
+        """The bounds of a choice."""
+        left, right = node.left, node.right
+        if left is None and right is None:
             return ""
-        if lower == upper:
-            return self.rng.choice(BOUNDS["="]).format(lower)
-        if upper is None:
-            return self.rng.choice(BOUNDS[">="]).format(lower)
-        if lower is None:
-            return self.rng.choice(BOUNDS["<="]).format(upper)
-        return self.rng.choice(("between {0} and {1}", "at least {0} and at most {1}")).format(lower, upper)
+        if left and right and left[0] == right[0] == "<=":
+            low, high = self.value(left[1]), self.value(right[1])
+            return f"exactly {low}" if low == high else self.rng.choice(phrases.BETWEEN).format(low, high)
+        guards = self._guards(node)
+        if any(op == "!=" for op, _ in guards):
+            raise Unsayable
+        return self.number(guards)
+
+    def _head_aggregate(self, head: Aggregate) -> str:
+        if len(head.elements) != 1:
+            raise Unsayable
+        element = head.elements[0]
+        outside = set(self.seen)
+        atom = self.atom(element.atom)
+        rest = self._untyped(element.conditions, self.seen)
+        conditions = f", where {self.clauses(rest)}" if rest else ""
+        new = [term for term in element.terms if not set(variables(term)) <= outside]
+        if head.function == "#count":
+            what = f"the number of {self.things(new or element.terms)} chosen"
+        elif head.function.startswith("#sum"):
+            things = [term for term in element.terms[1:] if isinstance(term, Var)]
+            over = f" over the chosen {self.things(things)}" if things else ""
+            what = f"the {self.say('sum')} of {element.terms[0].code()}{over}"
+        else:
+            raise Unsayable
+        bound = " and ".join(self.rng.choice(phrases.BOUNDS[op]).format(term) for op, term in self._guards(head))
+        return self.say("bounded choice", atom=atom, conditions=conditions, what=what, bound=bound)
 
     def _cost(self, cost: Cost) -> str:
-        body = self.clauses(cost.body)
-        level = ""
-        if cost.level is not None:
-            level = self.rng.choice((" at level {0}", " with priority {0}", " on priority level {0}")).format(
-                cost.level
-            )
-        each = ", ".join(term.code() for term in cost.elements)
-        per = f" for each ({each})" if "," in each else f" for each {each}" if each else ""
-        per = per or ", once however often it happens"
-        weight = cost.weight.code()
         if cost.form == ":~":
-            form = self.rng.choice(
-                (
-                    "it costs {w}{level}{per} if {body}",
-                    "pay {w}{level}{per} when {body}",
-                    "there is a penalty of {w}{level}{per} if {body}",
-                )
-            )
-        else:
-            verb = "minimise" if cost.form == "#minimize" else "maximise"
-            noun = self.rng.choice(("sum", "total"))
-            form = f"{verb}{{level}} the {noun} of {{w}}{{per}} over the cases where {{body}}"
-        return form.format(w=weight, level=level, per=per, body=body)
+            return self._weak(cost.elements[0])
+        verb = cost.form.removeprefix("#")
+        parts = [self._cost_part(element, len(cost.elements) > 1) for element in cost.elements]
+        if len(parts) == 1:
+            return parts[0].format(verb=verb.replace("ize", "ise") if self.rng.random() < 0.5 else verb)
+        return self.say("costs", verb=verb.replace("ize", "ise"), parts="; ".join(parts))
+
+    def _level(self, element: CostElement) -> str:
+        return f" {self.say('level', level=element.level.code())}" if element.level else ""
+
+    def _per(self, element: CostElement) -> str:
+        """For what a cost is paid."""
+        names = [term for term in element.terms if isinstance(term, Var)]
+        if not names:
+            return ""
+        self.seen |= {term.name for term in names}
+        if len(names) == 1:
+            return f"{self.noun(self.types[names[0].name])} {names[0].name}"
+        if [self.types[term.name] for term in names] == [COLUMN, ROW]:
+            return f"{self.world.domain.cell} ({names[0].name},{names[1].name})"
+        noun = "pair" if len(names) == 2 else "combination"
+        return f"{noun} ({','.join(term.name for term in names)})"
+
+    def _weak(self, element: CostElement) -> str:
+        if any(not isinstance(term, Var) for term in element.terms):
+            raise Unsayable
+        level, per = self._level(element), self._per(element)
+        assigned = self._assigned(element)
+        form = self.rng.choice(phrases.PHRASES["cost"])
+        weight = self.arithmetic(element.weight)
+        if not per:
+            body = self.clauses(element.body)
+            return self.say("single cost" if not assigned else "assigned cost", body=body, weight=weight, level=level)
+        rest = self._untyped(element.body, self.seen)
+        if not rest:
+            return f"each {per} costs {weight}{level}"
+        if form.index("{body}") < form.index("{per}"):
+            self.seen, rest = set(), element.body
+        return form.format(per=per, body=self.clauses(rest), weight=weight, level=level)
+
+    def _assigned(self, element: CostElement) -> bool:
+        return any(isinstance(one, Aggregate) and one.assigns for one in element.body)
+
+    def _cost_part(self, element: CostElement, several: bool) -> str:
+        if any(not isinstance(term, Var) for term in element.terms):
+            raise Unsayable
+        level = self._level(element)
+        self.seen = set()
+        weight, names = self.arithmetic(element.weight), list(element.terms)
+        things = self.things(names) if names else ""
+        rest = self._untyped(element.body, self.seen) if names else list(element.body)
+        body = f" {self.say('such')} {self.clauses(rest)}" if rest else ""
+        if several:
+            return f"{weight}{level} for each of the {things}{body}" if things else f"{weight}{level} once if {self.clauses(element.body)}"
+        if not things:
+            if isinstance(element.weight, Const):
+                return f"{{verb}}{level} {weight}, which counts once if {self.clauses(element.body)}"
+            return f"{{verb}}{level} the {self.say('sum')} of the different values {weight} for which {self.clauses(element.body)}"
+        if isinstance(element.weight, Const):
+            times = "" if weight == "1" else f"{weight} times "
+            return f"{{verb}}{level} {times}the number of {things}{body}"
+        return f"{{verb}}{level} the {self.say('sum')} of {weight} over all {things}{body}"
 
     def _show(self, show: Show) -> str:
-        if show.term is None:
-            name, arity = show.predicate.name, show.predicate.arity
-            form = self.rng.choice(
-                (
-                    "show the atoms of {0} with {1}",
-                    "display {0} with {1}",
-                    "print the predicate {0} with {1}",
-                    "the output has the atoms of {0} with {1}",
-                )
-            )
-            return form.format(name, f"{arity} argument{'s' * (arity != 1)}")
-        body = self.clauses(show.body)
-        verb = self.rng.choice(("show", "display", "print"))
-        return f"{verb} the term {show.term.code()} in every case where {body}"
+        if isinstance(show.term, tuple):
+            name, arity = show.term
+            return self.say("show", name=f"{name}/{arity}")
+        return self.say("show term", term=show.term.code(), body=self.clauses(show.body))
 
-    def _define(self, define: Define) -> str:
-        form = self.rng.choice(
-            (
-                "let the constant {0} be {1} by default; it is {2}",
-                "the constant {0}, {2}, has the default value {1}",
-                "set {0}, {2}, to {1} unless the call says otherwise",
-            )
-        )
-        return form.format(define.name, define.value, define.meaning)
+
+__all__ = ["Speaker", "atoms"]
