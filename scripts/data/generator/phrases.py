@@ -257,6 +257,17 @@ def article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' and not noun.startswith('uni') else 'a'} {noun}"
 
 
+def fitted(before: str, word: str) -> str:
+    """`before` and an argument; `with value` and `some number` become `with some value`."""
+    quantity, _, rest = word.partition(" ")
+    if quantity in ("some", "any", "every", "no") and rest.startswith("number"):
+        if before.lower().endswith("the number "):
+            return f"{before[:-11]}{word}"
+        if before.endswith("value "):
+            return f"{before[:-6]}{quantity} value{rest.removeprefix('number')}"
+    return before + word
+
+
 def attribute_clause(predicate: Predicate, clause: str, anonymous: bool) -> str:
     """`{0} has the depth {1}` in place of `the depth of {0} is {1}`; with an anonymous number `{0} has a depth`."""
     places = [piece.split("}")[0] for piece in clause.split("{")[1:]]

@@ -28,8 +28,8 @@ from scripts.data.generator.world import World
 from utils_ft import BENCHMARKS, content_hash, new_folder, write_text
 
 LEVELS = range(1, 6)
-SETS = 400  # answer sets of an instance, at most
-SECONDS = 0.25  # processor time for one program
+SETS = 160  # answer sets of an instance, at most
+SECONDS = 1.0  # processor time for one program; only programs without end need more
 INSTANCES = {1: 3, 2: 3, 3: 2, 4: 2, 5: 2}
 SLICE = 1.6  # templates of the deck for each rule that is wanted
 
@@ -107,7 +107,7 @@ class _Program:
         """The problem, or None where too few statements were found."""
         low, high = LENGTHS[self.level]
         wanted = self.rng.randint(low, high)
-        self.outcomes = self._solve([()])
+        self.outcomes = self._solve(())
         own = list(self.own)
         for turn in range(5 * wanted):
             if len(self.statements) >= wanted:
@@ -155,10 +155,29 @@ class _Program:
         code = "\n".join(statement.code() for statement in statements)
         return [f"{self.world.code(n)}\n{code}\n" for n in range(len(self.world.instances))]
 
-    def _solve(self, lists: Sequence[Sequence[Statement]]) -> list[Outcome]:
-        programs = [text for statements in lists for text in self._programs(statements)]
+    def _run(self, programs: Sequence[str]) -> list[Outcome]:
         requests = (Request(p, solve=True, answer_sets=SETS, cpu_seconds=SECONDS) for p in programs)
         return list(self.solver.run(requests))
+
+    def _solve(self, statements: Sequence[Statement]) -> list[Outcome]:
+        """The outcomes of a program on all instances."""
+        return self._run(self._programs(statements))
+
+    def _unchanged(self, programs: Sequence[Sequence[Statement]], outcomes: Sequence[Outcome], first: bool) -> list[int]:
+        """The positions of those `programs` that have the `outcomes` on all instances; with `first`, at most one."""
+        left = list(range(len(programs)))
+        texts = [self._programs(statements) for statements in programs]
+        size = 4 if first else max(len(left), 1)
+        found: list[int] = []
+        for start in range(0, len(left), size):
+            part = left[start : start + size]
+            for instance, outcome in enumerate(outcomes):
+                solved = self._run([texts[n][instance] for n in part])
+                part = [n for n, one in zip(part, solved, strict=True) if one.passes and one.answer_sets == outcome.answer_sets]
+            found += part
+            if first and found:
+                break
+        return found
 
     def _try(self, template: Template) -> bool:
         """Append a template's statements where they fit and matter."""
@@ -182,9 +201,9 @@ class _Program:
 
     def _matters(self, filled: Filled) -> bool:
         """Whether the statements, and each literal of their bodies, change some answer set."""
-        before = self._solve([self.statements]) if filled.facts else self.outcomes
+        before = self._solve(self.statements) if filled.facts else self.outcomes
         program = [*self.statements, *filled.statements]
-        outcomes = self._solve([program])
+        outcomes = self._solve(program)
         if any(one.answer_sets is None or one.verdict is Verdict.UNSATISFIABLE for one in outcomes):
             return False
         if _same(outcomes, before):
@@ -196,10 +215,7 @@ class _Program:
                 variants.append([*self.statements, *others[0], *others[1]])
             for variant in simpler(statement):
                 variants.append([*self.statements, *others[0], variant, *others[1]])
-        solved = self._solve(variants)
-        size = len(self.world.instances)
-        parts = [solved[start : start + size] for start in range(0, len(solved), size)]
-        if any(all(one.passes for one in part) and _same(part, outcomes) for part in parts):
+        if self._unchanged(variants, outcomes, first=True):
             return False
         sentences = []
         for statement, types in zip(filled.statements, filled.types, strict=True):
@@ -236,7 +252,7 @@ class _Program:
             show = Show((predicate.name, predicate.arity))
             self.statements.append(show)
             self.said.append(self.speaker.instruction(show, {}, []))
-        self.outcomes = self._solve([self.statements])
+        self.outcomes = self._solve(self.statements)
 
     def _all_matter(self, low: int) -> bool:
         """Drop `#show` where it hides what others change; then drop what changes nothing."""
@@ -256,14 +272,22 @@ class _Program:
     def _drop(self, idle: set[int]) -> None:
         self.statements = [s for n, s in enumerate(self.statements) if n not in idle]
         self.said = [s for n, s in enumerate(self.said) if n not in idle]
-        self.outcomes = self._solve([self.statements])
+        self.outcomes = self._solve(self.statements)
 
     def _idle(self) -> set[int]:
-        size = len(self.world.instances)
-        lists = [[s for m, s in enumerate(self.statements) if m != n] for n in range(len(self.statements))]
-        solved = self._solve(lists)
-        parts = [solved[start : start + size] for start in range(0, len(solved), size)]
-        return {n for n, part in enumerate(parts) if _same(part, self.outcomes) and all(o.passes for o in part)}
+        """The positions of the statements without which nothing changes, or that use what nothing defines."""
+        rests = [[s for m, s in enumerate(self.statements) if m != n] for n in range(len(self.statements))]
+        return {*self._unchanged(rests, self.outcomes, first=False), *self._undefined()}
+
+    def _undefined(self) -> list[int]:
+        heads = [atom for statement in self.statements for atom in head_atoms(statement)[0]]
+        defined = {(atom.name, "-" in atom.sign) for atom in heads}
+        defined |= {(predicate.name, False) for predicate in self.world.facts}
+        return [
+            n
+            for n, statement in enumerate(self.statements)
+            if any((atom.name, "-" in atom.sign) not in defined for atom in atoms(statement))
+        ]
 
 
 def _repeats(statement: Statement, others: Sequence[Statement]) -> bool:

@@ -197,7 +197,7 @@ class Speaker:
                     word = f"{word} of"
             if first and subject:
                 word = f"{subject} {word.removeprefix('any ')}"
-            result += before + word
+            result += phrases.fitted(before, word)
             first = False
         return result + text
 

@@ -221,6 +221,10 @@ class World:
 def _general(types: tuple[str, ...], domain: Domain) -> list[Predicate]:
     """Predicates about any arguments, at most one of them a point in time and one a number with words of its own."""
     slots, time, number = _slots(types)
+    if types.count(TIME) > 1:
+        if set(types) != {TIME}:
+            return []
+        slots, time = [f"{{{n}}}" for n in range(len(types))], None
     if not slots and time is not None and number is not None:
         slots, time = [f"{{{time}}}"], None
     elif not slots:
@@ -267,7 +271,7 @@ def _slots(types: tuple[str, ...]) -> tuple[list[str], int | None, int | None]:
 def _listed(types: tuple[str, ...]) -> Predicate:
     """A predicate of a list of combinations, the last one perhaps with a number."""
     slots, _, number = _slots(types)
-    ending = f" with the number {{{number}}}" if number is not None else ""
+    ending = f" with value {{{number}}}" if number is not None else ""
     return Predicate("listed", types, f"the combination of {', '.join(slots[:-1])} and {slots[-1]} [be] listed{ending}")
 
 
