@@ -1,11 +1,12 @@
-"""The shapes of rules: what is left when names, variables, constants and numbers are taken out of the syntax tree.
+"""The shapes of rules: their syntax trees without names, variables, constants and numbers.
 
-A model composes what it has seen composed. The share of validation rules whose shape occurs in training says how much
-of their structure training shows. A fine shape also keeps which variables of a rule are equal.
+A model composes what it has seen composed. The share of validation rules whose shape occurs in training says
+how much of their structure training shows. A fine shape also keeps which variables of a rule are equal.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,15 +23,12 @@ OFTEN = 5
 
 
 class _Abstraction(Transformer):
-    """Replaces names, constants, numbers, strings and variables of a tree; clingo calls the methods by their names."""
+    """Replaces names, constants, numbers and variables of a tree. clingo calls the methods by name."""
 
-    def __init__(self, fine: bool):
-        self.fine = fine
+    def __init__(self) -> None:
         self.names: dict[str, str] = {}
 
     def visit_Variable(self, node: AST) -> AST:
-        if not self.fine:
-            return node.update(name="V")
         if node.name == "_":
             return node
         return node.update(name=self.names.setdefault(node.name, f"V{len(self.names)}"))
@@ -53,15 +51,19 @@ class _Abstraction(Transformer):
         return node.update(name="c", **self.visit_children(node))
 
 
-def shape(statement: Statement, fine: bool = False) -> str:
-    """Return the shape of a statement as text.
-
-    Arguments:
-        statement: The statement.
-        fine: Whether variables are numbered, so that the text says which of them are equal.
-    """
-    abstraction = _Abstraction(fine)
+def fine_shape(statement: Statement) -> str:
+    """Return the shape of a statement as text, with numbered variables, so that it says which are equal."""
+    abstraction = _Abstraction()
     return "\n".join(str(abstraction.visit(tree)) for tree in statement.trees)
+
+
+def shape(statement: Statement) -> str:
+    """Return the shape of a statement as text: the fine shape with one name for all variables."""
+    return _coarse(fine_shape(statement))
+
+
+def _coarse(fine: str) -> str:
+    return re.sub(r"\bV\d+\b|\b_\b", "V", fine)
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,14 @@ def coverage(seen: Sequence[Statement], unseen: Sequence[Statement]) -> dict[str
     Returns:
         The figures of `all` rules, then those of each construct, the most frequent one first.
     """
-    coarse = Counter(map(shape, seen))
-    fine = Counter(shape(statement, fine=True) for statement in seen)
+    fine = Counter(map(fine_shape, seen))
+    coarse: Counter[str] = Counter()
+    for text, number in fine.items():
+        coarse[_coarse(text)] += number
     groups: dict[str, list[tuple[int, int]]] = {"all": []}
     for statement in unseen:
-        counts = coarse[shape(statement)], fine[shape(statement, fine=True)]
+        text = fine_shape(statement)
+        counts = coarse[_coarse(text)], fine[text]
         groups["all"].append(counts)
         for construct in sorted(constructs(statement)):
             groups.setdefault(construct, []).append(counts)

@@ -10,7 +10,7 @@ from scripts.data.generator.world import World
 
 
 def describe(world: World, statements: Sequence[Statement]) -> str:
-    """Return the description: what the world is, and every predicate, constant and name that the program uses."""
+    """Return the description: the world, and every predicate, constant and name that the program uses."""
     used = {atom.name for statement in statements for atom in atoms(statement)}
     used |= {s.term[0] for s in statements if isinstance(s, Show) and isinstance(s.term, tuple)}
     title = world.domain.name.replace("_", " ").capitalize()
@@ -33,10 +33,14 @@ def _notes(world: World, statements: Sequence[Statement], used: set[str]):
     constants = [s.name for s in statements if isinstance(s, Define)]
     if constants:
         yield f"Constants of the program: {', '.join(f'`{name}`' for name in constants)}."
-    terms = sorted({s.term.name for s in statements if isinstance(s, Show) and isinstance(s.term, Func) and s.term.name})
+    terms = sorted(
+        {s.term.name for s in statements if isinstance(s, Show) and isinstance(s.term, Func) and s.term.name}
+    )
     if terms:
         yield f"Terms that are shown: {', '.join(f'`{name}`' for name in terms)}."
-    named = {node.value for s in statements for node in nodes(s) if isinstance(node, Const) and not node.is_number}
+    named = {
+        node.value for s in statements for node in nodes(s) if isinstance(node, Const) and not node.is_number
+    }
     for type_, values in world.domain.things.items():
         found = [value for value in values if value in named]
         if found:
@@ -48,11 +52,15 @@ def entry(predicate: Predicate, world: World) -> str:
     """A line of the description: the atom with a variable for each argument, and what it says."""
     letters: list[str] = []
     for type_ in predicate.args:
-        options = {TIME: "TUVW", COLUMN: "XACE", ROW: "YBDF"}.get(type_, "NMKQRS" if is_integer(type_) else None)
+        options = {TIME: "TUVW", COLUMN: "XACE", ROW: "YBDF"}.get(
+            type_, "NMKQRS" if is_integer(type_) else None
+        )
         if options is None:
             first = type_[0].upper()
             options = first + "".join(chr(n) for n in range(ord(first) + 1, 91)) + "ABCDEFG"
-        letters.append(next((letter for letter in options if letter not in letters), f"{options[0]}{len(letters)}"))
+        letters.append(
+            next((letter for letter in options if letter not in letters), f"{options[0]}{len(letters)}")
+        )
     text = predicate.clause()
     if predicate.text.startswith("there [be]"):
         text = text.replace("is {0}", "is a {0}")
@@ -63,11 +71,17 @@ def entry(predicate: Predicate, world: World) -> str:
         places = [int(place) for place in slot.split(",")]
         if len(places) == 2:
             word = f"{world.domain.cell or 'place'} ({letters[places[0]]},{letters[places[1]]})"
-            word = word.removeprefix(before.split()[-1] + " ") if before.strip().endswith(world.domain.cell or "?") else word
+            word = (
+                word.removeprefix(before.split()[-1] + " ")
+                if before.strip().endswith(world.domain.cell or "?")
+                else word
+            )
         else:
             type_ = predicate.args[places[0]]
             noun = world.domain.time_noun if type_ == TIME else type_
-            word = letters[places[0]] if is_integer(type_) and type_ != TIME else f"{noun} {letters[places[0]]}"
+            word = (
+                letters[places[0]] if is_integer(type_) and type_ != TIME else f"{noun} {letters[places[0]]}"
+            )
         said += before + word
     said += rest
     atom = f"{predicate.name}({', '.join(letters)})" if letters else predicate.name

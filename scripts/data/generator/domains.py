@@ -179,8 +179,9 @@ def _number(name: str, text: str) -> Predicate:
     noun, values, *unit = text.split()
     low, high = map(int, values.split("-"))
     words = name.replace("_", " ")
+    subject = f"the number of {words}" if words.endswith("s") else f"the {words}"
     type_ = f"{NUMBER}:{unit[0]}" if unit else NUMBER
-    return Predicate(name, (noun, type_), f"the {words} of {{0}} [be] {{1}}", (low, high), words)
+    return Predicate(name, (noun, type_), f"{subject} of {{0}} [be] {{1}}", (low, high), words)
 
 
 def _predicate(name: str, text: str, types: dict[str, str]) -> Predicate:

@@ -7,9 +7,26 @@ from collections.abc import Sequence
 from scripts.data.generator.domains import Predicate
 
 COMPARISONS = {
-    "<": ("{0} is less than {1}", "{0} is smaller than {1}", "{0} is below {1}", "{1} is greater than {0}", "{0} < {1}"),
-    "<=": ("{0} is at most {1}", "{0} does not exceed {1}", "{0} is no greater than {1}", "{0} is {1} or less"),
-    ">": ("{0} is greater than {1}", "{0} is more than {1}", "{0} exceeds {1}", "{0} is above {1}", "{0} > {1}"),
+    "<": (
+        "{0} is less than {1}",
+        "{0} is smaller than {1}",
+        "{0} is below {1}",
+        "{1} is greater than {0}",
+        "{0} < {1}",
+    ),
+    "<=": (
+        "{0} is at most {1}",
+        "{0} does not exceed {1}",
+        "{0} is no greater than {1}",
+        "{0} is {1} or less",
+    ),
+    ">": (
+        "{0} is greater than {1}",
+        "{0} is more than {1}",
+        "{0} exceeds {1}",
+        "{0} is above {1}",
+        "{0} > {1}",
+    ),
     ">=": ("{0} is at least {1}", "{0} is no less than {1}", "{0} is not below {1}", "{0} is {1} or more"),
     "=": ("{0} is {1}", "{0} equals {1}", "{0} is equal to {1}", "{0} is the same as {1}"),
     "!=": ("{0} is not {1}", "{0} differs from {1}", "{0} is different from {1}", "{0} does not equal {1}"),
@@ -24,7 +41,12 @@ TIMES = {
 }
 ORDER = {
     "=": ("{0} is {1}", "{0} and {1} are the same", "{0} is the same as {1}"),
-    "!=": ("{0} and {1} are different", "{0} is not {1}", "{0} differs from {1}", "{0} and {1} are not the same"),
+    "!=": (
+        "{0} and {1} are different",
+        "{0} is not {1}",
+        "{0} differs from {1}",
+        "{0} and {1} are not the same",
+    ),
     "<": ("{0} comes before {1} in the order of names", "{0} comes before {1} alphabetically"),
     ">": ("{0} comes after {1} in the order of names", "{0} comes after {1} alphabetically"),
 }
@@ -51,9 +73,28 @@ BOUNDS = {
     "!=": ("not {0}", "not equal to {0}", "different from {0}"),
 }
 """Bounds behind `is`: `the depth is at most 3`."""
-BETWEEN = ("between {0} and {1}", "at least {0} and at most {1}", "at least {0} but no more than {1}", "no fewer than {0} and no more than {1}")
+BETWEEN = (
+    "between {0} and {1}",
+    "at least {0} and at most {1}",
+    "at least {0} but no more than {1}",
+    "no fewer than {0} and no more than {1}",
+)
 QUANTIFIERS = ("for every", "for each", "for every", "for any", "given any")
-PREPOSITIONS = ("at", "in", "on", "with", "from", "for", "to", "until", "since", "after", "before", "and", "is")
+PREPOSITIONS = (
+    "at",
+    "in",
+    "on",
+    "with",
+    "from",
+    "for",
+    "to",
+    "until",
+    "since",
+    "after",
+    "before",
+    "and",
+    "is",
+)
 PHRASES: dict[str, tuple[str, ...]] = {
     "definition": (
         "{head} if {body}",
@@ -126,7 +167,13 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "one or more of the following hold: {heads}",
         "it is the case that {heads}",
     ),
-    "case": ("whenever {body}", "in each case where {body}", "for each case where {body}", "if {body}", "when {body}"),
+    "case": (
+        "whenever {body}",
+        "in each case where {body}",
+        "for each case where {body}",
+        "if {body}",
+        "when {body}",
+    ),
     "free": (
         "decide freely whether {atom}",
         "it is open whether {atom}",
@@ -269,12 +316,13 @@ def fitted(before: str, word: str) -> str:
 
 
 def attribute_clause(predicate: Predicate, clause: str, anonymous: bool) -> str:
-    """`{0} has the depth {1}` in place of `the depth of {0} is {1}`; with an anonymous number `{0} has a depth`."""
+    """`{0} has the depth {1}` for `the depth of {0} is {1}`; without a number `{0} has some depth`."""
     places = [piece.split("}")[0] for piece in clause.split("{")[1:]]
     denied = " not " in clause
     rest = clause.partition(f"{{{places[1]}}}")[2]  # a point in time
     if anonymous:
-        what = f"no {predicate.attribute}" if denied else article(predicate.attribute)
-        return f"{{{places[0]}}} has {what}{rest}"
+        return f"{{{places[0]}}} has {'no' if denied else 'some'} {predicate.attribute}{rest}"
     verb = "does not have" if denied else "has"
+    if predicate.attribute.endswith("s"):  # `has 3 visitors`
+        return f"{{{places[0]}}} {verb} {{{places[1]}}} {predicate.attribute}{rest}"
     return f"{{{places[0]}}} {verb} the {predicate.attribute} {{{places[1]}}}{rest}"

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.data.generator.description import describe
 from scripts.data.generator.domains import load_domains
-from scripts.data.generator.filling import Filled, Filling, Misfit, head_atoms
-from scripts.data.generator.rules import (
-    Aggregate,
-    Cost,
-    CostElement,
-    Define,
-    Every,
-    Rule,
-    Show,
-    Statement,
-    atoms,
-)
+from scripts.data.generator.filling import Filled, Filling, head_atoms
+from scripts.data.generator.rules import Show, Statement, atoms
 from scripts.data.generator.templates import LENGTHS, Template, deck, read_template
+from scripts.data.generator.variable_types import Misfit
+from scripts.data.generator.variants import repeats, simpler
 from scripts.data.generator.wording import Speaker
 from scripts.data.generator.world import World
 from utils_ft import BENCHMARKS, content_hash, new_folder, write_text
@@ -31,7 +23,12 @@ LEVELS = range(1, 6)
 SETS = 160  # answer sets of an instance, at most
 SECONDS = 1.0  # processor time for one program; only programs without end need more
 INSTANCES = {1: 3, 2: 3, 3: 2, 4: 2, 5: 2}
+ATTEMPTS = 12
 SLICE = 1.6  # templates of the deck for each rule that is wanted
+
+
+class NothingFits(Exception):
+    """No problem came out of an item."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +67,38 @@ def generate(
         index: The number of the problem, from 0.
         level: From 1 (short programs of simple rules) to 5.
         solver: Verifies the rules.
-        roots: The folders whose training problems give the templates.
+        roots: The folders whose training problems give a part of the templates.
 
     Raises:
-        RuntimeError: No problem came out.
+        NothingFits: No problem came out of any attempt.
     """
-    for attempt in range(12):
+    return grow(seed, index, level, solver, roots).finished(f"p{seed}_{index:05d}_{level}")
+
+
+def grow(
+    seed: int, index: int, level: int, solver: Solver, roots: tuple[Path, ...] = (BENCHMARKS,)
+) -> Program:
+    """The program of a problem, with its trees. Arguments and errors as `generate`."""
+    for attempt in range(ATTEMPTS):
         rng = Random(content_hash("generated problem", str(seed), str(index), str(level), str(attempt)))
         pile = deck(roots, seed)[level]
         size = int(SLICE * sum(LENGTHS[level]) / 2)
         own = [pile[(index * size + n) % len(pile)] for n in range(size)]
-        if (problem := _Program(rng, level, solver, own, pile).build(f"p{seed}_{index:05d}_{level}")) is not None:
-            return problem
-    raise RuntimeError(f"no problem of level {level} came out of seed {seed}, index {index}")
+        program = Program(rng, level, solver, own, pile)
+        if program.grow():
+            return program
+    raise NothingFits(f"no problem of level {level} came out of seed {seed}, index {index}")
 
 
-class _Program:
+class Program:
     """Grows one program, statement by statement; each is kept only where the solver finds it to matter.
 
     Attributes:
         own: The templates of the deck that are this problem's.
         spare: Templates to draw from where the own ones do not suffice.
+        world: The predicates and the instances.
+        statements, types, said: The statements, the types of the variables of each, and their instructions.
+        outcomes: The answer sets of the program on each instance.
     """
 
     def __init__(self, rng: Random, level: int, solver: Solver, own: Sequence[str], spare: Sequence[str]):
@@ -100,11 +108,12 @@ class _Program:
         self.world = World(rng.choice(load_domains()), rng, INSTANCES[level])
         self.speaker = Speaker(self.world, rng)
         self.statements: list[Statement] = []
+        self.types: list[dict[str, str]] = []
         self.said: list[str] = []
         self.outcomes: list[Outcome] = []
 
-    def build(self, name: str) -> Generated | None:
-        """The problem, or None where too few statements were found."""
+    def grow(self) -> bool:
+        """Find statements; whether there are enough that all matter."""
         low, high = LENGTHS[self.level]
         wanted = self.rng.randint(low, high)
         self.outcomes = self._solve(())
@@ -119,11 +128,15 @@ class _Program:
                 if self._try(template):
                     break
         if len(self.statements) < low or not self.world.decided:
-            return None
+            return False
         self._show()
         if not self._all_matter(low):
-            return None
+            return False
         self.world.keep_used({atom.name for statement in self.statements for atom in atoms(statement)})
+        return True
+
+    def finished(self, name: str) -> Generated:
+        """The problem."""
         steps = tuple(zip(self.said, (statement.code() for statement in self.statements), strict=True))
         instances = {f"case_{n + 1}": self.world.code(n) for n in range(len(self.world.instances))}
         family = f"generated_{self.world.domain.name}"
@@ -163,8 +176,13 @@ class _Program:
         """The outcomes of a program on all instances."""
         return self._run(self._programs(statements))
 
-    def _unchanged(self, programs: Sequence[Sequence[Statement]], outcomes: Sequence[Outcome], first: bool) -> list[int]:
-        """The positions of those `programs` that have the `outcomes` on all instances; with `first`, at most one."""
+    def _unchanged(
+        self, programs: Sequence[Sequence[Statement]], outcomes: Sequence[Outcome], first: bool
+    ) -> list[int]:
+        """The positions of those `programs` that have the `outcomes` on all instances.
+
+        With `first`, the search ends with the first few of them.
+        """
         left = list(range(len(programs)))
         texts = [self._programs(statements) for statements in programs]
         size = 4 if first else max(len(left), 1)
@@ -173,7 +191,11 @@ class _Program:
             part = left[start : start + size]
             for instance, outcome in enumerate(outcomes):
                 solved = self._run([texts[n][instance] for n in part])
-                part = [n for n, one in zip(part, solved, strict=True) if one.passes and one.answer_sets == outcome.answer_sets]
+                part = [
+                    n
+                    for n, one in zip(part, solved, strict=True)
+                    if one.passes and one.answer_sets == outcome.answer_sets
+                ]
             found += part
             if first and found:
                 break
@@ -188,7 +210,7 @@ class _Program:
         present = {statement.code() for statement in self.statements}
         if any(statement.code() in present for statement in filled.statements):
             return False
-        if any(_repeats(statement, self.statements) for statement in filled.statements):
+        if any(repeats(statement, self.statements) for statement in filled.statements):
             return False
         for predicate in filled.facts:
             self.world.add_facts(predicate)
@@ -231,6 +253,7 @@ class _Program:
         world = self.world
         world.constants |= filled.constants
         self.statements += filled.statements
+        self.types += filled.types
         for predicate, decided in filled.defined:
             (world.decided if decided else world.derived).append(predicate)
         for statement in filled.statements:
@@ -251,6 +274,7 @@ class _Program:
         for predicate in chosen:
             show = Show((predicate.name, predicate.arity))
             self.statements.append(show)
+            self.types.append({})
             self.said.append(self.speaker.instruction(show, {}, []))
         self.outcomes = self._solve(self.statements)
 
@@ -261,7 +285,11 @@ class _Program:
             if not idle:
                 return len(self.statements) >= low
             if hidden and any(isinstance(s, Show) and isinstance(s.term, tuple) for s in self.statements):
-                idle = {n for n, s in enumerate(self.statements) if isinstance(s, Show) and isinstance(s.term, tuple)}
+                idle = {
+                    n
+                    for n, s in enumerate(self.statements)
+                    if isinstance(s, Show) and isinstance(s.term, tuple)
+                }
             self._drop(idle)
         for _ in range(3):
             if not (idle := self._idle()):
@@ -271,6 +299,7 @@ class _Program:
 
     def _drop(self, idle: set[int]) -> None:
         self.statements = [s for n, s in enumerate(self.statements) if n not in idle]
+        self.types = [t for n, t in enumerate(self.types) if n not in idle]
         self.said = [s for n, s in enumerate(self.said) if n not in idle]
         self.outcomes = self._solve(self.statements)
 
@@ -290,68 +319,5 @@ class _Program:
         ]
 
 
-def _repeats(statement: Statement, others: Sequence[Statement]) -> bool:
-    """Whether another rule has the same body and derives as much."""
-    body = getattr(statement, "body", ())
-    return bool(body) and any(
-        getattr(other, "body", None) == body and bool(other.head) == bool(statement.head)
-        for other in others
-        if isinstance(other, Rule) and isinstance(statement, Rule)
-    )
-
-
 def _same(first: Sequence[Outcome], second: Sequence[Outcome]) -> bool:
     return all(a.answer_sets == b.answer_sets for a, b in zip(first, second, strict=True))
-
-
-def simpler(statement: Statement) -> list[Statement]:
-    """The statement without each literal or condition in turn: what it could be mistaken for."""
-    if isinstance(statement, Rule):
-        found: list[Statement] = [replace(statement, body=body) for body in shorter(statement.body)]
-        if isinstance(statement.head, Aggregate):
-            found += [replace(statement, head=head) for head in _simpler_aggregates(statement.head)]
-        return found
-    if isinstance(statement, Cost):
-        found = []
-        for n, element in enumerate(statement.elements):
-            for body in shorter(element.body):
-                changed: CostElement = replace(element, body=body)
-                found.append(
-                    replace(statement, elements=(*statement.elements[:n], changed, *statement.elements[n + 1 :]))
-                )
-        return found
-    if isinstance(statement, Show) and statement.body:
-        return [replace(statement, body=body) for body in shorter(statement.body)]
-    return []
-
-
-def shorter(body: tuple) -> list[tuple]:
-    """A body without each of its literals, and without each condition inside them."""
-    found = [body[:n] + body[n + 1 :] for n in range(len(body)) if len(body) > 1]
-    for n, literal in enumerate(body):
-        if isinstance(literal, Every) and len(literal.conditions) > 1:
-            changed = [replace(literal, conditions=one) for one in shorter(literal.conditions)]
-        elif isinstance(literal, Aggregate):
-            changed = _simpler_aggregates(literal)
-        else:
-            continue
-        found += [(*body[:n], one, *body[n + 1 :]) for one in changed]
-    return found
-
-
-def _simpler_aggregates(aggregate: Aggregate) -> list[Aggregate]:
-    """An aggregate without each of its elements and conditions."""
-    found = []
-    elements = aggregate.elements
-    for n, element in enumerate(elements):
-        if len(elements) > 1:
-            found.append(replace(aggregate, elements=elements[:n] + elements[n + 1 :]))
-        if len(element.conditions) > 1 or element.atom and element.conditions:
-            shorts = shorter(element.conditions) if len(element.conditions) > 1 else []
-            for conditions in shorts:
-                changed = replace(element, conditions=conditions)
-                found.append(replace(aggregate, elements=(*elements[:n], changed, *elements[n + 1 :])))
-    return found
-
-
-__all__ = ["LEVELS", "Define", "Generated", "generate"]

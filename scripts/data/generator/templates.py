@@ -1,4 +1,4 @@
-"""Templates: rules whose predicates are placeholders, from the training problems and from the grammar of compositions."""
+"""Templates: rules whose predicates are placeholders, from the training problems and from compositions."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ from random import Random
 from scripts.asp.syntax import Statement as ParsedStatement
 from scripts.asp.syntax import trees_of
 from scripts.data.generator.compositions import compose
+from scripts.data.generator.reading import Unsupported, read_statement
 from scripts.data.generator.rules import (
     Aggregate,
     Atom,
     Compare,
-    Const,
     Cost,
-    Every,
     Func,
+    Op,
     Rule,
     Show,
     Statement,
-    Unsupported,
     Var,
     nodes,
-    read_statement,
     rewrite,
 )
 from scripts.data.problems import read_collection
@@ -35,7 +33,7 @@ from scripts.data.shapes import OFTEN
 from utils_ft import BENCHMARKS, content_hash
 
 COMPOSED = 60_000  # rules of the grammar that are drawn to find out which shapes are frequent
-FREQUENT = 1_500  # shapes that stand in the deck until training and deck together show them often
+FREQUENT = 1_300  # shapes that stand in the deck until training and deck together show them often
 RARE = 4_500  # further shapes of the grammar that stand in the deck once
 LENGTHS = {1: (5, 8), 2: (6, 11), 3: (7, 14), 4: (9, 17), 5: (11, 22)}
 """The fewest and the most rules of a problem of each level."""
@@ -53,7 +51,7 @@ class Template:
 
 @cache
 def read_template(code: str) -> Template | None:
-    """The template of a text with a statement a line, or None if the generator does not use such statements."""
+    """The template of a text with a statement a line, or None if it has what the generator does not use."""
     trees = trees_of(code)
     lines = code.split("\n")
     parsed = [
@@ -86,13 +84,22 @@ def _with_placeholders(statements: Sequence[Statement]) -> list[Statement]:
 
 def _usable(statement: Statement) -> bool:
     """Whether the generator can fill a statement and say it."""
-    if isinstance(statement, Show) and not isinstance(statement.term, Atom):
-        if isinstance(statement.term, tuple) or not isinstance(statement.term, Func | Var):
-            return False
+    if isinstance(statement, Show) and not isinstance(statement.term, Func | Var):
+        return False
     if isinstance(statement, Rule) and not statement.body and not isinstance(statement.head, Aggregate):
         return False  # a fact
     size = sum(isinstance(node, Atom | Compare | Aggregate) for node in nodes(statement))
-    funcs = any(isinstance(arg, Func) for node in nodes(statement) if isinstance(node, Atom) for arg in node.args)
+    if any(
+        isinstance(node, Op)
+        and node.left == node.right
+        or isinstance(node, Compare)
+        and len(set(node.terms)) < len(node.terms)
+        for node in nodes(statement)
+    ):
+        return False  # `T-T`, `N = N`
+    funcs = any(
+        isinstance(arg, Func) for node in nodes(statement) if isinstance(node, Atom) for arg in node.args
+    )
     return size <= MOST and not (funcs and not isinstance(statement, Show))
 
 
@@ -159,8 +166,8 @@ def training_rules(roots: Iterable[Path]) -> list[str]:
 def deck(roots: tuple[Path, ...] = (BENCHMARKS,), seed: int = 0) -> dict[int, list[str]]:
     """Return the templates of each level in an order that only `seed` decides.
 
-    A shape is frequent if many training rules have it, or the grammar often draws it. Frequent shapes stand in the
-    deck until training and deck together show them OFTEN times, others of the grammar stand in it once.
+    A shape is frequent if many training rules have it, or compositions often have it. Frequent shapes stand
+    in the deck until training and deck together show them OFTEN times, others of compositions once.
     """
     rng = Random(content_hash("deck", str(seed)))
     by_shape: dict[str, list[str]] = {}

@@ -11,25 +11,42 @@ from scripts.data.generator.domains import COLUMN, NUMBER, ROW, TIME, Domain, Pr
 
 TIMES = 3
 _ABOUT_ONE = {
-    "noted": "{0} [be] noted", "selected": "{0} [be] selected", "unusual": "{0} [be] unusual", "preferred": "{0} [be] preferred",
-    "suspicious": "{0} [be] suspicious", "relevant": "{0} [be] relevant", "ruled_out": "{0} [be] ruled out", "special": "{0} [be] special",
+    "noted": "{0} [be] noted",
+    "selected": "{0} [be] selected",
+    "unusual": "{0} [be] unusual",
+    "preferred": "{0} [be] preferred",
+    "suspicious": "{0} [be] suspicious",
+    "relevant": "{0} [be] relevant",
+    "ruled_out": "{0} [be] ruled out",
+    "special": "{0} [be] special",
 }
 _ABOUT_TWO = {
-    "matches": "{0} [match] {1}", "affects": "{0} [affect] {1}", "concerns": "{0} [concern] {1}", "depends": "{0} [depend] on {1}",
-    "tied": "{0} [be] tied to {1}", "related": "{0} [be] related to {1}", "precedes": "{0} [precede] {1}", "favours": "{0} [favour] {1}",
-    "conflicts": "{0} [conflict] with {1}", "belongs": "{0} [belong] to {1}",
+    "matches": "{0} [match] {1}",
+    "affects": "{0} [affect] {1}",
+    "concerns": "{0} [concern] {1}",
+    "depends": "{0} [depend] on {1}",
+    "tied": "{0} [be] tied to {1}",
+    "related": "{0} [be] related to {1}",
+    "precedes": "{0} [precede] {1}",
+    "favours": "{0} [favour] {1}",
+    "conflicts": "{0} [conflict] with {1}",
+    "belongs": "{0} [belong] to {1}",
 }
 _ABOUT_MANY = ("feasible", "risky", "wanted", "known", "odd", "valid", "planned", "rare")
 _FIGURES = ("values", "figures", "scores", "marks")
 _SCORES = ("score", "rank", "weight", "rating", "grade", "strength")
-_SITUATIONS = (("alarm", "there [be] an alarm"), ("ready", "the plan [be] ready"), ("trouble", "there [be] trouble"))
+_SITUATIONS = (
+    ("alarm", "there [be] an alarm"),
+    ("ready", "the plan [be] ready"),
+    ("trouble", "there [be] trouble"),
+)
 
 
 class World:
     """The predicates that rules may use, and the facts of each instance.
 
-    Facts of a predicate are drawn when a rule first needs it, from a stream of their own, so that they do not depend
-    on what was tried before.
+    Facts of a predicate are drawn when a rule first needs it, from a stream of their own, so that they do not
+    depend on what was tried before.
 
     Attributes:
         domain: The domain.
@@ -101,7 +118,9 @@ class World:
             things = [rng.choice(list(domain.things)) for _ in range(arity - 1)]
             rest = rng.choice((rng.choice(list(domain.things)), NUMBER))
             found.append(_listed((*things, rest)))
-        return [predicate for predicate in found if not self.knows(predicate) and not self._clashes(predicate)]
+        return [
+            predicate for predicate in found if not self.knows(predicate) and not self._clashes(predicate)
+        ]
 
     def new_choices(self, arity: int) -> list[Predicate]:
         """Predicates with so many arguments that a solution could decide."""
@@ -133,7 +152,7 @@ class World:
         return found or self.new_derived(types, rng)
 
     def _extended(self, predicates: tuple[Predicate, ...], arity: int, measure: str) -> list[Predicate]:
-        """Those of `predicates` with so many arguments, with a time or a number added where they have fewer."""
+        """Those of `predicates` with so many arguments, some with a time or a number added."""
         found = []
         for predicate in predicates:
             variants = [predicate]
@@ -184,29 +203,45 @@ class World:
         """The values of a type in an instance."""
         if type_ in self.domain.things:
             return self.things[number][type_]
-        low, high = {TIME: (1, TIMES), COLUMN: (1, self.sizes[number][COLUMN]), ROW: (1, 2)}.get(type_, bounds)
+        low, high = {TIME: (1, TIMES), COLUMN: (1, self.sizes[number][COLUMN]), ROW: (1, 2)}.get(
+            type_, bounds
+        )
         return [str(value) for value in range(low, high + 1)]
 
     def _rows(self, predicate: Predicate, number: int, rng: Random) -> list[tuple[str, ...]]:
         if predicate.text.startswith("there [be]"):
-            return [("1..3",)] if predicate.args == (TIME,) else list(product(*(self.values(t, number) for t in predicate.args)))
+            return (
+                [("1..3",)]
+                if predicate.args == (TIME,)
+                else list(product(*(self.values(t, number) for t in predicate.args)))
+            )
         plain = [n for n, type_ in enumerate(predicate.args) if not type_.startswith(NUMBER)]
         rows = list(product(*(self.values(predicate.args[n], number) for n in plain)))
         if len(plain) > 1:
             rows = [row for row in rows if len(set(row)) == len(row)]
         if predicate.args[:4] == (COLUMN, ROW, COLUMN, ROW):
             rows = [r for r in rows if abs(int(r[0]) - int(r[2])) + abs(int(r[1]) - int(r[3])) == 1]
-        share = 1.0 if predicate.attribute else self.density if len(rows) < 12 else min(self.density, 7 / len(rows))
+        share = (
+            1.0
+            if predicate.attribute
+            else self.density
+            if len(rows) < 12
+            else min(self.density, 7 / len(rows))
+        )
         chosen = [row for row in rows if rng.random() < share] or rows[:1]
         if share < 1 and len(chosen) == len(rows) > 1:
             chosen.remove(rng.choice(chosen))
         return [self._with_numbers(predicate, plain, row, rng) for row in chosen]
 
     @staticmethod
-    def _with_numbers(predicate: Predicate, plain: list[int], row: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+    def _with_numbers(
+        predicate: Predicate, plain: list[int], row: tuple[str, ...], rng: Random
+    ) -> tuple[str, ...]:
         low, high = predicate.values
         values = dict(zip(plain, row, strict=True))
-        return tuple(values.get(n) or str(rng.randint(low, min(high, low + 4))) for n in range(predicate.arity))
+        return tuple(
+            values.get(n) or str(rng.randint(low, min(high, low + 4))) for n in range(predicate.arity)
+        )
 
     def code(self, number: int) -> str:
         """The facts of an instance as a program."""
@@ -219,7 +254,7 @@ class World:
 
 
 def _general(types: tuple[str, ...], domain: Domain) -> list[Predicate]:
-    """Predicates about any arguments, at most one of them a point in time and one a number with words of its own."""
+    """Predicates about any arguments. One point in time and one number have words of their own."""
     slots, time, number = _slots(types)
     if types.count(TIME) > 1:
         if set(types) != {TIME}:
@@ -230,7 +265,12 @@ def _general(types: tuple[str, ...], domain: Domain) -> list[Predicate]:
     elif not slots:
         slots = [f"the number {{{n}}}" if type_ != TIME else f"{{{n}}}" for n, type_ in enumerate(types)]
         time = number = None
-    if len(slots) == 2 and number is not None and sum(map(is_integer, types)) - (time is not None) == 2 and "," not in "".join(slots):
+    if (
+        len(slots) == 2
+        and number is not None
+        and sum(map(is_integer, types)) - (time is not None) == 2
+        and "," not in "".join(slots)
+    ):
         thing = next((n for n, type_ in enumerate(types) if not is_integer(type_)), None)
         if thing is not None:
             values = [n for n, type_ in enumerate(types) if type_.startswith(NUMBER)]
@@ -272,20 +312,22 @@ def _listed(types: tuple[str, ...]) -> Predicate:
     """A predicate of a list of combinations, the last one perhaps with a number."""
     slots, _, number = _slots(types)
     ending = f" with value {{{number}}}" if number is not None else ""
-    return Predicate("listed", types, f"the combination of {', '.join(slots[:-1])} and {slots[-1]} [be] listed{ending}")
+    return Predicate(
+        "listed", types, f"the combination of {', '.join(slots[:-1])} and {slots[-1]} [be] listed{ending}"
+    )
 
 
 def _ordered(predicate: Predicate, types: tuple[str | None, ...]) -> Predicate | None:
-    """`predicate` with its arguments in an order that fits `types`, its own order if that fits; None if none does."""
+    """`predicate` with its arguments in an order that fits `types`, or None if none does."""
     for order in permutations(range(predicate.arity)):
         pairs = [(types[place], type_) for place, type_ in zip(order, predicate.args, strict=True)]
-        if all(wanted is None or join(wanted, type_) for wanted, type_ in pairs) and _cells_whole(predicate, order):
+        if all(wanted is None or join(wanted, type_) for wanted, type_ in pairs) and _cells_whole(
+            predicate, order
+        ):
             return predicate if order == tuple(range(len(order))) else predicate.moved(order)
     return None
 
 
 def _cells_whole(predicate: Predicate, order: tuple[int, ...]) -> bool:
     """Whether each column still stands directly before its row."""
-    return all(
-        order[n + 1] == order[n] + 1 for n, type_ in enumerate(predicate.args) if type_ == COLUMN
-    )
+    return all(order[n + 1] == order[n] + 1 for n, type_ in enumerate(predicate.args) if type_ == COLUMN)
