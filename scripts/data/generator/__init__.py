@@ -1,1 +1,1 @@
-"""Procedural problems: random rules in random worlds, with instructions, instances and a verified encoding."""
+"""Procedural problems: rules of many shapes in random worlds, with instructions and instances, verified."""

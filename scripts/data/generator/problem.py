@@ -1,35 +1,34 @@
-"""A generated problem: schema, instances, and a program whose every rule the solver finds to matter."""
+"""A generated problem: a world, instances, and a program whose every rule the solver finds to matter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
-from scripts.data.generator.domains import Domain, Predicate, load_domains
-from scripts.data.generator.rules import (
-    Aggregate,
-    Atom,
-    Binary,
-    Choice,
-    Const,
-    Cost,
-    Define,
-    Every,
-    Rule,
-    Show,
-    Statement,
-)
-from scripts.data.generator.sampler import Sampler, Schema, statement_predicates
-from scripts.data.generator.statements import Statements, with_number, with_time
+from scripts.data.generator.description import describe
+from scripts.data.generator.domains import load_domains
+from scripts.data.generator.filling import Filled, Filling, head_atoms
+from scripts.data.generator.rules import Show, Statement, atoms
+from scripts.data.generator.templates import LENGTHS, Template, deck, read_template
+from scripts.data.generator.variable_types import Misfit
+from scripts.data.generator.variants import repeats, simpler
 from scripts.data.generator.wording import Speaker
-from utils_ft import content_hash, new_folder, write_text
+from scripts.data.generator.world import World
+from utils_ft import BENCHMARKS, content_hash, new_folder, write_text
 
-SETS = 200  # answer sets of an instance, at most
-SECONDS = 0.4  # processor time for one program
-LENGTHS = {1: (5, 8), 2: (6, 11), 3: (7, 13), 4: (8, 15), 5: (10, 20)}
+LEVELS = range(1, 6)
+SETS = 160  # answer sets of an instance, at most
+SECONDS = 1.0  # processor time for one program; only programs without end need more
+INSTANCES = {1: 3, 2: 3, 3: 2, 4: 2, 5: 2}
+ATTEMPTS = 12
+SLICE = 1.6  # templates of the deck for each rule that is wanted
+
+
+class NothingFits(Exception):
+    """No problem came out of an item."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,11 @@ class Generated:
 
     @property
     def encoding(self) -> str:
+        """The program, each statement below its instruction."""
         return "\n".join(f"% {instruction}\n{code}\n" for instruction, code in self.steps)
 
     def write(self, folder: Path) -> Path:
-        """Write the problem below `folder`, whole or not at all; its folder."""
+        """Write the problem below `folder`, whole or not at all. Return its folder."""
         target = folder / self.family / self.name
         with new_folder(target) as draft:
             write_text(draft / "problem.md", self.description)
@@ -57,343 +57,267 @@ class Generated:
         return target
 
 
-def generate(seed: int, index: int, level: int, solver: Solver) -> Generated:
-    """Problem `index` of `seed`: always the same, whatever else is generated."""
-    for attempt in range(20):
+def generate(
+    seed: int, index: int, level: int, solver: Solver, roots: tuple[Path, ...] = (BENCHMARKS,)
+) -> Generated:
+    """Problem `index` of `seed`: always the same, whatever else is generated.
+
+    Arguments:
+        seed: Decides all random choices.
+        index: The number of the problem, from 0.
+        level: From 1 (short programs of simple rules) to 5.
+        solver: Verifies the rules.
+        roots: The folders whose training problems give a part of the templates.
+
+    Raises:
+        NothingFits: No problem came out of any attempt.
+    """
+    return grow(seed, index, level, solver, roots).finished(f"p{seed}_{index:05d}_{level}")
+
+
+def grow(
+    seed: int, index: int, level: int, solver: Solver, roots: tuple[Path, ...] = (BENCHMARKS,)
+) -> Program:
+    """The program of a problem, with its trees. Arguments and errors as `generate`."""
+    for attempt in range(ATTEMPTS):
         rng = Random(content_hash("generated problem", str(seed), str(index), str(level), str(attempt)))
-        if (problem := _Program(rng, level, solver).build(f"p{seed}_{index:05d}")) is not None:
-            return problem
-    raise RuntimeError(f"no problem of level {level} came out of seed {seed}, index {index}")
+        pile = deck(roots, seed)[level]
+        size = int(SLICE * sum(LENGTHS[level]) / 2)
+        own = [pile[(index * size + n) % len(pile)] for n in range(size)]
+        program = Program(rng, level, solver, own, pile)
+        if program.grow():
+            return program
+    raise NothingFits(f"no problem of level {level} came out of seed {seed}, index {index}")
 
 
-class _Program:
-    """Grows one program, statement by statement; each is kept only where the solver finds it to matter."""
+class Program:
+    """Grows one program, statement by statement; each is kept only where the solver finds it to matter.
 
-    def __init__(self, rng: Random, level: int, solver: Solver):
+    Attributes:
+        own: The templates of the deck that are this problem's.
+        spare: Templates to draw from where the own ones do not suffice.
+        world: The predicates and the instances.
+        statements, types, said: The statements, the types of the variables of each, and their instructions.
+        outcomes: The answer sets of the program on each instance.
+    """
+
+    def __init__(self, rng: Random, level: int, solver: Solver, own: Sequence[str], spare: Sequence[str]):
         self.rng, self.level, self.solver = rng, level, solver
-        self.domain: Domain = rng.choice(load_domains())
-        self.schema = draw_schema(self.domain, rng, level)
-        self.instances = {f"case_{n + 1}": draw_facts(self.schema, rng) for n in range(3 if level < 4 else 2)}
-        self.speaker = Speaker(self.domain, rng)
+        self.own = [template for code in own if (template := read_template(code)) is not None]
+        self.spare = spare
+        self.world = World(rng.choice(load_domains()), rng, INSTANCES[level])
+        self.speaker = Speaker(self.world, rng)
         self.statements: list[Statement] = []
-        self.outcomes: list[Outcome] = []
-        self.instructions: set[str] = set()
+        self.types: list[dict[str, str]] = []
         self.said: list[str] = []
+        self.outcomes: list[Outcome] = []
 
-    def build(self, name: str) -> Generated | None:
-        """The problem, or None where too few statements were found."""
+    def grow(self) -> bool:
+        """Find statements; whether there are enough that all matter."""
         low, high = LENGTHS[self.level]
         wanted = self.rng.randint(low, high)
-        self.outcomes = self._solve(self._programs(()))
-        self._constants()
-        statements = Statements(Sampler(self.schema, self.rng, self.level))
-        for _ in range(40 * wanted):
+        self.outcomes = self._solve(())
+        own = list(self.own)
+        for turn in range(5 * wanted):
             if len(self.statements) >= wanted:
                 break
-            drawn = statements.draw(bool(self.schema.decided))
-            if drawn is not None:
-                self._try(drawn)
-        if len(self.statements) < low:
-            return None
-        self._output(statements)
-        if not self._all_matter():
-            return None
+            template = self._next(own, wanted, turn)
+            if template is None:
+                continue
+            for _ in range(3):
+                if self._try(template):
+                    break
+        if len(self.statements) < low or not self.world.decided:
+            return False
+        self._show()
+        if not self._all_matter(low):
+            return False
+        self.world.keep_used({atom.name for statement in self.statements for atom in atoms(statement)})
+        return True
+
+    def finished(self, name: str) -> Generated:
+        """The problem."""
         steps = tuple(zip(self.said, (statement.code() for statement in self.statements), strict=True))
-        return Generated(name, f"generated_{self.domain.name}", self._description(), steps, self.instances)
+        instances = {f"case_{n + 1}": self.world.code(n) for n in range(len(self.world.instances))}
+        family = f"generated_{self.world.domain.name}"
+        return Generated(name, family, describe(self.world, self.statements), steps, instances)
+
+    def _next(self, own: list[Template], wanted: int, turn: int) -> Template | None:
+        """The next template to try: a choice first, costs and output late."""
+        done = len(self.statements)
+        if not self.world.decided:
+            kinds = {"choice"} if done >= 2 or self.rng.random() < 0.7 else {"definition", "choice"}
+        elif done < 0.35 * wanted:
+            kinds = {"choice", "definition"}
+        elif done < 0.6 * wanted:
+            kinds = {"choice", "definition", "constraint"}
+        else:
+            kinds = {"choice", "definition", "constraint", "cost", "show"}
+        for position, template in enumerate(own):
+            if template.kind in kinds:
+                del own[position]
+                if turn < 2 * wanted:
+                    own.append(template)  # once more later, where it does not fit now
+                return template
+        template = read_template(self.rng.choice(self.spare))
+        return template if template is not None and template.kind in kinds else None
 
     # --- verification ---
 
     def _programs(self, statements: Sequence[Statement]) -> list[str]:
         code = "\n".join(statement.code() for statement in statements)
-        return [f"{facts}\n{code}\n" for facts in self.instances.values()]
+        return [f"{self.world.code(n)}\n{code}\n" for n in range(len(self.world.instances))]
 
-    def _solve(self, programs: Sequence[str]) -> list[Outcome]:
+    def _run(self, programs: Sequence[str]) -> list[Outcome]:
         requests = (Request(p, solve=True, answer_sets=SETS, cpu_seconds=SECONDS) for p in programs)
         return list(self.solver.run(requests))
 
-    def _try(self, statement: Statement) -> bool:
-        """Append `statement` where it and each literal of its body change some answer set."""
-        if any(statement.code() == other.code() for other in self.statements):
+    def _solve(self, statements: Sequence[Statement]) -> list[Outcome]:
+        """The outcomes of a program on all instances."""
+        return self._run(self._programs(statements))
+
+    def _unchanged(
+        self, programs: Sequence[Sequence[Statement]], outcomes: Sequence[Outcome], first: bool
+    ) -> list[int]:
+        """The positions of those `programs` that have the `outcomes` on all instances.
+
+        With `first`, the search ends with the first few of them.
+        """
+        left = list(range(len(programs)))
+        texts = [self._programs(statements) for statements in programs]
+        size = 4 if first else max(len(left), 1)
+        found: list[int] = []
+        for start in range(0, len(left), size):
+            part = left[start : start + size]
+            for instance, outcome in enumerate(outcomes):
+                solved = self._run([texts[n][instance] for n in part])
+                part = [
+                    n
+                    for n, one in zip(part, solved, strict=True)
+                    if one.passes and one.answer_sets == outcome.answer_sets
+                ]
+            found += part
+            if first and found:
+                break
+        return found
+
+    def _try(self, template: Template) -> bool:
+        """Append a template's statements where they fit and matter."""
+        try:
+            filled = Filling(template.statements, self.world, self.rng).run()
+        except Misfit:
             return False
-        outcomes = self._solve(self._programs([*self.statements, statement]))
-        if any(
-            outcome.answer_sets is None or outcome.verdict is Verdict.UNSATISFIABLE for outcome in outcomes
-        ):
+        present = {statement.code() for statement in self.statements}
+        if any(statement.code() in present for statement in filled.statements):
             return False
-        if all(new.answer_sets == old.answer_sets for new, old in zip(outcomes, self.outcomes, strict=True)):
+        if any(repeats(statement, self.statements) for statement in filled.statements):
             return False
-        variants = simpler(statement)
-        solved = self._solve(
-            [text for variant in variants for text in self._programs([*self.statements, variant])]
-        )
-        size = len(self.instances)
-        for start in range(0, len(solved), size):
-            part = solved[start : start + size]
-            same = [new.answer_sets == old.answer_sets for new, old in zip(part, outcomes, strict=True)]
-            if all(outcome.passes for outcome in part) and all(same):
-                return False
-        said = self.speaker.instruction(statement)
-        if said in self.instructions:
+        for predicate in filled.facts:
+            self.world.add_facts(predicate)
+        if self._matters(filled):
+            self._keep(filled)
+            return True
+        for predicate in filled.facts:
+            self.world.remove_facts(predicate)
+        return False
+
+    def _matters(self, filled: Filled) -> bool:
+        """Whether the statements, and each literal of their bodies, change some answer set."""
+        before = self._solve(self.statements) if filled.facts else self.outcomes
+        program = [*self.statements, *filled.statements]
+        outcomes = self._solve(program)
+        if any(one.answer_sets is None or one.verdict is Verdict.UNSATISFIABLE for one in outcomes):
             return False
-        self._keep(statement, said, outcomes)
+        if _same(outcomes, before):
+            return False
+        variants = []
+        for position, statement in enumerate(filled.statements):
+            others = filled.statements[:position], filled.statements[position + 1 :]
+            if len(filled.statements) > 1:
+                variants.append([*self.statements, *others[0], *others[1]])
+            for variant in simpler(statement):
+                variants.append([*self.statements, *others[0], variant, *others[1]])
+        if self._unchanged(variants, outcomes, first=True):
+            return False
+        sentences = []
+        for statement, types in zip(filled.statements, filled.types, strict=True):
+            known = [*filled.facts, *(predicate for predicate, _ in filled.defined)]
+            sentences.append(self.speaker.instruction(statement, types, known))
+        if None in sentences or set(sentences) & set(self.said):
+            return False
+        self.said += sentences
+        self.outcomes = outcomes
         return True
 
-    def _keep(self, statement: Statement, said: str, outcomes: list[Outcome]) -> None:
-        self.statements.append(statement)
-        self.said.append(said)
-        self.instructions.add(said)
-        self.outcomes = outcomes
-        self.schema.used.update(statement_predicates(statement))
-        for predicate, decided, strong in heads(statement):
-            known = [p.name for p in self.schema.available()]
-            if strong:
-                self.schema.strong.add(predicate.name)
-            if predicate.name not in known:
-                (self.schema.decided if decided else self.schema.derived).append(predicate)
+    def _keep(self, filled: Filled) -> None:
+        world = self.world
+        world.constants |= filled.constants
+        self.statements += filled.statements
+        self.types += filled.types
+        for predicate, decided in filled.defined:
+            (world.decided if decided else world.derived).append(predicate)
+        for statement in filled.statements:
+            world.used.update({atom.name for atom in atoms(statement)})
+            for atom in head_atoms(statement)[0]:
+                if atom.sign == "-":
+                    new = atom.name in {predicate.name for predicate, _ in filled.defined}
+                    world.only_strong |= {atom.name} if new and atom.name not in world.strong else set()
+                    world.strong.add(atom.name)
+            world.only_strong -= {atom.name for atom in head_atoms(statement)[0] if atom.sign == ""}
 
-    def _constants(self) -> None:
-        """A `#const` that a limit may name, and an interval of times, in part of the problems."""
-        time = self.domain.time[0]
-        if any("time" in predicate.args for predicate in self.schema.facts):
-            return
-        if self.level >= 2 and self.rng.random() < 0.5:
-            name = self.rng.choice(("horizon", "last", "limit", "most"))
-            self.schema.constants[name] = self.rng.randint(2, 3)
-            statement = Define(name, self.schema.constants[name], f"the number of {self.domain.time[1]}")
-            self._keep(statement, self.speaker.instruction(statement), self.outcomes)
-            predicate = Predicate(time, ("time",), "there is {0}", "there is no {0}")
-            last = Const(name, "time")
-            interval = Rule((Atom(predicate, (Binary("..", Const("1", "time"), last),)),), ())
-            self._keep(interval, f"The {self.domain.time[1]} run from 1 to {name}.", self.outcomes)
-            self.outcomes = self._solve(self._programs(self.statements))
-            self.schema.derived.remove(predicate)
-            self.schema.facts.append(predicate)
-
-    def _output(self, statements: Statements) -> None:
+    def _show(self) -> None:
         """`#show` statements at the end of half of the programs."""
         if self.rng.random() < 0.5:
             return
-        targets = [*self.schema.decided, *self.schema.derived]
+        targets = self.world.open
         chosen = self.rng.sample(targets, min(len(targets), self.rng.choice((1, 2, 2, 3))))
-        shows: list[Statement] = [Show(predicate) for predicate in chosen]
-        if self.rng.random() < 0.4 and (term := statements.show_term()):
-            shows.append(term)
-        for show in shows:
-            said = self.speaker.instruction(show)
-            if said not in self.instructions:
-                self._keep(show, said, self.outcomes)
-        self.outcomes = self._solve(self._programs(self.statements))
+        for predicate in chosen:
+            show = Show((predicate.name, predicate.arity))
+            self.statements.append(show)
+            self.types.append({})
+            self.said.append(self.speaker.instruction(show, {}, []))
+        self.outcomes = self._solve(self.statements)
 
-    def _all_matter(self) -> bool:
-        """Drop `#show` where it hides what others change; then every statement must change some answer set."""
-        if self._idle() and any(isinstance(statement, Show) for statement in self.statements):
-            kept = [n for n, statement in enumerate(self.statements) if not isinstance(statement, Show)]
-            self.statements, self.said = [self.statements[n] for n in kept], [self.said[n] for n in kept]
-            self.outcomes = self._solve(self._programs(self.statements))
-        for _ in range(4):
+    def _all_matter(self, low: int) -> bool:
+        """Drop `#show` where it hides what others change; then drop what changes nothing."""
+        for hidden in (True, False):
             idle = self._idle()
             if not idle:
+                return len(self.statements) >= low
+            if hidden and any(isinstance(s, Show) and isinstance(s.term, tuple) for s in self.statements):
+                idle = {
+                    n
+                    for n, s in enumerate(self.statements)
+                    if isinstance(s, Show) and isinstance(s.term, tuple)
+                }
+            self._drop(idle)
+        for _ in range(3):
+            if not (idle := self._idle()):
                 break
-            self.statements = [s for n, s in enumerate(self.statements) if n not in idle]
-            self.said = [s for n, s in enumerate(self.said) if n not in idle]
-            self.outcomes = self._solve(self._programs(self.statements))
-            if any(outcome.answer_sets is None or not outcome.answer_sets for outcome in self.outcomes):
-                return False
-        return not self._idle() and len(self.statements) >= LENGTHS[self.level][0]
+            self._drop(idle)
+        return not self._idle() and len(self.statements) >= low and all(o.answer_sets for o in self.outcomes)
+
+    def _drop(self, idle: set[int]) -> None:
+        self.statements = [s for n, s in enumerate(self.statements) if n not in idle]
+        self.types = [t for n, t in enumerate(self.types) if n not in idle]
+        self.said = [s for n, s in enumerate(self.said) if n not in idle]
+        self.outcomes = self._solve(self.statements)
 
     def _idle(self) -> set[int]:
-        size, idle = len(self.instances), set()
-        without = [
-            text
-            for n in range(len(self.statements))
-            for text in self._programs([s for m, s in enumerate(self.statements) if m != n])
+        """The positions of the statements without which nothing changes, or that use what nothing defines."""
+        rests = [[s for m, s in enumerate(self.statements) if m != n] for n in range(len(self.statements))]
+        return {*self._unchanged(rests, self.outcomes, first=False), *self._undefined()}
+
+    def _undefined(self) -> list[int]:
+        heads = [atom for statement in self.statements for atom in head_atoms(statement)[0]]
+        defined = {(atom.name, "-" in atom.sign) for atom in heads}
+        defined |= {(predicate.name, False) for predicate in self.world.facts}
+        return [
+            n
+            for n, statement in enumerate(self.statements)
+            if any((atom.name, "-" in atom.sign) not in defined for atom in atoms(statement))
         ]
-        solved = self._solve(without)
-        for n in range(len(self.statements)):
-            part = solved[n * size : (n + 1) * size]
-            if all(
-                a.passes and a.answer_sets == b.answer_sets for a, b in zip(part, self.outcomes, strict=True)
-            ):
-                idle.add(n)
-        return idle
-
-    # --- text ---
-
-    def _description(self) -> str:
-        used = {name for statement in self.statements for name in statement_predicates(statement)}
-        used |= {predicate.name for statement in self.statements for predicate, _, _ in heads(statement)}
-        used |= {s.predicate.name for s in self.statements if isinstance(s, Show) and s.predicate}
-        rule_times = self.domain.time[0]
-        facts = [
-            p for p in self.schema.facts if any(f"{p.name}(" in text for text in self.instances.values())
-        ]
-        outputs = [p for p in self.schema.decided if p.name in used]
-        derived = [p for p in self.schema.derived if p.name in used]
-        if rule_times not in {p.name for p in facts} and rule_times in used:
-            derived.insert(0, Predicate(rule_times, ("time",), "there is {0}", ""))
-        lines = [f"# {self.domain.name.replace('_', ' ').capitalize()}", "", self.domain.setting, ""]
-        lines += (
-            ["A solution decides the following, under the rules that the steps give one by one."]
-            if outputs
-            else []
-        )
-        lines += ["", "## Input", *(entry(p, self.domain) for p in facts)]
-        if outputs:
-            lines += ["", "## Output", *(entry(p, self.domain) for p in outputs)]
-        if derived:
-            lines += ["", "## Auxiliary", *(entry(p, self.domain) for p in derived)]
-        strong = sorted(name for name in self.schema.strong if name in used)
-        if strong:
-            lines += [
-                "",
-                "Strong negation is used for "
-                + ", ".join(f"`-{name}`" for name in strong)
-                + ": it says that the opposite is known.",
-            ]
-        terms = sorted(
-            {s.term.predicate.name for s in self.statements if isinstance(s, Show) and s.term is not None}
-        )
-        if terms:
-            lines += ["", "Shown terms: " + ", ".join(f"`{name}`" for name in terms) + "."]
-        if self.schema.constants:
-            lines += [
-                "",
-                "Constants: " + ", ".join(f"`{name}`" for name in sorted(self.schema.constants)) + ".",
-            ]
-        named = sorted(
-            {t.value for s in self.statements for t in constants_of(s) if not t.value.isdigit()}
-            - set(self.schema.constants)
-        )
-        if named:
-            lines += ["", "Names that the rules mention: " + ", ".join(f"`{name}`" for name in named) + "."]
-        return "\n".join(lines) + "\n"
 
 
-def entry(predicate: Predicate, domain: Domain) -> str:
-    """A line of the description: the atom with a variable for each argument, and what it says."""
-    letters: list[str] = []
-    for type_ in predicate.args:
-        first = {"number": "N", "time": "T"}.get(type_, type_[0].upper())
-        letter = next(
-            c for c in [first, *(chr(n) for n in range(ord(first) + 1, 91)), *"ABCDEFG"] if c not in letters
-        )
-        letters.append(letter)
-    nouns = {"number": "", "time": f"{domain.time[0]} "}
-    said = predicate.says.format(
-        *(f"{nouns.get(t, t + ' ')}{letter}" for t, letter in zip(predicate.args, letters, strict=True))
-    )
-    return f"- `{predicate.name}({', '.join(letters)})`: {said}."
-
-
-def constants_of(statement: Statement) -> list[Const]:
-    """The constants that stand in the atoms of a statement."""
-    found: list[Const] = []
-    literals = [
-        *getattr(statement, "body", ()),
-        *getattr(statement, "conditions", ()),
-        *getattr(statement, "head", ()),
-    ]
-    while literals:
-        literal = literals.pop()
-        if isinstance(literal, Aggregate):
-            literals += literal.conditions
-        elif isinstance(literal, Every):
-            literals += [literal.literal, *literal.conditions]
-        else:
-            found += [term for term in literal.terms() if isinstance(term, Const)]
-    return found
-
-
-def heads(statement: Statement) -> list[tuple[Predicate, bool, bool]]:
-    """The predicates that a statement defines, each with: is it decided, is it strongly negated."""
-    if isinstance(statement, Choice):
-        return [(statement.atom.predicate, True, False)]
-    if isinstance(statement, Rule):
-        return [(atom.predicate, len(statement.head) > 1, atom.sign == "-") for atom in statement.head]
-    return []
-
-
-def simpler(statement: Statement) -> list[Statement]:
-    """The statement without each literal of its body or of its conditions in turn: what it could be mistaken for."""
-    found: list[Statement] = []
-    body = getattr(statement, "body", ())
-    if isinstance(statement, (Rule, Choice, Cost)) and len(body) > 1:
-        for n, literal in enumerate(body):
-            if (
-                isinstance(literal, Atom)
-                and literal.predicate.arity == 1
-                and literal.binds
-                and not literal.sign
-            ):
-                continue  # the type of a thing is said for clarity, and other literals imply it
-            found.append(replace(statement, body=body[:n] + body[n + 1 :]))
-    for n, literal in enumerate(body):
-        if isinstance(literal, (Aggregate, Every)) and len(literal.conditions) > 1:
-            for m in range(len(literal.conditions)):
-                conditions = literal.conditions[:m] + literal.conditions[m + 1 :]
-                changed = replace(literal, conditions=conditions)
-                found.append(replace(statement, body=(*body[:n], changed, *body[n + 1 :])))
-    return found
-
-
-# --- schema and facts ---
-
-
-def draw_schema(domain: Domain, rng: Random, level: int) -> Schema:
-    """Some types, relations, attributes and properties of a domain, a few of them with a time or a number."""
-    types = [Predicate(name, (name,), "there is {0}", "there is no {0}") for name in domain.types]
-    relations = rng.sample(domain.relations, min(len(domain.relations), rng.randint(2, 3 + (level > 2))))
-    timed = level >= 4 and rng.random() < 0.5
-    extended = []
-    for relation in relations:
-        draw = rng.random()
-        if level >= 2 and draw < 0.22:
-            relation = with_number(relation)
-        elif timed and draw < 0.5:
-            relation = with_time(relation, domain.time[0])
-        if level >= 3 and draw > 0.93:
-            relation = with_number(relation)
-        extended.append(relation)
-    attributes = rng.sample(domain.attributes, min(len(domain.attributes), rng.randint(1, 2 + (level > 3))))
-    properties = rng.sample(domain.properties, rng.randint(1, len(domain.properties)))
-    facts = [*types, *extended, *(predicate for predicate, _ in attributes), *properties]
-    if any("time" in predicate.args for predicate in extended):
-        facts.append(Predicate(domain.time[0], ("time",), "there is {0}", "there is no {0}"))
-    return Schema(domain, facts, ranges={predicate.name: values for predicate, values in attributes})
-
-
-def draw_facts(schema: Schema, rng: Random) -> str:
-    """Random facts for every predicate that the facts give."""
-    names = {
-        type_: rng.sample(constants, rng.randint(2, min(3, len(constants))))
-        for type_, (_, constants) in schema.domain.types.items()
-    }
-    lines = []
-    for predicate in schema.facts:
-        atoms = _atoms(predicate, schema, names, rng)
-        if atoms:
-            lines.append(" ".join(f"{predicate.name}({','.join(args)})." for args in atoms))
-    return "\n".join(lines) + "\n"
-
-
-def _atoms(
-    predicate: Predicate, schema: Schema, names: dict[str, list[str]], rng: Random
-) -> list[tuple[str, ...]]:
-    if predicate.args[0] == "time":
-        return [("1..3",)]
-    if predicate.args in {(type_,) for type_ in names} and predicate.name == predicate.args[0]:
-        return [(name,) for name in names[predicate.args[0]]]
-    if predicate.name in schema.ranges:
-        low, high = schema.ranges[predicate.name]
-        return [(name, str(rng.randint(low, high))) for name in names[predicate.args[0]]]
-    rows: list[tuple[str, ...]] = [()]
-    for type_ in predicate.args:
-        values = {"time": ["1", "2", "3"], "number": None}.get(type_, names.get(type_))
-        rows = [(*row, value) for row in rows for value in (values or [str(rng.randint(1, 4))])]
-    rows = [
-        row
-        for row in rows
-        if len(set(row)) == len(row) or "number" in predicate.args or "time" in predicate.args
-    ]
-    chosen = [row for row in rows if rng.random() < (0.45 if len(rows) < 10 else 0.3)]
-    return chosen or ([rng.choice(rows)] if rows else [])
+def _same(first: Sequence[Outcome], second: Sequence[Outcome]) -> bool:
+    return all(a.answer_sets == b.answer_sets for a, b in zip(first, second, strict=True))

@@ -1,21 +1,19 @@
-"""The rules of generated problems as small trees, and the code of each."""
+"""The rules of generated problems as small trees, with the code of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-from scripts.data.generator.domains import Predicate
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 # --- terms ---
 
 
 @dataclass(frozen=True)
 class Var:
-    """A variable: its name and the type of the things that it stands for."""
+    """A variable. The name `_` is the anonymous one."""
 
     name: str
-    type: str
 
     def code(self) -> str:
         return self.name
@@ -23,68 +21,68 @@ class Var:
 
 @dataclass(frozen=True)
 class Const:
-    """A number, a constant of a type, or the name of a `#const`."""
+    """A number, a constant, a string in its quotes, or the name of a `#const`."""
 
     value: str
-    type: str
 
     def code(self) -> str:
         return self.value
 
-
-@dataclass(frozen=True)
-class Any_:
-    """The anonymous variable in place of a thing of `type`."""
-
-    type: str
-
-    def code(self) -> str:
-        return "_"
+    @property
+    def is_number(self) -> bool:
+        return self.value.lstrip("-").isdigit()
 
 
 @dataclass(frozen=True)
-class Binary:
-    """Arithmetic: two terms and `+`, `-`, `*`, `/`, `\\` or `..` between them."""
+class Op:
+    """Two terms and `+`, `-`, `*`, `/`, `\\`, `**` or `..` between them."""
 
     op: str
     left: Term
     right: Term
 
-    @property
-    def type(self) -> str:
-        return self.left.type
-
     def code(self) -> str:
-        left, right = (
-            f"({term.code()})" if isinstance(term, Binary) and self.op != ".." else term.code()
-            for term in (self.left, self.right)
-        )
-        return f"{left}{self.op}{right}"
+        return f"{self._part(self.left, False)}{self.op}{self._part(self.right, True)}"
+
+    def _part(self, term: Term, right: bool) -> str:
+        ranks = {"..": 0, "+": 1, "-": 1, "*": 2, "/": 2, "\\": 2, "**": 3}
+        if isinstance(term, Op) and ranks[term.op] < ranks[self.op] + right * (self.op not in ("+", "*")):
+            return f"({term.code()})"
+        return term.code()
 
 
 @dataclass(frozen=True)
-class Absolute:
-    """The distance of two numbers."""
+class Abs:
+    """The absolute value of a term."""
 
-    left: Term
-    right: Term
-    type: str = "number"
+    term: Term
 
     def code(self) -> str:
-        return f"|{self.left.code()}-{self.right.code()}|"
+        return f"|{self.term.code()}|"
 
 
-Term = Var | Const | Any_ | Binary | Absolute
+@dataclass(frozen=True)
+class Func:
+    """A compound term; with the name "" a tuple."""
+
+    name: str
+    args: tuple[Term, ...]
+
+    def code(self) -> str:
+        return f"{self.name}({','.join(arg.code() for arg in self.args)})"
 
 
-def variables_of(term: Term) -> Iterator[Var]:
-    """The variables of a term, from left to right."""
-    if isinstance(term, Var):
-        yield term
-    elif isinstance(term, (Binary, Absolute)):
-        yield from variables_of(term.left)
-        yield from variables_of(term.right)
+@dataclass(frozen=True)
+class Pool:
+    """Several terms, each in turn: `(a;b)`."""
 
+    terms: tuple[Term, ...]
+
+    def code(self) -> str:
+        return f"({';'.join(term.code() for term in self.terms)})"
+
+
+Term = Var | Const | Op | Abs | Func | Pool
 
 # --- literals ---
 
@@ -93,109 +91,103 @@ def variables_of(term: Term) -> Iterator[Var]:
 class Atom:
     """A predicate with arguments; `sign` is "", "not ", "-" or "not -"."""
 
-    predicate: Predicate
+    name: str
     args: tuple[Term, ...]
     sign: str = ""
 
     def code(self) -> str:
         args = ",".join(term.code() for term in self.args)
-        return f"{self.sign}{self.predicate.name}" + (f"({args})" if args else "")
-
-    def terms(self) -> tuple[Term, ...]:
-        return self.args
+        return f"{self.sign}{self.name}" + (f"({args})" if args else "")
 
     @property
-    def binds(self) -> bool:
-        return not self.sign.startswith("not")
+    def key(self) -> tuple[str, int]:
+        """Name and arity."""
+        return self.name, len(self.args)
 
 
 @dataclass(frozen=True)
 class Compare:
-    """A comparison of two terms."""
+    """A chain of comparisons: `terms` has one entry more than `ops`; `sign` is "" or "not "."""
 
-    left: Term
-    op: str
-    right: Term
+    terms: tuple[Term, ...]
+    ops: tuple[str, ...]
+    sign: str = ""
 
     def code(self) -> str:
-        return f"{self.left.code()} {self.op} {self.right.code()}"
-
-    def terms(self) -> tuple[Term, ...]:
-        return self.left, self.right
+        parts = [self.terms[0].code()]
+        for op, term in zip(self.ops, self.terms[1:], strict=True):
+            parts += [op, term.code()]
+        return self.sign + " ".join(parts)
 
 
 @dataclass(frozen=True)
-class Between:
-    """A chain of two comparisons: lower, term, upper."""
+class Element:
+    """An element of an aggregate: a tuple, an atom (both in the head, one elsewhere), and conditions."""
 
-    lower: Term
-    term: Term
-    upper: Term
-    ops: tuple[str, str] = ("<=", "<=")
+    terms: tuple[Term, ...]
+    atom: Atom | None
+    conditions: tuple[Literal, ...]
 
     def code(self) -> str:
-        return f"{self.lower.code()} {self.ops[0]} {self.term.code()} {self.ops[1]} {self.upper.code()}"
-
-    def terms(self) -> tuple[Term, ...]:
-        return self.lower, self.term, self.upper
+        parts = [",".join(term.code() for term in self.terms)] if self.terms else []
+        parts += [self.atom.code()] if self.atom else []
+        parts += [body_code(self.conditions)] if self.conditions else []
+        return " : ".join(parts)
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """An aggregate over the tuples `elements` for which the `conditions` hold, compared with `guard`."""
+    """`left function{ elements } right`; the function "" is a set of atoms, as in a choice.
+
+    A guard is an operator and a term. `left` reads "term operator aggregate".
+    """
 
     function: str
-    elements: tuple[Term, ...]
-    conditions: tuple[Literal, ...]
-    op: str
-    guard: Term
-    assigns: bool = False
+    elements: tuple[Element, ...]
+    left: tuple[str, Term] | None
+    right: tuple[str, Term] | None
+    sign: str = ""
 
     def code(self) -> str:
-        elements = ",".join(term.code() for term in self.elements)
-        conditions = ", ".join(literal.code() for literal in self.conditions)
-        body = f"{self.function}{{ {elements} : {conditions} }}"
-        if self.assigns:
-            return f"{self.guard.code()} = {body}"
-        return f"{body} {self.op} {self.guard.code()}"
+        inside = "; ".join(element.code() for element in self.elements)
+        text = f"{self.function}{{ {inside} }}"
+        left, right = self.left, self.right
+        if left and not right and not self.assigns:
+            left, right = None, (FLIPPED[left[0]], left[1])
+        bare = self.function == ""
+        if left:
+            op = "" if bare and left[0] == "<=" else f" {left[0]}"
+            text = f"{left[1].code()}{op} {text}"
+        if right:
+            op = "" if bare and right[0] == "<=" else f"{right[0]} "
+            text = f"{text} {op}{right[1].code()}"
+        return self.sign + text
 
-    def terms(self) -> tuple[Term, ...]:
-        return (self.guard,)
-
-    def inner(self) -> Iterator[Var]:
-        """The variables between the braces."""
-        for term in self.elements:
-            yield from variables_of(term)
-        for literal in self.conditions:
-            for term in literal.terms():
-                yield from variables_of(term)
+    @property
+    def assigns(self) -> bool:
+        """Whether it has the form `Variable = aggregate`."""
+        return (
+            self.left is not None and self.left[0] == "=" and isinstance(self.left[1], Var) and not self.sign
+        )
 
 
 @dataclass(frozen=True)
 class Every:
-    """A conditional literal: the literal holds for all things that the conditions describe."""
+    """A conditional literal: it holds for all things that the conditions describe."""
 
-    literal: Atom
+    literal: Atom | Compare
     conditions: tuple[Literal, ...]
 
     def code(self) -> str:
-        return f"{self.literal.code()} : {', '.join(literal.code() for literal in self.conditions)}"
-
-    def terms(self) -> tuple[Term, ...]:
-        return ()
-
-    def inner(self) -> Iterator[Var]:
-        """The variables of the literal and of its conditions."""
-        for literal in (self.literal, *self.conditions):
-            for term in literal.terms():
-                yield from variables_of(term)
+        return f"{self.literal.code()} : {body_code(self.conditions)}"
 
 
-Literal = Atom | Compare | Between | Aggregate | Every
+Literal = Atom | Compare | Aggregate | Every
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 
 
 def body_code(body: tuple[Literal, ...]) -> str:
-    """The body of a rule. A conditional literal ends with a semicolon unless it is the last."""
+    """The code of a body. A conditional literal ends with a semicolon unless it is the last."""
     text = ""
     for index, literal in enumerate(body):
         text += literal.code()
@@ -209,70 +201,59 @@ def body_code(body: tuple[Literal, ...]) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """`head :- body.`; without a head an integrity constraint; with several head atoms a disjunction."""
+    """`head :- body.`: without a head a constraint, with several parts a disjunction, or an aggregate."""
 
-    head: tuple[Atom, ...]
+    head: tuple[Atom | Compare | Every, ...] | Aggregate
     body: tuple[Literal, ...]
 
     def code(self) -> str:
-        head = " ; ".join(atom.code() for atom in self.head)
+        if isinstance(self.head, Aggregate):
+            head = self.head.code()
+        else:
+            head = " ; ".join(part.code() for part in self.head)
         if not self.body:
             return f"{head}."
         return f"{head} :- {body_code(self.body)}." if head else f":- {body_code(self.body)}."
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A choice rule with its bounds: `lower { atom : conditions } upper :- body.`"""
+class CostElement:
+    """An element of a cost: weight, level and tuple for each case of the body."""
 
-    atom: Atom
-    conditions: tuple[Literal, ...]
-    lower: Term | None
-    upper: Term | None
+    weight: Term
+    level: Term | None
+    terms: tuple[Term, ...]
     body: tuple[Literal, ...]
 
-    def code(self) -> str:
-        inner = self.atom.code()
-        if self.conditions:
-            inner += f" : {', '.join(literal.code() for literal in self.conditions)}"
-        text = f"{{ {inner} }}"
-        if self.lower is not None and self.lower == self.upper:
-            text = f"{text} = {self.lower.code()}"
-        else:
-            text = (f"{self.lower.code()} " if self.lower is not None else "") + text
-            text += f" {self.upper.code()}" if self.upper is not None else ""
-        return f"{text} :- {body_code(self.body)}." if self.body else f"{text}."
+    def key(self) -> str:
+        level = f"@{self.level.code()}" if self.level else ""
+        return f"{self.weight.code()}{level}{''.join(f',{term.code()}' for term in self.terms)}"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A weak constraint (`form` is ":~"), `#minimize` or `#maximize`: weight, level and tuple of each body."""
+    """A weak constraint (`form` is ":~"), `#minimize` or `#maximize`."""
 
     form: str
-    weight: Term
-    level: int | None
-    elements: tuple[Term, ...]
-    body: tuple[Literal, ...]
+    elements: tuple[CostElement, ...]
 
     def code(self) -> str:
-        level = "" if self.level is None else f"@{self.level}"
-        elements = "".join(f",{term.code()}" for term in self.elements)
         if self.form == ":~":
-            return f":~ {body_code(self.body)}. [{self.weight.code()}{level}{elements}]"
-        return f"{self.form} {{ {self.weight.code()}{level}{elements} : {body_code(self.body)} }}."
+            return f":~ {body_code(self.elements[0].body)}. [{self.elements[0].key()}]"
+        inside = "; ".join(f"{one.key()} : {body_code(one.body)}" for one in self.elements)
+        return f"{self.form}{{ {inside} }}."
 
 
 @dataclass(frozen=True)
 class Show:
-    """`#show name/arity.` without terms, else `#show term : body.`"""
+    """`#show term : body.`, or with a term of the form name/arity `#show name/arity.`"""
 
-    predicate: Predicate | None
-    term: Term | Atom | None = None
+    term: Term | Atom | tuple[str, int]
     body: tuple[Literal, ...] = ()
 
     def code(self) -> str:
-        if self.term is None:
-            return f"#show {self.predicate.name}/{self.predicate.arity}."
+        if isinstance(self.term, tuple):
+            return f"#show {self.term[0]}/{self.term[1]}."
         return f"#show {self.term.code()} : {body_code(self.body)}."
 
 
@@ -282,10 +263,42 @@ class Define:
 
     name: str
     value: int
-    meaning: str
 
     def code(self) -> str:
         return f"#const {self.name} = {self.value}."
 
 
-Statement = Rule | Choice | Cost | Show | Define
+Statement = Rule | Cost | Show | Define
+
+# --- traversal ---
+
+
+def nodes(tree: Any) -> Iterator[Any]:
+    """Yield a tree and all trees below it, from left to right."""
+    if isinstance(tree, tuple):
+        for item in tree:
+            yield from nodes(item)
+    elif is_dataclass(tree):
+        yield tree
+        for field in fields(tree):
+            yield from nodes(getattr(tree, field.name))
+
+
+def rewrite(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy of a tree, with `change` applied to each tree in it after those below."""
+    if isinstance(tree, tuple):
+        return tuple(rewrite(item, change) for item in tree)
+    if is_dataclass(tree):
+        values = {field.name: rewrite(getattr(tree, field.name), change) for field in fields(tree)}
+        return change(type(tree)(**values))
+    return tree
+
+
+def variables(tree: Any) -> list[str]:
+    """The names of the variables of a tree, from left to right, with repetitions and without `_`."""
+    return [node.name for node in nodes(tree) if isinstance(node, Var) and node.name != "_"]
+
+
+def atoms(tree: Any) -> list[Atom]:
+    """The atoms of a tree, from left to right."""
+    return [node for node in nodes(tree) if isinstance(node, Atom)]

@@ -1,368 +1,322 @@
-"""English for generated rules: a synchronous grammar, one set of phrases for each kind of tree.
+"""English for generated rules: a sentence for each statement, in one of several wordings for each construct.
 
-Each variable is named in the text, and each predicate has a clause of its own, so that an instruction determines its
-rule. `Speaker` draws one of several phrases for each construct.
+Each variable is named in the text and each predicate has a clause of its own, so that an instruction
+determines its rule. A default-negated atom "is not", a strongly negated one is "known not to be".
 """
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Iterable, Sequence
 
-from scripts.data.generator.domains import Domain
+from scripts.data.generator import phrases
+from scripts.data.generator.clauses import Clauses, Unsayable
+from scripts.data.generator.domains import COLUMN, NUMBER, ROW, Predicate, is_integer
 from scripts.data.generator.rules import (
-    Absolute,
     Aggregate,
-    Any_,
     Atom,
-    Between,
-    Binary,
-    Choice,
     Compare,
     Const,
     Cost,
+    CostElement,
     Define,
     Every,
+    Func,
     Literal,
+    Op,
+    Pool,
     Rule,
     Show,
     Statement,
-    Term,
     Var,
-    variables_of,
+    nodes,
+    variables,
 )
 
-COMPARISONS = {
-    "<": ("{0} is less than {1}", "{0} is smaller than {1}", "{0} is below {1}"),
-    "<=": ("{0} is at most {1}", "{0} is not more than {1}", "{0} does not exceed {1}"),
-    ">": ("{0} is greater than {1}", "{0} is more than {1}", "{0} exceeds {1}", "{0} is above {1}"),
-    ">=": ("{0} is at least {1}", "{0} is not less than {1}", "{0} is {1} or more"),
-    "=": ("{0} equals {1}", "{0} is equal to {1}", "{0} is the same as {1}"),
-    "!=": ("{0} differs from {1}", "{0} is not the same as {1}", "{0} is different from {1}"),
-}
-ORDER = {
-    "<": ("{0} comes before {1} in the order of names", "the name {0} sorts before {1}"),
-    ">": ("{0} comes after {1} in the order of names", "the name {0} sorts after {1}"),
-    "<=": ("{0} is {1} or comes before it in the order of names",),
-    ">=": ("{0} is {1} or comes after it in the order of names",),
-}
-BOUNDS = {
-    "<": ("fewer than {0}", "less than {0}"),
-    "<=": ("at most {0}", "no more than {0}", "{0} or fewer"),
-    ">": ("more than {0}", "over {0}"),
-    ">=": ("at least {0}", "{0} or more", "no fewer than {0}"),
-    "=": ("exactly {0}", "precisely {0}"),
-    "!=": ("a number other than {0} of", "not exactly {0}"),
-}
-DEFINITIONS = (
-    "{head} if {body}",
-    "{head} whenever {body}",
-    "if {body}, then {head}",
-    "whenever {body}, {head}",
-    "derive that {head} when {body}",
-    "{head} provided that {body}",
-    "when {body}, conclude that {head}",
-    "from the fact that {body} it follows that {head}",
-    "we say that {head} if {body}",
-    "in every case where {body}, {head}",
-    "given that {body}, {head}",
-    "it holds that {head} as soon as {body}",
-)
-CONSTRAINTS = (
-    "it must not happen that {body}",
-    "it is forbidden that {body}",
-    "there must be no case where {body}",
-    "rule out that {body}",
-    "never may it be that {body}",
-    "it cannot be that {body}",
-    "exclude every solution where {body}",
-    "no solution may have the situation that {body}",
-    "it is not allowed that {body}",
-    "avoid at all costs that {body}",
-    "a plan is invalid if {body}",
-    "reject the case that {body}",
-)
-IMPLICATIONS = (
-    "if {rest}, it must not be that {last}",
-    "whenever {rest}, it is forbidden that {last}",
-    "when {rest}, it cannot be that {last}",
-    "where {rest}, rule out that {last}",
-)
-OBLIGATIONS = (
-    "if {rest}, it is required that {last}",
-    "whenever {rest}, it must hold that {last}",
-    "when {rest}, insist that {last}",
-)
-FACTS = ("{head}", "it is given that {head}", "state as a fact that {head}", "take it as given that {head}")
+_NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "=": "!=", "!=": "="}
 
 
-class Speaker:
-    """Puts rules into words. `seen` are the variables that the current sentence has introduced."""
+class Speaker(Clauses):
+    """Puts the statements of a world into words."""
 
-    def __init__(self, domain: Domain, rng: Random):
-        self.domain, self.rng = domain, rng
-        self.seen: set[str] = set()
+    def instruction(
+        self, statement: Statement, types: dict[str, str], new: Iterable[Predicate]
+    ) -> str | None:
+        """Return the instruction of a statement, or None where there are no words for it.
 
-    def instruction(self, statement: Statement) -> str:
-        """One sentence, or two, for a statement."""
-        self.seen = set()
-        text = self._statement(statement)
-        return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-    # --- terms ---
-
-    def term(self, term: Term, denied: bool = False) -> str:
-        """A term in words. A variable is introduced with the noun of its type."""
-        if isinstance(term, Any_):
-            return f"{'any' if denied else 'some'} {self._noun(term.type)}"
-        if isinstance(term, Var):
-            if term.name in self.seen or term.type == "number":
-                self.seen.add(term.name)
-                return term.name
-            self.seen.add(term.name)
-            return f"{self._noun(term.type)} {term.name}"
-        if isinstance(term, Const):
-            return f"{self._noun(term.type)} {term.value}" if term.type == "time" else term.value
-        if isinstance(term, Absolute):
-            return f"the distance between {self.term(term.left)} and {self.term(term.right)}"
-        for variable in variables_of(term):
-            self.seen.add(variable.name)
-        text = term.code() if term.op != ".." else f"{term.left.code()} to {term.right.code()}"
-        return f"{self._noun('time')} {text}" if term.type == "time" else text
-
-    def _noun(self, type_: str) -> str:
-        return {"number": "value", "time": self.domain.time[0]}.get(type_, type_)
-
-    def _plural(self, type_: str) -> str:
-        if type_ in ("number", "time"):
-            return {"number": "values", "time": self.domain.time[1]}[type_]
-        return self.domain.types[type_][0]
-
-    # --- literals ---
-
-    def literal(self, literal: Literal) -> str:
-        """A literal as a clause."""
-        if isinstance(literal, Atom):
-            return self._atom(literal)
-        if isinstance(literal, Compare):
-            return self._compare(literal)
-        if isinstance(literal, Between):
-            low = "from" if literal.ops[0] == "<=" else "above"
-            high = "to" if literal.ops[1] == "<=" else "and below"
-            parts = (self.term(literal.term), self.term(literal.lower), self.term(literal.upper))
-            return f"{parts[0]} is {low} {parts[1]} {high} {parts[2]}"
-        if isinstance(literal, Every):
-            conditions = self.clauses(literal.conditions)
-            every = self.rng.choice(("in every case where {0}, {1}", "{1} in every case where {0}"))
-            if every.startswith("{1}"):
-                self.seen = {name for name in self.seen}
-                return f"in all cases where {conditions}, also {self._atom(literal.literal)}"
-            return every.format(conditions, self._atom(literal.literal))
-        return self._aggregate(literal)
-
-    def clauses(self, literals: tuple[Literal, ...]) -> str:
-        """Several literals, joined by commas and `and`."""
-        said = [self.literal(literal) for literal in literals]
-        if len(said) == 1:
-            return said[0]
-        return f"{', '.join(said[:-1])}{',' if len(said) > 2 else ''} and {said[-1]}"
-
-    def _atom(self, atom: Atom) -> str:
-        denied = atom.sign != ""
-        words = [self.term(term, denied) for term in atom.args]
-        says, denies = (form.format(*words) for form in (atom.predicate.says, atom.predicate.denies))
-        if atom.sign == "not ":
-            return self.rng.choice((denies, denies, f"it is not the case that {says}"))
-        if atom.sign == "-":
-            return self.rng.choice((f"it is known that {denies}", f"it is certain that {denies}"))
-        if atom.sign == "not -":
-            return self.rng.choice((f"it is not known that {denies}", f"it is not certain that {denies}"))
-        return says
-
-    def _compare(self, literal: Compare) -> str:
-        left, right = self.term(literal.left), self.term(literal.right)
-        if isinstance(literal.right, Binary) and literal.right.op == "..":
-            return f"{left} is one of the numbers from {literal.right.left.code()} to {literal.right.right.code()}"
-        named = literal.left.type not in ("number", "time")
-        forms = ORDER.get(literal.op) if named else None
-        return self.rng.choice(forms or COMPARISONS[literal.op]).format(left, right)
-
-    def _aggregate(self, literal: Aggregate) -> str:
-        outside = set(self.seen)
-        conditions_first = literal.function != "#count"
-        things, value = "", ""
-        if literal.function == "#count":
-            things = self._tuple(literal.elements)
-        else:
-            value = literal.elements[0].code()
-        conditions = self.clauses(literal.conditions)
-        self.seen = outside | {variable.name for variable in variables_of(literal.guard)}
-        guard = literal.guard.code()
-        if literal.function == "#count":
-            return self._count(literal, things, conditions, guard)
-        del conditions_first
-        return self._fold(literal, value, conditions, guard)
-
-    def _tuple(self, terms: tuple[Term, ...]) -> str:
-        """The things that are counted: `berths B`, or `pairs of a berth B and a week W`."""
-        for term in terms:
-            self.seen |= {variable.name for variable in variables_of(term)}
-        if len(terms) == 1:
-            return f"{self._plural(terms[0].type)} {terms[0].code()}"
-        return f"different combinations ({', '.join(term.code() for term in terms)})"
-
-    def _count(self, literal: Aggregate, things: str, conditions: str, guard: str) -> str:
-        such = self.rng.choice(("such that", "for which", "where"))
-        if literal.assigns:
-            form = self.rng.choice(("{0} is the number of {1} {2} {3}", "{0} counts the {1} {2} {3}"))
-            return form.format(guard, things, such, conditions)
-        bound = self.rng.choice(BOUNDS[literal.op][:2] if literal.op != "!=" else ("other than {0}",)).format(
-            guard
-        )
-        if literal.op == "!=" or self.rng.random() < 0.5:
-            return f"the number of {things} {such} {conditions} is {bound}"
-        return f"there are {bound} {things} {such} {conditions}"
-
-    def _fold(self, literal: Aggregate, value: str, conditions: str, guard: str) -> str:
-        if literal.function in ("#sum", "#sum+"):
-            positive = " (positive values only)" if literal.function == "#sum+" else ""
-            each = ", ".join(term.code() for term in literal.elements[1:])
-            per = (
-                f", counted once for each ({each})"
-                if "," in each
-                else f", counted once for each {each}"
-                if each
-                else ""
-            )
-            noun = self.rng.choice(("sum", "total"))
-            what = f"the {noun} of {value}{positive} over all cases where {conditions}{per or ', equal values counted once'}"
-        else:
-            noun = {"#max": ("largest", "greatest", "highest"), "#min": ("smallest", "least", "lowest")}
-            what = f"the {self.rng.choice(noun[literal.function])} {value} for which {conditions}"
-        if literal.assigns:
-            return f"{guard} is {what}"
-        bound = self.rng.choice(BOUNDS[literal.op][:1] if literal.op != "!=" else ("other than {0}",)).format(
-            guard
-        )
-        return f"{what}, is {bound}" if "," in what else f"{what} is {bound}"
-
-    # --- statements ---
+        Arguments:
+            statement: The statement.
+            types: The type of each of its variables.
+            new: Its predicates that the world does not have yet.
+        """
+        self.seen, self.types, self.in_head = set(), types, False
+        self.predicates = {predicate.name: predicate for predicate in (*self.world.known, *new)}
+        try:
+            text = self._statement(statement)
+        except Unsayable:
+            return None
+        return text[0].upper() + text[1:] + "."
 
     def _statement(self, statement: Statement) -> str:
-        if isinstance(statement, Rule):
-            return self._rule(statement)
-        if isinstance(statement, Choice):
-            return self._choice(statement)
         if isinstance(statement, Cost):
             return self._cost(statement)
         if isinstance(statement, Show):
             return self._show(statement)
-        return self._define(statement)
+        if isinstance(statement, Define):
+            return self.say("define", name=statement.name, value=str(statement.value))
+        if isinstance(statement.head, Aggregate):
+            return self._choice(statement.head, statement.body)
+        if not statement.head or isinstance(statement.head[0], Compare):
+            return self._constraint(statement)
+        return self._definition(statement)
 
-    def _rule(self, rule: Rule) -> str:
-        if not rule.head:
-            return self._constraint(rule)
-        if not rule.body:
-            return self.rng.choice(FACTS).format(head=self._heads(rule.head))
-        form = self.rng.choice(DEFINITIONS)
+    def prefix(self, body: Sequence[Literal]) -> tuple[str, list[Literal]]:
+        """`for every ferry F and every tide T from 1 to last`, and the literals that this does not say."""
+        said, rest = [], []
+        for literal in body:
+            if self._is_type_atom(literal) and not set(variables(literal)) & self.seen:
+                names = variables(literal)
+                if len(names) == 2:
+                    said.append(f"{self.world.domain.cell} ({','.join(names)})")
+                else:
+                    said.append(f"{self.noun(self.types[names[0]])} {names[0]}")
+                self.seen |= set(names)
+            elif self._is_interval(literal) and literal.terms[0].name not in self.seen:
+                name, span = literal.terms[0].name, literal.terms[1]
+                self.seen.add(name)
+                said.append(f"{self.noun(self.types[name])} {name} from {self.arithmetic(span)}")
+            else:
+                rest.append(literal)
+        if not said:
+            return "", rest
+        lead = self.rng.choice(phrases.QUANTIFIERS)
+        return f"{lead} {phrases.listed(said, f' and {lead.split()[-1]} ')}, ", rest
+
+    def _is_interval(self, literal: Literal) -> bool:
+        return (
+            isinstance(literal, Compare)
+            and literal.ops == ("=",)
+            and not literal.sign
+            and isinstance(literal.terms[0], Var)
+            and isinstance(literal.terms[1], Op)
+            and literal.terms[1].op == ".."
+            and not variables(literal.terms[1])
+        )
+
+    def _definition(self, rule: Rule) -> str:
+        prefix, rest = self.prefix(rule.body)
+        if any(isinstance(part, Every) for part in rule.head):
+            raise Unsayable
+        if not rest:
+            head = self._heads(rule.head)
+            return prefix + head if prefix else head
+        form = self.rng.choice(phrases.PHRASES["definition"])
+        strong = any(part.sign for part in rule.head if isinstance(part, Atom))
+        if (prefix or strong) and form.startswith("derive"):
+            form = "{head} if {body}"
         if form.index("{head}") < form.index("{body}"):
             head = self._heads(rule.head)
-            return form.format(head=head, body=self.clauses(rule.body))
-        body = self.clauses(rule.body)
-        return form.format(head=self._heads(rule.head), body=body)
+            return prefix + form.format(head=head, body=self.clauses(rest))
+        body = self.clauses(rest)
+        return prefix + form.format(body=body, head=self._heads(rule.head))
 
-    def _heads(self, atoms: tuple[Atom, ...]) -> str:
-        said = [self._atom(atom) for atom in atoms]
-        return said[0] if len(said) == 1 else f"at least one of these holds: {' or '.join(said)}"
+    def _heads(self, head: Sequence[Atom]) -> str:
+        self.in_head = True
+        said = [self.atom(part) for part in head]
+        self.in_head = False
+        return said[0] if len(said) == 1 else self.say("disjunction", heads=phrases.listed(said, " or "))
 
     def _constraint(self, rule: Rule) -> str:
-        last = rule.body[-1]
-        if len(rule.body) > 1 and isinstance(last, Atom) and self.rng.random() < 0.5:
-            rest = self.clauses(rule.body[:-1])
-            if last.sign == "not ":
-                positive = Atom(last.predicate, last.args)
-                return self.rng.choice(OBLIGATIONS).format(rest=rest, last=self._atom(positive))
-            return self.rng.choice(IMPLICATIONS).format(rest=rest, last=self._atom(last))
-        return self.rng.choice(CONSTRAINTS).format(body=self.clauses(rule.body))
+        prefix, rest = self.prefix(rule.body)
+        if rule.head:
+            if len(rule.head) > 1 or not rest:
+                raise Unsayable
+            body = self.clauses(rest)
+            return prefix + self.say("implication", rest=body, last=self.compare(rule.head[0]))
+        if not rest:
+            raise Unsayable
+        last = rest[-1]
+        others = [one for one in rest if one is not last]
+        if (prefix or others) and self.rng.random() < 0.6 and (required := self._opposite(last)) is not None:
+            if not others:
+                return prefix + self.say("required", last=self.literal(required))
+            body = self.clauses(others)
+            return prefix + self.say("implication", rest=body, last=self.literal(required))
+        return prefix + self.say("constraint", body=self.clauses(rest))
 
-    def _choice(self, choice: Choice) -> str:
-        lead = ""
-        if choice.body:
-            each = self.rng.choice(("whenever {0}", "in each case where {0}", "for every case in which {0}"))
-            lead = f"{each.format(self.clauses(choice.body))}, "
-        bound = self._choice_bound(choice)
-        inner = Atom(choice.atom.predicate, choice.atom.args)
-        if not choice.conditions:
-            said = self._atom(inner)
-            form = self.rng.choice(
-                ("decide freely whether {0}", "it is open whether {0}", "choose whether or not {0}")
+    def _opposite(self, literal: Literal) -> Literal | None:
+        """What must hold instead of a literal, where that is easily said."""
+        if isinstance(literal, Atom):
+            anonymous = any(isinstance(node, Var) and node.name == "_" for node in nodes(literal))
+            if literal.sign == "not " and not anonymous:
+                return Atom(literal.name, literal.args)
+            return Atom(literal.name, literal.args, "not ") if literal.sign == "" else None
+        if isinstance(literal, Compare) and len(literal.ops) == 1 and not literal.sign:
+            simple = not any(isinstance(term, Pool | Func) for term in literal.terms)
+            things = any(not is_integer(self.types.get(name, NUMBER)) for name in variables(literal))
+            if simple and (not things or literal.ops[0] in ("=", "!=")):
+                return Compare(literal.terms, (_NEGATED[literal.ops[0]],))
+        if isinstance(literal, Aggregate) and literal.function and not literal.sign and literal.left:
+            op, term = literal.left
+            if not literal.right and not literal.assigns:
+                return Aggregate(literal.function, literal.elements, (_NEGATED[op], term), None)
+        return None
+
+    def _choice(self, head: Aggregate, body: Sequence[Literal]) -> str:
+        prefix, rest = self.prefix(body)
+        if rest:
+            prefix += f"{self.say('case', body=self.clauses(rest))}, "
+        if head.function:
+            return prefix + self._head_aggregate(head)
+        if len(head.elements) > 1:
+            return prefix + self._options(head)
+        element = head.elements[0]
+        outside = set(self.seen)
+        inner = [name for name in dict.fromkeys(variables(element)) if name not in outside]
+        bound = self._bound(head)
+        if not element.conditions:
+            return prefix + self.say("free", atom=self.atom(element.atom))
+        single = len(inner) == 1 or [self.types[name] for name in inner] == [COLUMN, ROW]
+        if not inner:
+            if bound:
+                raise Unsayable
+            return prefix + self.say(
+                "free if", body=self.clauses(element.conditions), atom=self.atom(element.atom)
             )
-            return lead + form.format(said)
-        conditions = self.clauses(choice.conditions)
-        said = self._atom(inner)
-        verb = self.rng.choice(("choose", "pick", "select"))
-        if bound:
-            return f"{lead}{verb} {bound} of the possibilities that {said}, where {conditions}"
-        return f"{lead}{verb} any number of the possibilities that {said}, where {conditions}"
+        if single and set(inner) <= set(variables(element.atom)):
+            things = self.counted(bound, self.things([Var(name) for name in inner]))
+            conditions = self._untyped(element.conditions, set(inner))
+            whole = f"{things} {self.say('with')} {self.clauses(conditions)}" if conditions else things
+            return prefix + self.say(
+                "pick", bound=bound or "any number of", things=whole, atom=self.atom(element.atom)
+            )
+        conditions = self.clauses(element.conditions)
+        return prefix + self.say(
+            "cases", bound=bound or "any number", conditions=conditions, atom=self.atom(element.atom)
+        )
 
-    def _choice_bound(self, choice: Choice) -> str:
-        lower, upper = (bound and bound.code() for bound in (choice.lower, choice.upper))
-        if lower is None and upper is None:
+    def _options(self, head: Aggregate) -> str:
+        outside = set(self.seen)
+        parts = []
+        for element in head.elements:
+            self.seen = set(outside)
+            if element.conditions and set(variables(element)) <= outside:
+                raise Unsayable
+            said = self.atom(element.atom)
+            if element.conditions:
+                said += f", where {self.clauses(element.conditions)}"
+            parts.append(said)
+        bound = self._bound(head) or "any number"
+        return self.say("options", bound=bound, options="; ".join(parts))
+
+    def _bound(self, node: Aggregate) -> str:
+        """The bounds of a choice."""
+        left, right = node.left, node.right
+        if left is None and right is None:
             return ""
-        if lower == upper:
-            return self.rng.choice(BOUNDS["="]).format(lower)
-        if upper is None:
-            return self.rng.choice(BOUNDS[">="]).format(lower)
-        if lower is None:
-            return self.rng.choice(BOUNDS["<="]).format(upper)
-        return self.rng.choice(("between {0} and {1}", "at least {0} and at most {1}")).format(lower, upper)
+        if left and right and left[0] == right[0] == "<=":
+            low, high = self.value(left[1]), self.value(right[1])
+            return f"exactly {low}" if low == high else self.rng.choice(phrases.BETWEEN).format(low, high)
+        guards = self._guards(node)
+        if any(op == "!=" for op, _ in guards):
+            raise Unsayable
+        return self.number(guards)
+
+    def _head_aggregate(self, head: Aggregate) -> str:
+        if len(head.elements) != 1:
+            raise Unsayable
+        element = head.elements[0]
+        outside = set(self.seen)
+        atom = self.atom(element.atom)
+        rest = self._untyped(element.conditions, self.seen)
+        conditions = f", where {self.clauses(rest)}" if rest else ""
+        new = [term for term in element.terms if not set(variables(term)) <= outside]
+        if head.function == "#count":
+            what = f"the number of {self.things(new or element.terms)} chosen"
+        elif head.function.startswith("#sum"):
+            things = [term for term in element.terms[1:] if isinstance(term, Var)]
+            over = f" over the chosen {self.things(things)}" if things else ""
+            what = f"the {self.say('sum')} of {element.terms[0].code()}{over}"
+        else:
+            raise Unsayable
+        bound = " and ".join(
+            self.rng.choice(phrases.BOUNDS[op]).format(term) for op, term in self._guards(head)
+        )
+        return self.say("bounded choice", atom=atom, conditions=conditions, what=what, bound=bound)
 
     def _cost(self, cost: Cost) -> str:
-        body = self.clauses(cost.body)
-        level = ""
-        if cost.level is not None:
-            level = self.rng.choice((" at level {0}", " with priority {0}", " on priority level {0}")).format(
-                cost.level
-            )
-        each = ", ".join(term.code() for term in cost.elements)
-        per = f" for each ({each})" if "," in each else f" for each {each}" if each else ""
-        per = per or ", once however often it happens"
-        weight = cost.weight.code()
         if cost.form == ":~":
-            form = self.rng.choice(
-                (
-                    "it costs {w}{level}{per} if {body}",
-                    "pay {w}{level}{per} when {body}",
-                    "there is a penalty of {w}{level}{per} if {body}",
-                )
+            return self._weak(cost.elements[0])
+        verb = cost.form.removeprefix("#")
+        parts = [self._cost_part(element, len(cost.elements) > 1) for element in cost.elements]
+        if len(parts) == 1:
+            return parts[0].format(verb=verb.replace("ize", "ise") if self.rng.random() < 0.5 else verb)
+        return self.say("costs", verb=verb.replace("ize", "ise"), parts="; ".join(parts))
+
+    def _level(self, element: CostElement) -> str:
+        return f" {self.say('level', level=element.level.code())}" if element.level else ""
+
+    def _per(self, element: CostElement) -> str:
+        """For what a cost is paid."""
+        names = [term for term in element.terms if isinstance(term, Var)]
+        if not names:
+            return ""
+        self.seen |= {term.name for term in names}
+        if len(names) == 1:
+            return f"{self.noun(self.types[names[0].name])} {names[0].name}"
+        if [self.types[term.name] for term in names] == [COLUMN, ROW]:
+            return f"{self.world.domain.cell} ({names[0].name},{names[1].name})"
+        noun = "pair" if len(names) == 2 else "combination"
+        return f"{noun} ({','.join(term.name for term in names)})"
+
+    def _weak(self, element: CostElement) -> str:
+        if any(not isinstance(term, Var) for term in element.terms):
+            raise Unsayable
+        level, per = self._level(element), self._per(element)
+        assigned = self._assigned(element)
+        form = self.rng.choice(phrases.PHRASES["cost"])
+        weight = self.arithmetic(element.weight)
+        if not per:
+            body = self.clauses(element.body)
+            return self.say(
+                "single cost" if not assigned else "assigned cost", body=body, weight=weight, level=level
             )
-        else:
-            verb = "minimise" if cost.form == "#minimize" else "maximise"
-            noun = self.rng.choice(("sum", "total"))
-            form = f"{verb}{{level}} the {noun} of {{w}}{{per}} over the cases where {{body}}"
-        return form.format(w=weight, level=level, per=per, body=body)
+        rest = self._untyped(element.body, self.seen)
+        if not rest:
+            return f"each {per} costs {weight}{level}"
+        if form.index("{body}") < form.index("{per}"):
+            self.seen, rest = set(), element.body
+        return form.format(per=per, body=self.clauses(rest), weight=weight, level=level)
+
+    def _assigned(self, element: CostElement) -> bool:
+        return any(isinstance(one, Aggregate) and one.assigns for one in element.body)
+
+    def _cost_part(self, element: CostElement, several: bool) -> str:
+        if any(not isinstance(term, Var) for term in element.terms):
+            raise Unsayable
+        level = self._level(element)
+        self.seen = set()
+        weight, names = self.arithmetic(element.weight), list(element.terms)
+        things = self.things(names) if names else ""
+        rest = self._untyped(element.body, self.seen) if names else list(element.body)
+        body = f" {self.say('such')} {self.clauses(rest)}" if rest else ""
+        if several:
+            return (
+                f"{weight}{level} for each of the {things}{body}"
+                if things
+                else f"{weight}{level} once if {self.clauses(element.body)}"
+            )
+        if not things:
+            if isinstance(element.weight, Const):
+                return f"{{verb}}{level} {weight}, which counts once if {self.clauses(element.body)}"
+            values = f"the {self.say('sum')} of the different values {weight}"
+            return f"{{verb}}{level} {values} for which {self.clauses(element.body)}"
+        if isinstance(element.weight, Const):
+            times = "" if weight == "1" else f"{weight} times "
+            return f"{{verb}}{level} {times}the number of {things}{body}"
+        return f"{{verb}}{level} the {self.say('sum')} of {weight} over all {things}{body}"
 
     def _show(self, show: Show) -> str:
-        if show.term is None:
-            name, arity = show.predicate.name, show.predicate.arity
-            form = self.rng.choice(
-                (
-                    "show the atoms of {0} with {1}",
-                    "display {0} with {1}",
-                    "print the predicate {0} with {1}",
-                    "the output has the atoms of {0} with {1}",
-                )
-            )
-            return form.format(name, f"{arity} argument{'s' * (arity != 1)}")
-        body = self.clauses(show.body)
-        verb = self.rng.choice(("show", "display", "print"))
-        return f"{verb} the term {show.term.code()} in every case where {body}"
-
-    def _define(self, define: Define) -> str:
-        form = self.rng.choice(
-            (
-                "let the constant {0} be {1} by default; it is {2}",
-                "the constant {0}, {2}, has the default value {1}",
-                "set {0}, {2}, to {1} unless the call says otherwise",
-            )
-        )
-        return form.format(define.name, define.value, define.meaning)
+        if isinstance(show.term, tuple):
+            name, arity = show.term
+            return self.say("show", name=f"{name}/{arity}")
+        return self.say("show term", term=show.term.code(), body=self.clauses(show.body))
