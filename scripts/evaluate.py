@@ -1,6 +1,7 @@
 """Score a model on problems with the solver.
 
 python -m scripts.evaluate --model DIR [--adapter DIR] --benchmarks DIR --out FILE.json
+python -m scripts.evaluate --endpoint http://127.0.0.1:8000/v1 --model NAME --out FILE.json
 python -m scripts.evaluate --run adapters/smollm_pytorch
 """
 
@@ -14,7 +15,7 @@ import typer
 
 from scripts.data.rows import SPLITS
 from scripts.evaluation.settings import DEFAULT_SETTINGS, KINDS, EvaluationSettings
-from utils_ft import BENCHMARKS, UserError, check_writable, command, show_path
+from utils_ft import BENCHMARKS, DATA, UserError, check_writable, command, show_path
 
 if TYPE_CHECKING:
     from scripts.data.left_out import LeftOut
@@ -25,7 +26,7 @@ K = ",".join(map(str, DEFAULT_SETTINGS.k))
 
 
 def main(
-    model: Path | None = None,
+    model: str | None = None,
     out: Path | None = None,
     benchmarks: Path = BENCHMARKS,
     adapter: Path | None = None,
@@ -40,16 +41,28 @@ def main(
     max_new_tokens: int = DEFAULT_SETTINGS.max_new_tokens,
     seed: int = 0,
     strict: bool = False,
+    shots: int = 0,
+    endpoint: str | None = None,
+    workers: int = 8,
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    answers: Path = DATA / "answers",
+    dry_run: bool = False,
 ) -> None:
     """Score a model on problems and write all figures and answers to a JSON file (docs/evaluation.md).
 
     Problems that cannot be used are left out and listed, each with file, line and remedy.
 
+    With --endpoint, the model is behind an address that speaks OpenAI's chat completions. Its key, if it
+    needs one, is ENDPOINT_API_KEY in .env. Every answer is kept as soon as it arrives, so that the same
+    command continues an interrupted run and pays for no answer twice.
+
     With --run, score the steps of each checkpoint of a training run instead, greedily and on validation
     problems. A checkpoint that is chosen on test problems could not be scored on them.
 
     Arguments:
-        model: Folder of the model. With --run, the base model; by default the one that the adapter names.
+        model: Folder of the model; with --endpoint its name there. With --run, the base model; by default the
+            one that the adapter names.
         out: JSON file for the figures. If it has the scores of the same model, problems and settings, they
             are kept.
         benchmarks: Folder of problems.
@@ -58,7 +71,7 @@ def main(
             new-tokens may be given with it.
         split: test, valid, train or all. auto is test if the folder has a split.json, and all otherwise.
         parts: What to score, with commas between: steps, loop (steps with the repair loop), repair,
-            programs.
+            programs, whole (a program in one answer, from the description alone).
         problems: Problems to score, spread over the families. By default all of the split.
         k: Repairs of a step, at most, with commas between; loop and programs are scored once for each
             number.
@@ -66,9 +79,16 @@ def main(
             choose one.
         temperature: Temperature of the samples.
         grammar: Let the model write well-formed statements only.
-        max_new_tokens: Tokens of an answer, at most.
+        max_new_tokens: Tokens of an answer, at most; 8 times as many for whole.
         seed: Seed of the samples and of the repairs that are asked.
         strict: Exit with code 2 at the end if a problem was left out.
+        shots: Solved steps of training problems before each step, for models that were not fine-tuned.
+        endpoint: Base address of a server that speaks OpenAI's chat completions.
+        workers: Requests to the endpoint at the same time.
+        max_calls: Requests of this run, at most; it then ends, and the same command continues it.
+        max_tokens: Tokens of this run, at most; it then ends, and the same command continues it.
+        answers: Folder of the kept answers of endpoints.
+        dry_run: Print the number of requests and an estimate of their tokens, and make none.
     """
     if run:
         _refuse_with_run(
@@ -83,9 +103,11 @@ def main(
                 "grammar": grammar,
                 "seed": seed != 0,
                 "strict": strict,
+                "shots": shots != 0,
+                "endpoint": endpoint is not None,
             }
         )
-        _score_run(run, benchmarks, problems, model, max_new_tokens)
+        _score_run(run, benchmarks, problems, Path(model) if model else None, max_new_tokens)
         return
     if model is None or out is None:
         raise UserError(
@@ -93,20 +115,49 @@ def main(
             remedy="or --run adapters/<type>_pytorch for the checkpoints of a run",
         )
     settings = EvaluationSettings(
-        _read_parts(parts), _read_k(k), samples, temperature, grammar, max_new_tokens, seed
+        _read_parts(parts), _read_k(k), samples, temperature, grammar, max_new_tokens, seed, shots
     )
     _check(settings)
+    limits = {"max_calls": max_calls, "max_tokens": max_tokens, "dry_run": dry_run}
+    refuse_with_endpoint({"adapter": adapter, "grammar": grammar}) if endpoint else refuse_without(limits)
     chosen, unreadable = _problems(benchmarks, split, problems)
     check_writable(out)
 
-    from scripts.evaluation.evaluate import evaluate_once
+    from scripts.evaluation.evaluate import evaluate_endpoint, evaluate_once
     from scripts.evaluation.tables import scores_table
 
-    result = evaluate_once(out, model, chosen, settings, adapter, unreadable)
+    if endpoint:
+        from scripts.inference.endpoint_generator import PaidLimits
+        from scripts.lm.endpoint import read_endpoint
+
+        remote, paid = read_endpoint(endpoint, model), PaidLimits(workers=workers, answers=answers, **limits)
+        result = evaluate_endpoint(out, remote, chosen, settings, paid, unreadable)
+        if dry_run:
+            return
+    else:
+        result = evaluate_once(out, Path(model), chosen, settings, adapter, unreadable)
     print(scores_table({"": result}).drop(columns="model").to_string(index=False))
     print(show_path(out))
     if strict and result["left_out"]:
         raise typer.Exit(2)
+
+
+def refuse_with_endpoint(given: Mapping[str, object]) -> None:
+    """UserError if an option is given that needs the weights of the model."""
+    if idle := [f"--{name}" for name, value in given.items() if value]:
+        raise UserError(
+            f"{idle[0]} needs the weights of the model, and an endpoint does not give them",
+            remedy=f"leave out {' and '.join(idle)}",
+        )
+
+
+def refuse_without(given: Mapping[str, object]) -> None:
+    """UserError if an option is given that has an effect with --endpoint only."""
+    if idle := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
+        raise UserError(
+            f"{' and '.join(idle)} is for requests to an endpoint",
+            remedy="name the endpoint with --endpoint URL, or leave the option out",
+        )
 
 
 def _refuse_with_run(given: Mapping[str, bool]) -> None:
@@ -153,6 +204,8 @@ def _read_k(text: str) -> tuple[int, ...]:
 
 def _check(settings: EvaluationSettings) -> None:
     """UserError for settings that would score nothing."""
+    if settings.shots < 0:
+        raise UserError(f"--shots must be at least 0, not {settings.shots}", remedy="write --shots 4")
     if settings.samples < 1:
         raise UserError(f"--samples must be at least 1, not {settings.samples}", remedy="write --samples 4")
     if settings.parts == ("loop",) and not settings.loop_parts:

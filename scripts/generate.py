@@ -1,20 +1,28 @@
 """Write a program from a description and a list of instructions, step by step, with the repair loop.
 
 python -m scripts.generate --model DIR --problem FILE.md --steps FILE.txt --out FILE.lp [--instance FILE.lp]
+python -m scripts.generate --endpoint http://127.0.0.1:8000/v1 --model NAME --problem FILE.md …
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from scripts.evaluate import refuse_with_endpoint, refuse_without
 from scripts.inference.attempts import StepResult
-from scripts.inference.requests import MAX_NEW_TOKENS, Task
-from utils_ft import UserError, check_writable, command, read_text, show_path, write_text
+from scripts.inference.requests import MAX_NEW_TOKENS, Task, TextGenerator
+from utils_ft import DATA, UserError, check_writable, command, read_text, show_path, write_text
+
+if TYPE_CHECKING:
+    from scripts.inference.endpoint_generator import EndpointGenerator
+    from scripts.inference.generator import Generator
 
 
 def main(
-    model: Path,
+    model: str,
     problem: Path,
     steps: Path,
     out: Path,
@@ -26,6 +34,13 @@ def main(
     grammar: bool = False,
     max_new_tokens: int = MAX_NEW_TOKENS,
     seed: int = 0,
+    shots: int = 0,
+    endpoint: str | None = None,
+    workers: int = 8,
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    answers: Path = DATA / "answers",
+    dry_run: bool = False,
 ) -> None:
     """Write a program, one rule for each instruction.
 
@@ -33,8 +48,11 @@ def main(
     the solver message and answers again. A rule that still fails stands in the file as a comment, and the
     exit code is 1.
 
+    With --endpoint, the model is behind an address that speaks OpenAI's chat completions. Its key, if it
+    needs one, is ENDPOINT_API_KEY in .env. Answers are kept, and none is paid for twice.
+
     Arguments:
-        model: Folder of the model.
+        model: Folder of the model; with --endpoint its name there.
         problem: Text file with the description of the problem.
         steps: Text file with the instructions, one in each line.
         out: File for the program.
@@ -47,37 +65,86 @@ def main(
         grammar: Let the model write well-formed statements only.
         max_new_tokens: Tokens of an answer, at most.
         seed: Seed of the samples.
+        shots: Solved steps of training problems before each step, for models that were not fine-tuned.
+        endpoint: Base address of a server that speaks OpenAI's chat completions.
+        workers: Requests to the endpoint at the same time.
+        max_calls: Requests of this run, at most.
+        max_tokens: Tokens of this run, at most.
+        answers: Folder of the kept answers of endpoints.
+        dry_run: Print the number of requests and an estimate of their tokens, and make none.
     """
     import typer
-    from tqdm.auto import tqdm
 
-    from scripts.asp.solver import Solver
-    from scripts.inference.generator import load_generator
-    from scripts.inference.programs import program_text, write_programs
-    from scripts.inference.repair_loop import LoopSettings
+    from scripts.inference.programs import program_text
 
     task = _read_task(problem, steps, instance)
     check_writable(out)
-    if k < 0 or samples < 1:
-        raise UserError("--k must be at least 0 and --samples at least 1")
-    generator = load_generator(model, adapter, max_new_tokens, grammar, temperature, seed)
-    if reason := generator.too_long(task.next_step(0, (), ()).messages):
-        raise UserError(
-            reason.removeprefix("error: "),
-            where=problem,
-            remedy="shorten the description, or use a model with a larger context",
-        )
+    if k < 0 or samples < 1 or shots < 0:
+        raise UserError("--k and --shots must be at least 0 and --samples at least 1")
+    limits = {"max_calls": max_calls, "max_tokens": max_tokens, "dry_run": dry_run}
+    drawn = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    if endpoint:
+        refuse_with_endpoint({"adapter": adapter, "grammar": grammar})
+        opened = _open_endpoint(endpoint, model, {"workers": workers, "answers": answers, **limits}, drawn)
+    else:
+        refuse_without(limits)
+        opened = _load(Path(model), adapter, grammar, drawn)
+    with opened as generator:
+        if not endpoint and (reason := generator.too_long(task.next_step(0, (), ()).messages)):
+            raise UserError(
+                reason.removeprefix("error: "),
+                where=problem,
+                remedy="shorten the description, or use a model with a larger context",
+            )
+        written = _write(generator, task, 0 if dry_run else k, samples, shots)
+        if endpoint:
+            print(generator.spent + f"; up to {k} repairs of each rejected answer come on top" * dry_run)
+    if dry_run:
+        return
+    write_text(out, program_text(task, written))
+    _print_summary(written, out)
+    if not all(step.ok for step in written):
+        raise typer.Exit(1)
+
+
+def _load(
+    model: Path, adapter: Path | None, grammar: bool, drawn: Mapping[str, Any]
+) -> AbstractContextManager[Generator]:
+    """The generator of a model folder."""
+    from scripts.inference.generator import load_generator
+
+    return nullcontext(load_generator(model, adapter, grammar=grammar, **drawn))
+
+
+def _open_endpoint(
+    url: str, model: str, limits: Mapping[str, Any], drawn: Mapping[str, Any]
+) -> AbstractContextManager[EndpointGenerator]:
+    """The generator of a model behind an endpoint."""
+    from scripts.inference.endpoint_generator import PaidLimits, open_endpoint
+    from scripts.lm.endpoint import read_endpoint
+
+    return open_endpoint(read_endpoint(url, model), PaidLimits(**limits), **drawn)
+
+
+def _write(generator: TextGenerator, task: Task, k: int, samples: int, shots: int) -> list[StepResult]:
+    """Write the steps of a task, with a progress bar that shows each step."""
+    from tqdm.auto import tqdm
+
+    from scripts.asp.solver import Solver
+    from scripts.inference.examples import ExampleLibrary, with_shots
+    from scripts.inference.programs import write_programs
+    from scripts.inference.repair_loop import LoopSettings
+
+    library = ExampleLibrary.of_training_problems() if shots else None
     with Solver() as solver, tqdm(total=len(task.instructions), unit="step", disable=None) as bar:
 
         def show(_task: int, step: StepResult) -> None:
             bar.write(_step_line(step))
             bar.update()
 
-        [written] = write_programs(generator, [task], LoopSettings(k, samples), solver, on_step=show)
-    write_text(out, program_text(task, written))
-    _print_summary(written, out)
-    if not all(step.ok for step in written):
-        raise typer.Exit(1)
+        few_shot = with_shots(generator, library, shots)
+        [written] = write_programs(few_shot, [task], LoopSettings(k, samples), solver, on_step=show)
+    return written
 
 
 def _read_task(problem: Path, steps: Path, instance: Path | None) -> Task:

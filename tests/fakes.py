@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -26,6 +27,7 @@ class ScriptedGenerator:
     answer: Answer
     asked: list[Conversation] = field(default_factory=list)
     sampled: list[tuple[str, int]] = field(default_factory=list)
+    usage: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def by_instruction(
@@ -73,6 +75,10 @@ class ScriptedGenerator:
         if on_done:
             on_done(len(conversations))
         return [self.answer(messages, 0) for messages in conversations]
+
+    def for_programs(self, max_new_tokens: int) -> ScriptedGenerator:
+        """The same generator: its answers have no limit."""
+        return self
 
     def sample(self, conversations: Sequence[Conversation], count: int) -> list[list[str]]:
         """`count` samples for each conversation."""

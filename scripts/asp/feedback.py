@@ -54,7 +54,7 @@ def solver_message(outcome: Outcome, context: str = "") -> str:
     if not outcome.passes:
         return outcome.message
     undefined = [
-        (note, atom[1], _arity(atom[2] or "")) for note in outcome.notes if (atom := _UNDEFINED.search(note))
+        (note, atom[1], arity(atom[2] or "")) for note in outcome.notes if (atom := _UNDEFINED.search(note))
     ]
     if not undefined:
         return ""
@@ -86,7 +86,7 @@ def _read_facts(context: str, arities: dict[str, set[int]]) -> str:
     return "".join([*rest, context[position:]])
 
 
-def _arity(arguments: str) -> int:
+def arity(arguments: str) -> int:
     """The number of arguments in `(…)`. clingo cannot parse this text again: it may contain names like
     `#Anon0`.
     """

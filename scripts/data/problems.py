@@ -1,7 +1,8 @@
 """Problems: reading a folder of them, and which split each belongs to.
 
 A problem is a folder with `problem.md` (the description), `encoding.lp` (the encoding with its comments) and
-`instances/*.lp` (facts). `split.json` beside the families says which problems are for validation and test.
+`instances/*.lp` (facts). `split.json` beside the families says which problems are for validation and test. A
+problem that is only scored may have expected answer sets (`instances/*.json`) in place of the encoding.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from scripts.asp.encoding import Encoding, read_encoding
+from scripts.data.expected import Expected, read_expected
 from scripts.data.left_out import LeftOut, listing, nothing_left
 from scripts.data.retellings import Retelling, read_retellings
 from scripts.data.settings import STYLES
@@ -40,6 +42,7 @@ class Problem:
         wordings: Other wordings of an instruction, from `wordings.json`.
         retellings: The problem in other domains, from `retellings.json`.
         is_held_out: Whether its family is held out. `read_collection` sets it.
+        expected: The expected answer sets of instances, by name.
     """
 
     name: str
@@ -54,10 +57,13 @@ class Problem:
     wordings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     retellings: tuple[Retelling, ...] = ()
     is_held_out: bool = False
+    expected: dict[str, Expected] = field(default_factory=dict)
 
     @cached_property
     def encoding(self) -> Encoding:
-        """The encoding as steps. UserError if clingo cannot parse it."""
+        """The encoding as steps. UserError if there is none, or if clingo cannot parse it."""
+        if self.expected and not self.source:
+            raise _without("encoding.lp", self.folder)
         return read_encoding(self.source, str(self.encoding_file))
 
     @property
@@ -72,6 +78,9 @@ class Problem:
         texts = [text for pair in named for text in pair]
         texts += [text for instruction, others in self.wordings.items() for text in (instruction, *others)]
         texts += [text for retelling in self.retellings for text in retelling.texts]
+        texts += [
+            str((name, sorted(found.answer_sets), found.shown)) for name, found in self.expected.items()
+        ]
         return content_hash(self.id, self.source, self.description, *texts)
 
     @property
@@ -269,22 +278,23 @@ def read_problem(folder: Path, family: str) -> Problem:
     """
     description = _first_file(folder, "problem.md", "NL.txt")
     encoding = _first_file(folder, "encoding.lp", "ASP.lp", "ASP.txt")
-    if description is None or encoding is None:
-        missing = "problem.md" if description is None else "encoding.lp"
-        raise UserError(
-            f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}"
-        )
     if os.path.lexists(folder / "instances") and not (folder / "instances").is_dir():
         raise UserError("this is no folder", where=folder / "instances", remedy="make a folder of files *.lp")
+    found = {file.stem: read_expected(file) for file in sorted((folder / "instances").glob("*.json"))}
+    if description is None:
+        raise _without("problem.md", folder)
+    if encoding is None and not found:
+        raise _without("encoding.lp", folder)
     instances = {file.stem: read_text(file) for file in sorted((folder / "instances").glob("*.lp"))}
+    instances |= {name: "" for name in found if name not in instances}
     paraphrases = {style: folder / "paraphrases" / f"{style}.md" for style in STYLES}
     return Problem(
         name=folder.name,
         family=family,
         folder=folder,
-        encoding_file=encoding,
+        encoding_file=encoding or folder / "encoding.lp",
         description_file=description,
-        source=_not_empty(read_text(encoding), encoding),
+        source=_not_empty(read_text(encoding), encoding) if encoding else "",
         description=read_description(description),
         instances=instances or {"": ""},  # a program that contains its facts is one instance
         paraphrases={
@@ -292,6 +302,13 @@ def read_problem(folder: Path, family: str) -> Problem:
         },
         wordings=read_wordings(folder),
         retellings=read_retellings(folder),
+        expected=found,
+    )
+
+
+def _without(missing: str, folder: Path) -> UserError:
+    return UserError(
+        f"the problem has no {missing}", where=folder, remedy=f"write {show_path(folder / missing)}"
     )
 
 

@@ -25,7 +25,7 @@ from scripts.evaluation.items import Item
 from scripts.evaluation.parts import score_repairs
 from scripts.evaluation.results import Results, Subject
 from scripts.evaluation.scores import EvaluationResult, PartRates, Rates, interval, summary
-from scripts.evaluation.settings import EvaluationSettings, Part
+from scripts.evaluation.settings import WHOLE, EvaluationSettings, Part
 from scripts.evaluation.tables import TITLES
 from scripts.inference.attempts import check, has_code
 from scripts.inference.generator import load_generator
@@ -55,9 +55,6 @@ PARTS = ("steps", "repair")
 
 The repair loop costs a weak model more time than its training, and adds little.
 """
-
-WHOLE = 8
-"""A whole program may have as many tokens as this number of answers."""
 
 DRAWS = 2000
 """Bootstrap samples for the interval of a difference."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +20,15 @@ from scripts.evaluation.items import Item, item_from_json
 from scripts.evaluation.parts import score_loop, score_programs, score_repairs, score_steps
 from scripts.evaluation.results import Results, Subject
 from scripts.evaluation.scores import EvaluationResult, Figures, summary
-from scripts.evaluation.settings import DEFAULT_SETTINGS, EvaluationSettings, Part
+from scripts.evaluation.settings import DEFAULT_SETTINGS, WHOLE, EvaluationSettings, Part
+from scripts.evaluation.whole import WholeTask, score_whole_programs, whole_tasks
+from scripts.inference.endpoint_generator import PaidLimits, open_endpoint
+from scripts.inference.examples import ExampleLibrary, with_shots
 from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS, TextGenerator
 from scripts.lm.adapters import CONFIG, check_base
 from scripts.lm.base_models import base_model
+from scripts.lm.endpoint import Endpoint
 from scripts.lm.loading import check_model_folder
 from scripts.training import checkpoints
 from scripts.training.adapter_formats import to_peft
@@ -43,52 +48,82 @@ def evaluate(
     """
     items: list[Item] = []
     seconds: Counter[str] = Counter()
+    usage: Counter[str] = Counter(answers=0, prompt_tokens=0, answer_tokens=0)
     with Solver() as solver:
-        graders, left_out = graders_of(problems, solver)
-        if text := listing(left_out):
-            print(text, flush=True)
-        for stage in _stages(settings):
-            compute = partial(_run_stage, stage, generator, graders, settings, items)
+        work, stages = _Work(generator, problems, settings, solver), _stages(settings)
+        work.prepare(stages)
+        for stage in stages:
+            compute = partial(_run_stage, stage, work, items)
             found = results.part(stage.name, compute) if results else compute()
             items += [item_from_json(record) for record in found["items"]]
             seconds[stage.kind] += found["seconds"]
+            usage.update(found["usage"])
     figures = summary(items, held_out_families(problems))
     for step in figures["untested"]:
         print(f"not counted, {step['reason']}: {step['problem']}, {step['part']} {step['index']}", flush=True)
-    figures["left_out"] = [entry.as_json() for entry in left_out]
-    return figures | {"seconds": {kind: round(total, 1) for kind, total in seconds.items()}}
+    figures["left_out"] = [entry.as_json() for entry in work.left_out]
+    seconds_by_kind = {kind: round(total, 1) for kind, total in seconds.items()}
+    return figures | {"seconds": seconds_by_kind, "usage": dict(usage)}
+
+
+@dataclass
+class _Work:
+    """What all stages of an evaluation use. `left_out` are the problems that cannot be graded."""
+
+    generator: TextGenerator
+    problems: Sequence[Problem]
+    settings: EvaluationSettings
+    solver: Solver
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    graders: list[Grader] = field(default_factory=list)
+    whole_tasks: list[WholeTask] = field(default_factory=list)
+
+    def prepare(self, stages: Sequence[Part]) -> None:
+        """Make what the stages need, and list the problems that cannot be graded."""
+        kinds = {stage.kind for stage in stages}
+        if kinds != {"whole"}:
+            self.graders, self.left_out = graders_of(self.problems, self.solver)
+        if "whole" in kinds:
+            self.whole_tasks, entries = whole_tasks(self.problems, self.solver)
+            known = [entry.as_json() for entry in self.left_out]
+            self.left_out += [entry for entry in entries if entry.as_json() not in known]
+        if text := listing(self.left_out):
+            print(text, flush=True)
 
 
 def _stages(settings: EvaluationSettings) -> list[Part]:
     """What is computed and stored together, in order. One stage has all loops, which share their attempts."""
-    stages = [Part("steps"), Part("repair")]
+    stages = [Part("steps"), Part("repair"), *settings.program_parts, Part("whole")]
     if settings.loop_parts:
         stages.insert(1, Part("loop"))
-    return [stage for stage in [*stages, *settings.program_parts] if stage.kind in settings.parts]
+    return [stage for stage in stages if stage.kind in settings.parts]
 
 
-def _run_stage(
-    stage: Part,
-    generator: TextGenerator,
-    graders: Sequence[Grader],
-    settings: EvaluationSettings,
-    before: Sequence[Item],
-) -> dict:
-    """The items of a stage as JSON, and the seconds it took.
+def _run_stage(stage: Part, work: _Work, before: Sequence[Item]) -> dict:
+    """The items of a stage as JSON, the seconds it took, and the answers and tokens.
 
     `before` are the items of the stages before it.
     """
-    start = time.perf_counter()
+    generator, settings = work.generator, work.settings
+    start, used = time.perf_counter(), Counter(generator.usage)
     if stage.kind == "steps":
-        items = score_steps(generator, graders)
+        items = score_steps(generator, work.graders)
     elif stage.kind == "loop":
         drafts = [item.output for item in before if item.part.kind == "steps"]
-        items = score_loop(generator, graders, settings.loop_parts, drafts)
+        items = score_loop(generator, work.graders, settings.loop_parts, drafts)
     elif stage.kind == "repair":
-        items = score_repairs(generator, graders, settings.seed)
+        items = score_repairs(generator, work.graders, settings.seed)
+    elif stage.kind == "programs":
+        items = score_programs(generator, work.graders, stage)
     else:
-        items = score_programs(generator, graders, stage)
-    return {"items": [item.as_json() for item in items], "seconds": time.perf_counter() - start}
+        longest = WHOLE * settings.max_new_tokens
+        items = score_whole_programs(generator.for_programs(longest), work.whole_tasks, work.solver)
+    return {
+        "items": [item.as_json() for item in items],
+        "seconds": time.perf_counter() - start,
+        "usage": dict(generator.usage - used),
+    }
 
 
 def evaluate_once(
@@ -106,21 +141,69 @@ def evaluate_once(
     listed in the result with those that are left out. UserError if another process writes to `out`.
     """
     check_model_folder(model)
-    subject = Subject(model, adapter, problems, settings.as_json())
+    load = partial(
+        load_generator,
+        model,
+        adapter,
+        settings.max_new_tokens,
+        settings.grammar,
+        settings.temperature,
+        settings.seed,
+    )
+    library = ExampleLibrary.of_training_problems() if settings.shots else None
+    subject = Subject(model, adapter, problems, settings.as_json(), library.digest if library else "")
+    with_examples = partial(_few_shot, load, library, settings.shots)
+    return _evaluate_subject(out, subject, settings, with_examples, unreadable)
+
+
+def _few_shot(load: Callable[[], TextGenerator], library: ExampleLibrary | None, shots: int) -> TextGenerator:
+    return with_shots(load(), library, shots)
+
+
+def evaluate_endpoint(
+    out: Path,
+    endpoint: Endpoint,
+    problems: Sequence[Problem],
+    settings: EvaluationSettings,
+    paid: PaidLimits,
+    unreadable: Sequence[LeftOut] = (),
+) -> EvaluationResult | None:
+    """Evaluate a model behind an endpoint and write the result to `out`, as `evaluate_once` does.
+
+    In a dry run, print the number of requests and their tokens instead, and return None. Then the repair loop
+    is left out, as nobody knows how many repairs it will ask for.
+
+    Raises:
+        UserError: A limit is reached, or the endpoint cannot be used. Answers that have arrived are kept.
+    """
+    library = ExampleLibrary.of_training_problems() if settings.shots else None
+    subject = Subject(endpoint, None, problems, settings.as_json(), library.digest if library else "")
+    drawn = settings.max_new_tokens, settings.temperature, settings.seed
+    with open_endpoint(endpoint, paid, *drawn) as remote:
+        generator = with_shots(remote, library, settings.shots)
+        if paid.dry_run:
+            evaluate(generator, problems, replace(settings, k=(0,)))
+            print(f"{remote.spent}; up to {max(settings.k)} repairs of each rejected answer come on top")
+            return None
+        result = _evaluate_subject(out, subject, settings, lambda: generator, unreadable)
+        print(remote.spent)
+        return result
+
+
+def _evaluate_subject(
+    out: Path,
+    subject: Subject,
+    settings: EvaluationSettings,
+    load: Callable[[], TextGenerator],
+    unreadable: Sequence[LeftOut],
+) -> EvaluationResult:
+    """The result in `out`, or else the evaluation of a subject with the generator that `load` returns."""
     results = Results(out, subject.identity)
     if done := results.finished():
         print(f"already scored: {show_path(out)}", flush=True)
         return done
     with one_writer(out):
-        generator = load_generator(
-            model,
-            adapter,
-            settings.max_new_tokens,
-            settings.grammar,
-            settings.temperature,
-            settings.seed,
-        )
-        figures = evaluate(generator, problems, settings, results)
+        figures = evaluate(load(), subject.problems, settings, results)
         figures["left_out"] = [*(entry.as_json() for entry in unreadable), *figures["left_out"]]
         return results.finish(subject.as_json() | figures)
 

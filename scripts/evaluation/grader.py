@@ -19,7 +19,7 @@ from scripts.asp.solver import Outcome, Solver, Verdict
 from scripts.data.gold import gold_outcomes, on_instance, solve_gold, solve_requests, variant_of
 from scripts.data.left_out import LeftOut, left_out, nothing_left
 from scripts.data.problems import Problem
-from scripts.evaluation.items import Item
+from scripts.evaluation.items import Item, judgement
 from scripts.evaluation.settings import Part
 from scripts.inference.attempts import NO_CODE, Attempt, has_code, is_satisfiable
 from scripts.inference.requests import StepRequest, Task
@@ -121,6 +121,8 @@ class Grader:
         found = set().union(*(constructs(statement) for statement in step.statements))
         return Item(
             part=part,
+            problem=self.problem.id,
+            family=self.problem.family,
             prompt=prompt,
             output=attempt.output,
             code=attempt.code,
@@ -130,7 +132,7 @@ class Grader:
             constructs=tuple(sorted(found)),
             tries=tries,
             untested=self.why_untested(index),
-            **self._judgement(outcome, comparison),
+            **judgement(outcome, comparison),
         )
 
     def _grade_step(self, index: int, attempt: Attempt) -> tuple[Outcome, Comparison]:
@@ -150,31 +152,20 @@ class Grader:
             outcome, comparison = _NO_CODE
         return Item(
             part=part,
+            problem=self.problem.id,
+            family=self.problem.family,
             prompt=self.problem.description,
             output=text,
             code=text,
             gold=self.variant.program,
             tries=tries,
             untested=self.why_untested(),
-            **self._judgement(outcome, comparison),
+            **judgement(outcome, comparison),
         )
 
     def instance_program(self, program: str) -> str:
         """A whole program together with the facts of one instance."""
         return on_instance(self.facts, program)
-
-    def _judgement(self, outcome: Outcome, comparison: Comparison) -> dict:
-        """The fields of an item that do not depend on what was asked."""
-        equal = comparison.relation is Relation.EQUAL
-        return {
-            "problem": self.problem.id,
-            "family": self.problem.family,
-            "verdict": verdict_of(outcome, comparison),
-            "evidence": "" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
-            "parse": outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED),
-            "ground": outcome.passes,
-            "equivalent": equal,
-        }
 
     def add_comparison(self, program: str, outcomes: Sequence[Outcome]) -> None:
         """Store the comparison of `program`, from its outcome on each instance."""
@@ -253,16 +244,3 @@ _NO_CODE = (
     Comparison(Relation.DIFFERENT, Verdict.SYNTAX, NO_CODE),
 )
 """The result for an answer without code: it has no statement, so it does not parse."""
-
-
-def verdict_of(outcome: Outcome, comparison: Comparison) -> str:
-    """`equal`, or the reason why not: that of the check in the context, or else that of the comparison."""
-    if comparison.relation is Relation.EQUAL:
-        return "equal"
-    if not outcome.passes:
-        return str(outcome.verdict)
-    if comparison.verdict not in (Verdict.OK, Verdict.UNSATISFIABLE):
-        return "undecided" if comparison.verdict is Verdict.TOO_MANY else str(comparison.verdict)
-    if comparison.relation is Relation.UNDECIDED:
-        return "undecided"
-    return "unsatisfiable" if comparison.verdict is Verdict.UNSATISFIABLE else "wrong"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from scripts.asp.comparison import Comparison, Relation
+from scripts.asp.solver import Outcome, Verdict
 from scripts.evaluation.settings import Part
 
 
@@ -74,3 +76,33 @@ def item_from_json(record: dict) -> Item:
     return kind(
         **record | {"part": Part.from_name(record["part"]), "constructs": tuple(record["constructs"])}
     )
+
+
+def judgement(outcome: Outcome, comparison: Comparison) -> dict:
+    """The fields of an item that say how good the answer is.
+
+    Arguments:
+        outcome: The outcome of the code in its context, or of a program on one instance.
+        comparison: The comparison of the answer sets on all instances.
+    """
+    equal = comparison.relation is Relation.EQUAL
+    return {
+        "verdict": verdict_of(outcome, comparison),
+        "evidence": "" if equal else comparison.evidence or outcome.message or str(comparison.verdict),
+        "parse": outcome.verdict not in (Verdict.SYNTAX, Verdict.REFUSED),
+        "ground": outcome.passes,
+        "equivalent": equal,
+    }
+
+
+def verdict_of(outcome: Outcome, comparison: Comparison) -> str:
+    """`equal`, or the reason why not: that of the check in the context, or else that of the comparison."""
+    if comparison.relation is Relation.EQUAL:
+        return "equal"
+    if not outcome.passes:
+        return str(outcome.verdict)
+    if comparison.verdict not in (Verdict.OK, Verdict.UNSATISFIABLE):
+        return "undecided" if comparison.verdict is Verdict.TOO_MANY else str(comparison.verdict)
+    if comparison.relation is Relation.UNDECIDED:
+        return "undecided"
+    return "unsatisfiable" if comparison.verdict is Verdict.UNSATISFIABLE else "wrong"

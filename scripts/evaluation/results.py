@@ -7,10 +7,14 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
+from math import prod
 from pathlib import Path
 
 from scripts.data.problems import Problem, held_out_families
+from scripts.lm.endpoint import Endpoint
 from utils_ft import UserError, content_hash, read_json, show_path, write_json
 
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")
@@ -63,12 +67,21 @@ class Results:
 
 @dataclass(frozen=True)
 class Subject:
-    """What an evaluation evaluates: a model folder, an adapter over it or None, problems, settings."""
+    """What an evaluation evaluates.
 
-    model: Path
+    Attributes:
+        model: A model folder, or a model behind an endpoint.
+        adapter: A LoRA checkpoint over the folder, or None.
+        problems: The problems.
+        settings: The settings as JSON.
+        examples: A hash of what solved examples are taken from; "" without examples.
+    """
+
+    model: Path | Endpoint
     adapter: Path | None
     problems: Sequence[Problem]
     settings: dict
+    examples: str = ""
 
     @cached_property
     def asked(self) -> str:
@@ -76,12 +89,17 @@ class Subject:
 
         Where it is the same, the scores of two adapters can be compared.
         """
+        if isinstance(self.model, Endpoint):
+            model = content_hash(self.model.url, self.model.model)
+        else:
+            model = weights_digest(self.model)
         return content_hash(
-            weights_digest(self.model),
+            model,
             json.dumps(self.settings),
             str(SCORING_VERSION),
             *(problem.digest for problem in self.problems),
             *sorted(held_out_families(self.problems)),
+            *filter(None, [self.examples]),
         )
 
     @cached_property
@@ -91,10 +109,18 @@ class Subject:
 
     def as_json(self) -> dict:
         """The description of the subject at the head of the JSON file."""
+        remote = isinstance(self.model, Endpoint)
+        packages = ("clingo",) if remote else ("clingo", "torch", "transformers")
         return {
             "asked": self.asked,
-            "model": show_path(self.model),
+            "model": self.model.model if remote else show_path(self.model),
             "adapter": show_path(self.adapter) if self.adapter else None,
+            "endpoint": self.model.shown if remote else None,
+            "parameters": None if remote else parameters_of(self.model),
+            "scoring_version": SCORING_VERSION,
+            "date": datetime.now(UTC).date().isoformat(),
+            "versions": {name: version(name) for name in packages},
+            "problem_set": content_hash(*(problem.digest for problem in self.problems)),
             "settings": self.settings,
             "problems": [problem.id for problem in self.problems],
         }
@@ -107,6 +133,17 @@ def _read(file: Path, identity: str) -> dict | None:
     except UserError:
         return None
     return found if found.get("identity") == identity else None
+
+
+def parameters_of(folder: Path) -> int | None:
+    """The number of parameters in the safetensors files of a folder; None if there is none."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as tensors:
+            total += sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total or None
 
 
 def weights_digest(folder: Path) -> str:

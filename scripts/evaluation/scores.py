@@ -42,6 +42,7 @@ class PartRates(TypedDict):
     loop: dict[str, Rates]
     repair: Rates
     programs: dict[str, Rates]
+    whole: Rates
 
 
 class Figures(PartRates, total=False):
@@ -58,6 +59,7 @@ class Figures(PartRates, total=False):
         left_out: The problems that cannot be used, one entry for each reason: `problem`, `file`, `line`,
             `what`, `remedy`.
         seconds: The time of each kind of part.
+        usage: The number of answers, and the tokens of their prompts and of their texts.
     """
 
     per_family: dict[str, Rates]
@@ -69,6 +71,7 @@ class Figures(PartRates, total=False):
     verdicts: list[dict]
     left_out: list[dict]
     seconds: dict[str, float]
+    usage: dict[str, int]
 
 
 class EvaluationResult(Figures, total=False):
@@ -77,7 +80,13 @@ class EvaluationResult(Figures, total=False):
     Keys:
         identity: A hash of everything that the figures depend on.
         asked: The same hash without the adapter.
-        model, adapter: The folders; `adapter` is None if there is none.
+        model, adapter: The folders; `adapter` is None if there is none. Behind an endpoint, the model's name.
+        endpoint: The address of the endpoint, or None.
+        parameters: The number of the model's parameters, or None if it is not known.
+        problem_set: A hash of the problems.
+        scoring_version: `results.SCORING_VERSION`.
+        date: The day of the evaluation.
+        versions: The versions of the libraries that have an influence on the figures.
         settings: The fields of `EvaluationSettings`.
         problems: The ids of the problems.
     """
@@ -86,6 +95,12 @@ class EvaluationResult(Figures, total=False):
     asked: str
     model: str
     adapter: str | None
+    endpoint: str | None
+    parameters: int | None
+    problem_set: str
+    scoring_version: int
+    date: str
+    versions: dict[str, str]
     settings: dict
     problems: list[str]
 
@@ -159,6 +174,7 @@ def _part_rates(items: Sequence[Item]) -> PartRates:
         "loop": _rates_by_setting(by_kind.get("loop", []), STEP_RATES),
         "repair": rates(by_kind.get("repair", []), REPAIR_RATES),
         "programs": _rates_by_setting(by_kind.get("programs", []), PROGRAM_RATES),
+        "whole": rates(by_kind.get("whole", [])),
     }
 
 

@@ -8,8 +8,15 @@ from dataclasses import asdict, dataclass
 from scripts.inference.repair_loop import LoopSettings
 from scripts.inference.requests import MAX_NEW_TOKENS
 
-KINDS = ("steps", "loop", "repair", "programs")
-"""What the model writes: steps, steps with the repair loop, repairs, whole programs."""
+KINDS = ("steps", "loop", "repair", "programs", "whole")
+"""What the model writes: steps, steps with the repair loop, repairs, programs step by step, and programs in
+one answer."""
+
+STEP_KINDS = KINDS[:-1]
+"""The kinds that need an encoding with instructions."""
+
+WHOLE = 8
+"""A program in one answer may have as many tokens as this number of steps."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +60,19 @@ class EvaluationSettings:
         samples: Answers to each prompt in `loop` and `programs`; the first one is greedy.
         temperature: Of the samples.
         grammar: Whether an answer must be one well-formed statement.
-        max_new_tokens: Tokens of an answer, at most.
+        max_new_tokens: Tokens of an answer, at most; `WHOLE` times as many for a program in one answer.
         seed: Of the samples, and of the broken code in `repair`.
+        shots: Solved examples from training problems before each question.
     """
 
-    parts: tuple[str, ...] = KINDS
+    parts: tuple[str, ...] = STEP_KINDS
     k: tuple[int, ...] = (0, 3)
     samples: int = 1
     temperature: float = 0.8
     grammar: bool = False
     max_new_tokens: int = MAX_NEW_TOKENS
     seed: int = 0
+    shots: int = 0
 
     @property
     def loop_parts(self) -> list[Part]:

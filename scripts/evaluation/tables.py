@@ -30,9 +30,9 @@ def scores_table(results: Mapping[str, EvaluationResult]) -> pd.DataFrame:
 def _rows(result: EvaluationResult) -> list[dict]:
     """The rows of one model, without the parts that have no items."""
     keys = {"seen families": "seen_families", "held-out families": "held_out_families"}
-    halves = {title: _rates_by_title(result[key]) for title, key in keys.items() if key in result}
+    halves = {title: rates_by_title(result[key]) for title, key in keys.items() if key in result}
     rows = []
-    for part, rates in _rates_by_title(result).items():
+    for part, rates in rates_by_title(result).items():
         if rates["n"]:
             row = {"part": part, "n": rates["n"]}
             row |= {title: percent(rates, name) for name, title in TITLES.items()}
@@ -41,13 +41,14 @@ def _rows(result: EvaluationResult) -> list[dict]:
     return rows
 
 
-def _rates_by_title(result: PartRates) -> dict[str, Rates]:
+def rates_by_title(result: PartRates) -> dict[str, Rates]:
     """The rates of all parts, by the title of the part; the loop stands after the steps."""
     return {
         "steps": result["steps"],
         **{f"steps, loop {setting}": rates for setting, rates in result.get("loop", {}).items()},
         "repair": result["repair"],
         **{f"programs {setting}": rates for setting, rates in result["programs"].items()},
+        **({"programs in one answer": result["whole"]} if "whole" in result else {}),
     }
 
 

@@ -4,8 +4,9 @@ grammar.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from scripts.asp.grammar import Grammar
 from scripts.inference.decode import Decoding, Pick, generate_tokens
 from scripts.inference.prefix_cache import PrefixCache
-from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered
+from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered, check_temperature
 from scripts.lm import chat
 from scripts.lm.adapters import check_base, load_adapter
 from scripts.lm.base_models import weight_files
@@ -53,6 +54,7 @@ class Generator:
         grammar: If given, an answer is well-formed statements.
         temperature, seed: Of `sample`.
         prefixes: The KV cache that calls share, for conversations with the same beginning.
+        usage: The answers, and the tokens of their prompts and of their texts.
     """
 
     model: Any
@@ -63,6 +65,7 @@ class Generator:
     temperature: float = 0.8
     seed: int = 0
     prefixes: PrefixCache = field(default_factory=lambda: PrefixCache(cache_limit()))
+    usage: Counter[str] = field(default_factory=Counter)
 
     def generate(self, conversations: Sequence[list[Message]], on_done: OnDone | None = None) -> list[str]:
         """The greedy answer to each conversation, `Unanswered` if it does not fit into the model's context.
@@ -96,6 +99,10 @@ class Generator:
         texts = self._generate([prompt for prompt in prompts for _ in range(count)], draws)
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
+    def for_programs(self, max_new_tokens: int) -> Generator:
+        """The same model for answers that are whole programs: without the grammar of one statement."""
+        return replace(self, max_new_tokens=max_new_tokens, grammar=None)
+
     def _generate(
         self, prompts: list[list[int]], draws: list[Draw] | None, on_done: OnDone | None = None
     ) -> list[str]:
@@ -113,6 +120,8 @@ class Generator:
         answers = generate_tokens(self.model, chosen, settings, on_done, self.prefixes)
         for number, ids in zip(fitting, answers, strict=True):
             texts[number] = self.tokenizer.decode(ids, skip_special_tokens=True)
+        read, written = sum(map(len, chosen)), sum(map(len, answers))
+        self.usage.update(answers=len(answers), prompt_tokens=read, answer_tokens=written)
         return texts
 
     def _pick(self, draws: list[Draw]) -> Pick:
@@ -152,11 +161,7 @@ def load_generator(
         UserError: A folder has no model or no adapter, the temperature is not above 0, or the memory is too
             small.
     """
-    if temperature <= 0:
-        raise UserError(
-            f"samples cannot be drawn at a temperature of {temperature}",
-            remedy="give a temperature above 0; the first answer is greedy at any temperature",
-        )
+    check_temperature(temperature)
     _check_folders(model, adapter)
     with explain_out_of_memory(TOO_LARGE, Path(model)):
         network, tokenizer = _load(model, adapter)

@@ -5,12 +5,14 @@ The repair loop, the grader and the ablations build their prompts and contexts h
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from scripts.asp.feedback import context_of
 from scripts.lm import prompts
+from utils_ft import UserError
 
 MAX_NEW_TOKENS = 160
 """Tokens of one answer, at most.
@@ -38,7 +40,12 @@ OnDone = Callable[[int], None]
 
 
 class TextGenerator(Protocol):
-    """What the repair loop and the evaluation need of a generator. Tests use one without a model."""
+    """What the repair loop and the evaluation need of a generator. Tests use one without a model.
+
+    `usage` counts `answers`, `prompt_tokens` and `answer_tokens`.
+    """
+
+    usage: Counter[str]
 
     def generate(
         self, conversations: Sequence[list[prompts.Message]], on_done: OnDone | None = None
@@ -49,6 +56,19 @@ class TextGenerator(Protocol):
     def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
         """`count` random answers to each conversation."""
         ...
+
+    def for_programs(self, max_new_tokens: int) -> TextGenerator:
+        """The same model for answers that are whole programs: they may be longer than one statement."""
+        ...
+
+
+def check_temperature(temperature: float) -> None:
+    """UserError if samples cannot be drawn at this temperature."""
+    if temperature <= 0:
+        raise UserError(
+            f"samples cannot be drawn at a temperature of {temperature}",
+            remedy="give a temperature above 0; the first answer is greedy at any temperature",
+        )
 
 
 @dataclass(frozen=True)

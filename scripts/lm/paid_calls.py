@@ -15,11 +15,12 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from utils_ft import UserError, content_hash, read_json, write_json
 
@@ -29,6 +30,8 @@ LONGEST_WAIT = 300.0  # seconds; if the service demands a longer wait (a daily q
 FIRST_REQUESTS = 2  # the most requests before the first answer of a run, if they fail as a wrong setting does
 GIVE_UP_AFTER = 5  # questions in a row without an answer, after which the run ends
 CHARACTERS_PER_TOKEN = 3.5
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -264,3 +267,28 @@ class RateLimitedClient:
         else:
             with self._lock:
                 self._next = max(self._next, time.monotonic() + wait)
+
+
+def in_parallel(
+    tasks: Sequence[Callable[[], Result]],
+    workers: int,
+    client: RateLimitedClient,
+    on_result: Callable[[Result], object] | None = None,
+) -> list[Result]:
+    """Run tasks that use `client` in threads and return their results, in order.
+
+    On an error, the client is stopped: answers to running requests are waited for and stored, and no new
+    request starts.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                result = future.result()
+                if on_result:
+                    on_result(result)
+        except BaseException:
+            client.stop("interrupted")
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]

@@ -24,6 +24,14 @@ REPAIR_PERSONA = (
     "and what the solver says of it. Answer with the corrected code and nothing else."
 )
 
+PROGRAM_PERSONA = (
+    "You are an expert in Answer Set Programming. You write a complete clingo program for the problem "
+    "that you get. The program must work for every instance: the facts of an instance are added to it, so "
+    "write none of them. Answer with the program and nothing else."
+)
+
+EXAMPLES = "Solved steps of other problems, as examples:"
+
 AT_ONCE = (
     "Write the whole program: the code for each of these instructions, in their order, "
     "a blank line after each."
@@ -71,6 +79,31 @@ def at_once(messages: Sequence[Message]) -> list[Message]:
     instructions = "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
     code = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "assistant")
     return [opening, step(f"{AT_ONCE}\n\n{instructions}"), answer(code)]
+
+
+def program(description: str, contract: Sequence[str]) -> list[Message]:
+    """The prompt for a whole program in one answer, from the description alone.
+
+    `contract` has the predicates on which the answer sets are compared, such as `colour/2`.
+    """
+    shown = ", ".join(contract)
+    text = (
+        f"{description.strip()}\n\nThe answer sets are compared on these predicates, and no others: {shown}."
+    )
+    return [{"role": "system", "content": PROGRAM_PERSONA}, {"role": "user", "content": text}]
+
+
+def with_examples(messages: Sequence[Message], examples: Sequence[tuple[str, str]]) -> list[Message]:
+    """The same prompt with solved examples before its last question: pairs of question and code.
+
+    They stand in the last message, so that everything before it stays the same for all steps of a problem.
+    """
+    *before, question = messages
+    solved = "\n\n".join(f"{asked.strip()}\nAnswer:\n{code.strip()}" for asked, code in examples)
+    return [
+        *before,
+        question | {"content": f"{EXAMPLES}\n\n{solved}\n\nNow this one:\n{question['content']}"},
+    ]
 
 
 def repair(instruction: str, broken: str, error: str) -> list[Message]:

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from scripts.evaluation.tables import TITLES
+from scripts.evaluation.leaderboard import model_label, prompt_of, scored_parts
+from scripts.evaluation.tables import TITLES, rates_by_title
 
 BLUE, GREY, TEAL, AMBER, PURPLE, RED, INK = (
     "#2563eb",
@@ -396,4 +397,36 @@ def verdicts(results: dict[str, dict]) -> Any:
     axes.grid(visible=False)
     axes.legend(ncol=len(seen), loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, **TIGHT)
     axes.invert_yaxis()
+    return figure
+
+
+@_styled
+def leaderboard_bars(results: Sequence[dict]) -> Any:
+    """For each result file of a leaderboard, the shares of right answers by part, with 95 % intervals."""
+    titles = list(scored_parts(results))
+    colours = [BLUE, TEAL, AMBER, PURPLE, RED, GREY]
+    height = 0.8 / max(len(titles), 1)
+    figure, axes = _figure(height=1.0 + 0.28 * len(results) * max(len(titles), 1))
+    for number, title in enumerate(titles):
+        for place, result in enumerate(results):
+            rates = rates_by_title(result).get(title, {})
+            if rates.get("n"):
+                axes.barh(
+                    place + number * height,
+                    100 * rates["equivalent"],
+                    height,
+                    color=colours[number % len(colours)],
+                    xerr=_errors(rates, ["equivalent"]),
+                    error_kw={"ecolor": INK, "elinewidth": 0.8},
+                    label=title if title not in axes.get_legend_handles_labels()[1] else None,
+                )
+    middle = height * (len(titles) - 1) / 2
+    labels = [f"{model_label(result)}\n{prompt_of(result)}".replace("$", r"\$") for result in results]
+    axes.set_yticks([place + middle for place in range(len(results))], labels)
+    axes.invert_yaxis()
+    axes.set_xlabel("right, %")
+    axes.set_xlim(0, 100)
+    axes.grid(axis="y", visible=False)
+    if titles:
+        _legend_above(axes, min(len(titles), 3))
     return figure

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from clingo.ast import ASTType
@@ -24,7 +24,7 @@ from scripts.data.paraphrase.providers import choose
 from scripts.data.paraphrase.report import ParaphraseReport, TaskResult
 from scripts.data.problems import Problem
 from scripts.data.settings import PARAPHRASES, STYLES
-from scripts.lm.paid_calls import Answer, Failed, RateLimitedClient, Refused, Stopped
+from scripts.lm.paid_calls import Answer, Failed, RateLimitedClient, Refused, Stopped, in_parallel
 from utils_ft import UserError, check_writable, one_writer, write_json
 
 _STYLE_PROMPTS = {
@@ -230,25 +230,16 @@ def _run_tasks(
 
     On an error, wait for the answers to running requests.
     """
-    results: dict[int, TaskResult] = {}
     title = f"paraphrasing with {client.provider.model}"
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(tasks), desc=title, unit="text", disable=client.dry_run) as bar,
-    ):
-        futures = {
-            pool.submit(_run_task, task, client, out, tries): number for number, task in enumerate(tasks)
-        }
-        try:
-            for future in as_completed(futures):
-                result = results[futures[future]] = future.result()
-                bar.update(result.status != "open")
-                bar.set_postfix(calls=client.spent["calls"], tokens=client.spent["tokens"])
-        except BaseException:
-            client.stop("interrupted")
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [results[number] for number in sorted(results)]
+    with tqdm(total=len(tasks), desc=title, unit="text", disable=client.dry_run) as bar:
+
+        def show(result: TaskResult) -> None:
+            bar.update(result.status != "open")
+            bar.set_postfix(calls=client.spent["calls"], tokens=client.spent["tokens"])
+
+        return in_parallel(
+            [partial(_run_task, task, client, out, tries) for task in tasks], workers, client, show
+        )
 
 
 class _TaskState:

@@ -1,0 +1,1 @@
+"""Importers: problem sets of other people, from a folder that the user fetched into our layout."""

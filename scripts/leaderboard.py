@@ -1,0 +1,40 @@
+"""Merge result files of `evaluate` into one table and one figure.
+
+python -m scripts.leaderboard base.json fine_tuned.json --out leaderboard.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from utils_ft import RUNS, command, show_path, write_text
+
+
+def main(files: Annotated[list[Path], typer.Argument()], out: Path = RUNS / "leaderboard.md") -> None:
+    """Merge result files of `evaluate` into one Markdown table and one figure.
+
+    Each file is a row. Files of different problems or scoring versions are refused, as their figures cannot
+    be compared.
+
+    Arguments:
+        files: JSON files that `evaluate --out` has written.
+        out: Markdown file for the table. The figure stands beside it, with the ending .png.
+    """
+    from scripts.evaluation.leaderboard import leaderboard, markdown, read_results
+    from scripts.notebook.plots import leaderboard_bars
+
+    results = read_results(files)
+    table = leaderboard(results)
+    figure = out.with_suffix(".png")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    leaderboard_bars(results).savefig(figure)
+    write_text(out, markdown(table, results) + f"\n![Shares of right answers]({figure.name})\n")
+    print(table.to_string(index=False))
+    print(f"{show_path(out)}, {show_path(figure)}")
+
+
+if __name__ == "__main__":
+    command(main)()
