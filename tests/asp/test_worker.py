@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.asp import solver as asp_solver
-from scripts.asp.solver import Request, Verdict, _Worker
+from scripts.asp.solver import Limits, Request, Solver, Verdict, _Worker
 from tests.asp.hostile import QUICK
 
 
@@ -78,3 +79,14 @@ def test_the_worker_imports_nothing_of_this_project():
     """It is started as a file: it can import clingo and the standard library only."""
     spec = importlib.util.find_spec("scripts.asp.worker")
     assert "scripts" not in Path(spec.origin).read_text().split('"""', 2)[2]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows has no such signal")
+@pytest.mark.parametrize("program", ["a.", "a. % " + "x" * 3_000_000], ids=["short", "long"])
+def test_a_worker_that_does_not_read_is_replaced(program):
+    with Solver(1, Limits(wall_seconds=0.5)) as pool:
+        assert pool.check("a.").passes
+        [worker] = pool._alive
+        worker.process.send_signal(signal.SIGSTOP)
+        assert pool.check(program).verdict is Verdict.TIMEOUT
+        assert pool.check("a.").passes

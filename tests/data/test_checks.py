@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from scripts.data.checks import check_problem
 from scripts.data.problems import read_problem
 from tests.data.colouring import ENCODING, INSTANCE, TEXT, write_colouring
 from tests.examples import write_problem
-from utils_ft import ROOT
+from utils_ft import ROOT, UserError
 
 
 def faults(folder: Path, solver: Solver) -> list[tuple[str, int | None, str]]:
@@ -297,3 +298,24 @@ def test_thousands_of_facts_are_tested_in_few_programs(tmp_path, solver):
     whats = [fault.what.split(":")[0] for fault in checked.faults]
     assert len(whats) == 2 and whats[0] == "2000 statements share one instruction"
     assert re.match(r"no instance tests 1,9\d\d of the facts, from edge\(32,2032\)\.", whats[1])
+
+
+@pytest.mark.parametrize(
+    "instance", ["node(1..2). node(3)", "node(1..2). %* open", "node(1..2). node(", 'p("']
+)
+def test_an_instance_must_be_complete_by_itself(tmp_path, solver, instance):
+    """Otherwise it would change the encoding that follows it."""
+    folder = write_colouring(tmp_path / "f" / "colouring")
+    (folder / "instances" / "one.lp").write_text(instance)
+    found = [fault for fault in faults(folder, solver) if fault[0] == "one.lp"]
+    assert len(found) == 1 and "clingo cannot parse it" in found[0][2] and found[0][1] in (1, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize("name", ["encoding.lp", "problem.md", "instances/pipe.lp"])
+def test_a_pipe_is_refused(tmp_path, name):
+    folder = write_colouring(tmp_path / "f" / "colouring")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(UserError, match="no ordinary file"):
+        read_problem(folder, "f")

@@ -72,3 +72,22 @@ def test_a_paraphrase_without_a_name_or_number_is_not_faithful(problems: list[Pr
         for word in [item.split("/")[0] for item in keep.predicates] + sorted(keep.names | keep.numbers):
             without = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "thing", text, flags=re.IGNORECASE)
             assert faithfulness_errors(problem.description, without, names), (problem.id, word)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a(" * 50_000,
+        "a(" * 50_000 + ")" * 50_000,
+        "1 " * 50_000,
+        "`" * 100_000,
+        "\n" * 100_000,
+        "a_b " * 30_000,
+    ],
+    ids=["open", "nested", "numbers", "backquotes", "lines", "names"],
+)
+def test_a_text_of_any_form_is_checked_in_linear_time(text: str) -> None:
+    """Quadratic time would take minutes here."""
+    assert content(text) is not None
+    assert "it is much longer than the original" in faithfulness_errors("Say foo(X) for 3.", text + "x")
+    assert faithfulness_errors(text + "x", "Say foo(X) for 3.")

@@ -62,6 +62,8 @@ def test_the_steps_that_failed_are_listed_and_the_exit_code_is_1(
         ("steps", "empty.txt", "no instruction"),
         ("steps", "none.txt", "none.txt: no such file"),
         ("k", -1, "--k"),
+        ("problem", "long.md", "long.md: the prompt has"),
+        ("instance", "open.lp", "open.lp:1: clingo cannot parse it"),
         ("model", "none", "no such model folder"),
     ],
 )
@@ -69,6 +71,8 @@ def test_a_wrong_option_ends_in_one_message_and_exit_code_2(
     options: dict[str, Path], tmp_path: Path, name: str, value: object, message: str
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "long.md").write_text("Colour the map. " * 20_000)
+    (tmp_path / "open.lp").write_text("node(1). %* open")
     wrong = value if isinstance(value, int) else tmp_path / value
     done = run(tmp_path, **options | {name: wrong})
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

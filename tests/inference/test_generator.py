@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from scripts.inference.generator import load_generator
+from scripts.inference.requests import Unanswered
 from scripts.lm import chat, prompts
 from utils_ft import UserError
 
@@ -49,3 +50,16 @@ def test_an_error_names_the_folder_that_is_not_a_model(tmp_path: Path) -> None:
 def test_an_error_names_the_folder_without_an_adapter(smoke: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no adapter in this folder\n.*checkpoint-60"):
         load_generator(smoke, tmp_path)
+
+
+def test_a_prompt_that_does_not_fit_into_the_context_is_not_asked(smoke: Path) -> None:
+    """Before, the mask of a long prompt was allocated, and the command ended in a traceback."""
+    generator = load_generator(smoke, max_new_tokens=4)
+    generator.model.config.max_position_embeddings = 300
+    fits, too_long = [prompts.step("Say a.")], [prompts.step("Say a. " * 50_000)]
+    done: list[int] = []
+    first, second = generator.generate([too_long, fits], done.append)
+    assert sum(done) == 2 and second == generator.generate([fits])[0]
+    assert isinstance(first, Unanswered) and "and the model's context" not in first
+    assert "but the model's context has 300" in first.reason
+    assert [len(set(texts)) for texts in generator.sample([too_long, fits], 2)] == [1, 2]

@@ -8,6 +8,7 @@ from scripts.asp.solver import Solver
 from scripts.inference.programs import program_text, write_programs
 from scripts.inference.repair_loop import LoopSettings
 from scripts.lm import prompts
+from tests.asp.hostile import MEMORY
 from tests.inference.colouring import DESCRIPTION, FACTS, GOLD, INSTRUCTIONS, TASK, scripted
 
 
@@ -71,3 +72,25 @@ def test_each_step_of_a_program_is_put_to_the_vote(solver: Solver) -> None:
     [steps] = write_programs(generator, [TASK], LoopSettings(0, samples=3), solver)
     assert tuple(step.code for step in steps) == GOLD
     assert [count for _, count in generator.sampled] == [2, 2, 2]
+
+
+def test_a_step_that_meets_a_limit_is_left_out_and_hides_no_later_error(solver: Solver) -> None:
+    """Before, it counted as accepted, and every later step ran out of memory unseen."""
+    generator = scripted([MEMORY], ["garbage("], ["x(Y) :- not z."])
+    [steps] = write_programs(generator, [TASK], LoopSettings(0), solver)
+    assert [step.ok for step in steps] == [False, False, False]
+    assert solver.check(program_text(TASK, steps)).passes
+
+
+def test_a_step_cannot_start_a_part_that_is_never_grounded(solver: Solver) -> None:
+    """Before, all later steps were accepted, whatever they were."""
+    generator = scripted(["#program check."], [":- #true."], ["nonsense(1)."])
+    [steps] = write_programs(generator, [TASK], LoopSettings(0), solver)
+    assert [step.ok for step in steps] == [False, False, True]
+    assert "#program is not allowed" in steps[0].best.message
+
+
+def test_a_step_cannot_change_the_statement_before_it(solver: Solver) -> None:
+    generator = scripted(["#external a."], ["[true]"], [GOLD[2]])
+    [steps] = write_programs(generator, [replace(TASK, facts="")], LoopSettings(0), solver)
+    assert [step.ok for step in steps] == [True, False, True]

@@ -12,8 +12,9 @@ from scripts.data.problems import Problem
 from scripts.data.settings import ConversionSettings
 from scripts.inference.attempts import StepResult
 from scripts.inference.repair_loop import REDRAWN, LoopSettings, write_steps
-from scripts.inference.requests import StepRequest
+from scripts.inference.requests import StepRequest, Unanswered
 from scripts.lm import prompts
+from tests.asp.hostile import UNSAFE_POOLS
 from tests.fakes import ScriptedGenerator, instruction_of
 from tests.inference.colouring import FACTS
 
@@ -146,3 +147,25 @@ def test_with_too_many_answer_sets_the_vote_compares_the_code(solver: Solver) ->
     many, same_sets = "{ a(1..20) }.", "{ a(1..10) ; a(11..20) }."
     red, also_red = "paint(N,red) :- node(N).", "paint(M,red) :- node(M)."
     assert best(solver, many, red, also_red, same_sets) == red
+
+
+# --- prompts that are too long ---
+
+
+def test_a_repair_prompt_is_short_whatever_the_solver_says(solver: Solver) -> None:
+    """Before, 59 characters of code made a prompt of 59,000."""
+    generator = answers(UNSAFE_POOLS, ":- N < M, " + ", ".join(["day(1;2;3)"] * 6) + ".", "a.")
+    step = write(generator, 2, solver)
+    assert step.ok
+    for messages in generator.asked[1:]:
+        assert len(messages[-1]["content"]) < 1300 and "is unsafe" in messages[-1]["content"]
+
+
+def test_a_step_whose_prompt_does_not_fit_fails_with_the_reason_and_is_not_asked_again(
+    solver: Solver,
+) -> None:
+    unanswered = ScriptedGenerator(lambda _messages, _number: Unanswered("error: the prompt is too long"))
+    for settings in (LoopSettings(3), LoopSettings(3, samples=2)):
+        [step] = write_steps(unanswered, [DO], settings, solver)
+        assert not step.ok and len(step.attempts) == 1
+        assert step.best.message == "error: the prompt is too long"
