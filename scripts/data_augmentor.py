@@ -40,8 +40,8 @@ def main(
             shipped).
         out: The folder to write to.
         styles: Some of the three styles, with commas between them.
-        model: For gemini another model than Gemini 3.8 Flash (also GEMINI_MODEL); for local a model's folder or
-            hub id.
+        model: For gemini another model than Gemini 3.8 Flash (also GEMINI_MODEL); for local a model's folder
+            or hub id.
         instructions: Paraphrase the instructions of the encodings as well.
         tries: The most answers to one text.
         max_calls: The most paid requests of this run; it then ends, and the same command continues it.

@@ -35,6 +35,7 @@ from scripts.data.repairs import RepairMaker
 from scripts.data.report import ConversionReport, Report
 from scripts.data.rows import REPORT, SPLITS, Row, load_rows, write_row_files
 from scripts.data.settings import ConversionSettings
+from scripts.data.shapes import coverage, statements_of
 from scripts.data.twins import check_split, groups_of_twins
 from scripts.lm.chat import load_tokenizer
 from utils_ft import UserError, check_writable, content_hash, one_writer, read_json, write_json
@@ -94,10 +95,15 @@ def _convert_collection(
         raise nothing_left(report.left_out, "no problem can be converted")
     metas = [row["meta"] for split in SPLITS for row in rows[split]]
     problems = {(meta["family"], meta["problem"]): meta["split"] for meta in metas}
+    by_split = {
+        split: [one for one in chosen if problems.get((one.family, one.name)) == split]
+        for split in ("train", "valid")
+    }
     summary = report.as_json() | {
         "seed": seed,
         "problems": dict(Counter(problems.values())),
         "twins": [] if collection.split_file else _groups(collection),
+        "shapes": _shapes(by_split),
     }
     return write_row_files(out, rows, summary)
 
@@ -123,6 +129,12 @@ def _groups(collection: Collection) -> list[dict]:
     """The groups of twins that the split keeps together."""
     groups = [[problem.id for problem in group] for group in groups_of_twins(collection.problems)]
     return [{"problems": ids, "split": collection.splits[ids[0]]} for ids in groups if len(ids) > 1]
+
+
+def _shapes(by_split: Mapping[str, Sequence[Problem]]) -> dict[str, dict[str, float]]:
+    """How much of the shapes of validation rules training shows, for all rules and by construct."""
+    found = coverage(*(statements_of(by_split[split]) for split in ("train", "valid")))
+    return {name: asdict(figures) for name, figures in found.items()}
 
 
 def add_token_counts(folder: Path, tokenizer: Path, max_tokens: int) -> ConversionReport:

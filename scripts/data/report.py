@@ -105,6 +105,10 @@ class ConversionReport(ReportCounts, total=False):
     """The number of problems of each split that were converted."""
     twins: list[dict]
     """The groups of twins and near-twins, if no split.json decides: their ids as `problems`, and `split`."""
+    shapes: dict[str, dict[str, float]]
+    """How many validation rules there are, and the shares whose shape training shows: the numbers of
+    `shapes.Coverage`, for `all` rules and by construct.
+    """
     sha256: dict[str, str]
     """The SHA-256 of the file of each split."""
     tokens: dict[str, dict[str, int]]

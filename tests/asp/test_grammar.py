@@ -233,8 +233,8 @@ SEEDS = [
     "#project -p(X) : q. a.\nb | not c.",
 ]
 WORDS = (
-    "a p X not 1 0x2 ( ) { } ; , : :- . .. | - ~ #count #sum+ #true #show #minimize #edge #heuristic #external"
-    ' [ ] @ = < <> / #inf "s" _ ** :~'
+    "a p X not 1 0x2 ( ) { } ; , : :- . .. | - ~ #count #sum+ #true #show #minimize #edge #heuristic"
+    ' #external [ ] @ = < <> / #inf "s" _ ** :~'
 ).split()
 
 

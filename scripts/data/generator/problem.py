@@ -12,7 +12,7 @@ from scripts.data.generator.description import describe
 from scripts.data.generator.domains import load_domains
 from scripts.data.generator.filling import Filled, Filling, head_atoms
 from scripts.data.generator.rules import Show, Statement, atoms
-from scripts.data.generator.templates import LENGTHS, Template, deck, read_template
+from scripts.data.generator.templates import GENERATED, LENGTHS, Template, deck, read_template
 from scripts.data.generator.variable_types import Misfit
 from scripts.data.generator.variants import repeats, simpler
 from scripts.data.generator.wording import Speaker
@@ -139,7 +139,7 @@ class Program:
         """The problem."""
         steps = tuple(zip(self.said, (statement.code() for statement in self.statements), strict=True))
         instances = {f"case_{n + 1}": self.world.code(n) for n in range(len(self.world.instances))}
-        family = f"generated_{self.world.domain.name}"
+        family = f"{GENERATED}{self.world.domain.name}"
         return Generated(name, family, describe(self.world, self.statements), steps, instances)
 
     def _next(self, own: list[Template], wanted: int, turn: int) -> Template | None:

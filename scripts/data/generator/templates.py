@@ -37,6 +37,8 @@ FREQUENT = 1_300  # shapes that stand in the deck until training and deck togeth
 RARE = 4_500  # further shapes of the grammar that stand in the deck once
 LENGTHS = {1: (5, 8), 2: (6, 11), 3: (7, 14), 4: (9, 17), 5: (11, 22)}
 """The fewest and the most rules of a problem of each level."""
+GENERATED = "generated_"
+"""How the family of a generated problem begins."""
 TRAINING_WEIGHT = 3  # what a training rule counts for, against a rule that the grammar draws
 MOST = 9  # literals of a rule, at most
 
@@ -150,7 +152,8 @@ def training_rules(roots: Iterable[Path]) -> list[str]:
     """The code of all training rules below `roots` that the generator can use."""
     found = []
     for root in roots:
-        for problem in read_collection(root).of_split("train"):
+        problems = read_collection(root).of_split("train")
+        for problem in (one for one in problems if not one.family.startswith(GENERATED)):
             for step in problem.encoding.instructed:
                 for statement in step.statements:
                     try:
