@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,10 +18,10 @@ from scripts.asp.encoding import read_encoding
 from scripts.data.conversion import convert, convert_folder
 from scripts.data.predicate_renaming import rename_predicates_in_program
 from scripts.data.problems import read_problems
-from scripts.data.rows import to_jsonl
+from scripts.data.rows import SPLITS, to_jsonl
 from scripts.data.settings import STYLES, ConversionSettings
 from tests.examples import shipped_problem, write_problem
-from utils_ft import BENCHMARKS, ROOT, UserError
+from utils_ft import BENCHMARKS, ROOT, UserError, evenly_spaced
 
 FEW = (
     "games/counter_heaps",
@@ -146,7 +147,7 @@ def test_code_without_an_instruction_is_given_code(few, tmp_path):
 def test_with_one_style_there_are_as_many_conversations():
     problem = shipped_problem(FEW[0])
     for styles in ((), STYLES):
-        settings = ConversionSettings(10, 0, 9, styles=styles)
+        settings = ConversionSettings(10, 0, 9, styles=styles, retellings=False)
         rows = convert([problem], {problem.id: "train"}, settings)[0]["train"]
         assert len(rows) == 10 and len({str(row["meta"].get("vocabulary")) for row in rows}) == 10
         assert sum(row["meta"]["noise"] for row in rows) == 2
@@ -156,7 +157,7 @@ def test_paraphrased_instructions_get_the_renamed_predicates():
     problem = shipped_problem(FEW[0])
     wording = {step.instruction: f"Please note: {step.instruction}" for step in problem.encoding.instructed}
     wordings = dict.fromkeys(("original", *STYLES), wording)
-    settings = ConversionSettings(10, 0, 9)
+    settings = ConversionSettings(10, 0, 9, retellings=False)
     rows = convert([problem], {problem.id: "train"}, settings, wordings={problem.id: wordings})[0]["train"]
     for row in rows:
         instructions = contents(row, "user")
@@ -173,6 +174,8 @@ def test_a_variable_with_the_name_of_a_predicate_is_not_renamed(few, tmp_path):
     (folder / "encoding.lp").write_text(
         f"% {instruction}\n{{ pick(Node) : node(Node) }}.\n\n% Show the picks.\n#show pick/1.\n"
     )
+    (folder / "problem.md").write_text("node(X): X is a node. pick(X): it is picked.")
+    shutil.rmtree(folder / "paraphrases")
     for number, facts in enumerate((folder / "instances").iterdir()):
         facts.write_text(f"node(1..{number + 2}).\n")
     [problem] = read_problems(tmp_path)
@@ -193,6 +196,8 @@ def test_a_predicate_with_the_name_of_a_directive_is_converted(few, tmp_path):
     (folder / "encoding.lp").write_text(
         "% The count of things.\ncount(N) :- N = #count { X : thing(X) }.\n\n% Show it.\n#show count/1.\n"
     )
+    (folder / "problem.md").write_text("thing(X): X is a thing. count(N): their number.")
+    shutil.rmtree(folder / "paraphrases")
     for number, facts in enumerate((folder / "instances").iterdir()):
         facts.write_text(f"thing(1..{number + 2}).\n")
     (problem,) = read_problems(tmp_path)
@@ -200,32 +205,138 @@ def test_a_predicate_with_the_name_of_a_directive_is_converted(few, tmp_path):
     assert sum("vocabulary" in row["meta"] for row in rows) >= 3
 
 
-def test_a_broken_instance_is_a_user_error_with_its_line(few, tmp_path):
-    shutil.copytree(few / FEW[0], tmp_path / "family" / "one")
-    broken = min((tmp_path / "family" / "one" / "instances").iterdir())
-    broken.write_text(broken.read_text() + "thing(1) thing(2).\n")
-    line = broken.read_text().count("\n")
-    with pytest.raises(UserError, match=rf"{re.escape(broken.name)}:{line}: clingo says syntax"):
-        convert_folder(tmp_path, tmp_path / "out", ConversionSettings(vocabularies=1))
+def write_planks(folder: Path) -> Path:
+    """Write a small problem."""
+    return write_problem(
+        folder,
+        "plank(X): X is a plank. cut(X): it is cut.",
+        "% Any plank may be cut.\n{ cut(X) } :- plank(X).\n\n% Not all of them.\n:- cut(X) : plank(X).\n",
+        a="plank(1..3).\n",
+    )
 
 
-def test_a_broken_encoding_is_a_user_error_and_older_files_stay(few, tmp_path):
-    root = tmp_path / "problems"
-    shutil.copytree(few, root)
-    out = tmp_path / "out"
+BAD = {
+    "no_description": (
+        lambda folder: (folder / "problem.md").unlink(),
+        r"no_description: the problem has no problem\.md",
+    ),
+    "not_utf8": (lambda folder: (folder / "problem.md").write_bytes(b"a\n\xff"), r"problem\.md:2: not UTF-8"),
+    "broken_encoding": (
+        lambda folder: (folder / "encoding.lp").write_text("% A.\na :- b c.\n"),
+        r"broken_encoding/encoding\.lp:2: clingo cannot parse it",
+    ),
+    "broken_instance": (
+        lambda folder: (folder / "instances" / "a.lp").write_text("plank(1)\n"),
+        r"broken_instance/instances/a\.lp:1: clingo says syntax",
+    ),
+    "unsafe_rule": (
+        lambda folder: (folder / "encoding.lp").write_text("% A.\nplank(X) :- not cut(X).\n"),
+        r"unsafe_rule/encoding\.lp:2: clingo says unsafe",
+    ),
+    "no_instructions": (
+        lambda folder: (folder / "encoding.lp").write_text("plank(1).\n"),
+        r"no_instructions/encoding\.lp:1: no statement has an instruction",
+    ),
+    "parts": (
+        lambda folder: (folder / "encoding.lp").write_text(
+            "% A.\nplank(1).\n\n#program step(t).\n\n% B.\nplank(t).\n"
+        ),
+        r"parts/encoding\.lp:4: `#program step\(t\)\.` starts a part",
+    ),
+    "too_many": (
+        lambda folder: (folder / "instances" / "a.lp").write_text("plank(1..12).\n"),
+        r"too_many/instances/a\.lp:1: the instance has over 2,000 answer sets",
+    ),
+    "outside": (
+        lambda folder: (folder / "instances" / "a.lp").write_text('#include "/etc/passwd".\n'),
+        r"outside/instances/a\.lp:1: clingo says refused",
+    ),
+    "unnamed": (
+        lambda folder: (folder / "encoding.lp").write_text("% Take some.\n{ taken(X) } :- plank(X).\n"),
+        r"unnamed/encoding\.lp:2: no row can be made: no text before this rule names its predicate taken",
+    ),
+}
+
+
+def test_ten_kinds_of_bad_problems_among_forty_good_ones_give_one_report(problems, tmp_path):
+    root, out = tmp_path / "problems", tmp_path / "out"
+    for problem in evenly_spaced(problems, 40):
+        shutil.copytree(problem.folder, root / problem.id)
+    for name, (spoil, _) in BAD.items():
+        spoil(write_planks(root / "bad" / name))
+    options = ("--benchmarks", str(root), "--out", str(out), "--conversations", "1", "--repairs", "0")
+    done = command(*options, "--vocabularies", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(BAD)} problems left out:" in done.stdout and "Traceback" not in done.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert {entry["problem"] for entry in report["left_out"]} == {f"bad/{name}" for name in BAD}
+    assert all(entry["file"] and entry["what"] and entry["remedy"] for entry in report["left_out"])
+    for name, (_, words) in BAD.items():
+        assert re.search(words, done.stdout), name
+    assert sum(report["problems"].values()) == 40
+    rows = [
+        json.loads(line) for split in SPLITS for line in (out / f"{split}.jsonl").read_text().splitlines()
+    ]
+    assert len({row["meta"]["problem"] for row in rows}) == 40
+    strict = command(*options, "--vocabularies", "0", "--strict")
+    assert strict.returncode == 2 and f"{len(BAD)} problems left out:" in strict.stdout
+
+
+def test_where_nothing_is_left_it_is_an_error_and_older_files_stay(few, tmp_path):
+    root, out = tmp_path / "problems", tmp_path / "out"
+    shutil.copytree(few / FEW[0], root / "family" / "one")
     options = ("--benchmarks", str(root), "--out", str(out), "--conversations", "1", "--repairs", "1")
     assert command(*options).returncode == 0
     before = {file.name: file.read_bytes() for file in out.glob("[!.]*")}
-    encoding = root / FEW[2] / "encoding.lp"
+    encoding = root / "family" / "one" / "encoding.lp"
     encoding.write_text(encoding.read_text() + "\n% Broken.\na :- b c.\n")
     line = encoding.read_text().count("\n")
     done = command(*options)
     assert done.returncode == 2
-    assert f"{FEW[2]}/encoding.lp:{line}: clingo cannot parse it" in done.stderr and "remedy:" in done.stderr
+    assert f"one/encoding.lp:{line}: clingo cannot parse it" in done.stderr and "remedy:" in done.stderr
     assert "Traceback" not in done.stderr
     assert {file.name: file.read_bytes() for file in out.glob("[!.]*")} == before
     with pytest.raises(UserError, match="no such folder"):
         convert_folder(tmp_path / "nowhere", out, ConversionSettings())
+
+
+def test_paraphrases_that_cannot_be_read_are_left_out_and_the_problem_stays(few, tmp_path):
+    root = tmp_path / "problems"
+    shutil.copytree(few / FEW[0], root / FEW[0])
+    broken = tmp_path / "paraphrases" / FEW[0] / "natural.instructions.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{,}")
+    summary = convert_folder(
+        root, tmp_path / "out", ConversionSettings(1, 0), paraphrases=tmp_path / "paraphrases"
+    )
+    assert [Path(entry["file"]).name for entry in summary["left_out"]] == [broken.name]
+    assert sum(summary["problems"].values()) == 1
+
+
+def test_conversion_says_which_problems_are_twins(tmp_path):
+    for name in ("one", "two"):
+        write_planks(tmp_path / "problems" / "yard" / name)
+    summary = convert_folder(tmp_path / "problems", tmp_path / "out", ConversionSettings(1, 1))
+    [group] = summary["twins"]
+    assert group["problems"] == ["yard/one", "yard/two"] and group["split"] in SPLITS
+    (tmp_path / "problems" / "split.json").write_text('{"test": ["yard/two"]}')
+    with pytest.raises(UserError, match="the split separates twins"):
+        convert_folder(tmp_path / "problems", tmp_path / "out", ConversionSettings(1, 1))
+
+
+def test_without_answer_sets_nothing_counts_as_verified_by_them(tmp_path):
+    text = "left(X), right(X)."
+    encoding = "% One of the gates opens.\n1 { left(X); right(X) } 1 :- gate(X).\n\n% Never.\n:- left(X).\n"
+    encoding = encoding.replace("gate(X)", "left(X)") + "\n% Never right.\n:- not left(1).\n"
+    folder = write_problem(tmp_path / "shipyard" / "locks", text, encoding, i="water.\n")
+    [problem] = read_problems(folder.parent.parent)
+    _, report = convert([problem], {problem.id: "train"}, ConversionSettings(6, 0, 3))
+    assert not [what for what in report.verified if "answer sets" in what], report.verified
+    assert report.verified["renamings with the same trees"] > 0
+    assert report.dropped["vocabulary: no answer set to compare"] == 3
+    assert "no instance has an answer set, so no answer sets are compared" in {
+        finding["kind"] for finding in report.findings
+    }
 
 
 def test_only_training_rows_have_renamed_predicates():
@@ -249,7 +360,9 @@ def test_only_training_rows_have_renamed_predicates():
 def test_each_predicate_renaming_gets_conversations_and_repairs():
     """Ten conversations with ten sets of names have all styles and namings, and some have noise."""
     problem = shipped_problem(FOUR[0])
-    rows = convert([problem], {problem.id: "train"}, ConversionSettings(10, 8, 9))[0]["train"]
+    rows = convert([problem], {problem.id: "train"}, ConversionSettings(10, 8, 9, retellings=False))[0][
+        "train"
+    ]
     metas = [row["meta"] for row in rows]
     conversations = [meta for meta in metas if meta["kind"] == "conversation"]
     assert len(conversations) == 10 and len({str(meta.get("vocabulary")) for meta in conversations}) == 10

@@ -199,3 +199,19 @@ def test_the_prompt_of_a_repair_has_every_predicate_of_its_answer(rows):
         singular |= {word.removesuffix("ies") + "y" for word in words}
         singular |= {word.removesuffix("ves") + "f" for word in words}
         assert set(re.findall(r"(?<![#\w])[a-z]\w*(?=\()", fixed)) <= words | singular, meta
+
+
+def test_no_conversation_asks_for_a_name_that_is_not_in_its_prompt(rows):
+    conversations = [row for row in rows if row["meta"]["kind"] == "conversation"]
+    assert len(conversations) > 2000
+    for row in conversations:
+        shown, messages = "", row["messages"]
+        for message in messages:
+            if message["role"] == "assistant":
+                code = re.sub(r'"(?:\\.|[^"\\])*"', "", message["content"])
+                names = set(re.findall(r"(?<![#\w])[a-z]\w*(?=\()", code))
+                names |= set(re.findall(r"#show (\w+)/", code)) | set(
+                    row["meta"].get("vocabulary", {}).values()
+                ) & set(re.findall(r"\w+", code))
+                assert names <= set(re.findall(r"\w+", shown)), row["meta"]
+            shown += f"\n{message['content']}"
