@@ -92,7 +92,7 @@ def check_problem(problem: Problem, solver: Solver) -> Checked:
         problem.wordings, [step.instruction for step in encoding.instructed], problem.folder
     )
     if incomplete := list(incomplete_instances(problem)):
-        return Checked(problem, (*faults, *incomplete), len(statements), 0, ())
+        return Checked(problem, (*faults, *incomplete), len(statements), None, ())
     outcomes = solve(problem, encoding.program, solver)
     faults += instance_faults(problem, outcomes)
     for retelling in problem.retellings:

@@ -243,15 +243,9 @@ def _instance_file(problem: Problem, name: str) -> Path:
 
 
 def _place(problem: Problem, file: Path, facts: str, outcome: Outcome) -> tuple[Path, int | None]:
-    """File and line of a message: in the instance's `file`, or in the encoding if it is after the facts.
-
-    clingo parses the encoding, so a syntax error after the facts is in their last statement or comment, which
-    does not end.
-    """
+    """File and line of a message: in the instance's `file`, or in the encoding if it is after the facts."""
     line = outcome.position[0] if outcome.position else None
     height = facts.count("\n") + 1
-    if line and line > height and outcome.verdict is Verdict.SYNTAX:
-        return file, facts.rstrip().count("\n") + 1
     if line and line > height:
         return problem.encoding_file, _encoding_line(problem, line - height)
     return file, line

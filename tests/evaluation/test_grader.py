@@ -163,3 +163,48 @@ def test_a_problem_without_instructions_is_left_out_with_a_message(old_layout: P
 )
 def test_the_code_in_a_fence_is_kept_as_it_is(output: str, code: str, fenced: bool) -> None:
     assert prompts.code_of(output) == (code, fenced)
+
+
+CRANES = "% Any crane may run.\n{ on(X) } :- c(X).\n\n% No broken crane runs.\n:- on(X), broken(X).\n"
+LOCKS = "% One gate opens.\n1 { left; right } 1.\n\n"
+LOCKS += "% The left one is rusty.\n:- left.\n\n% So is the right one.\n:- right.\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "facts", "tested", "reason"),
+    [
+        (CRANES, "c(1..2).", 1, "no instance tests this step"),
+        (LOCKS, "water.", 0, "no instance has an answer set"),
+    ],
+    ids=["a step", "a problem"],
+)
+def test_what_nothing_tests_is_in_no_rate_and_is_named(
+    tmp_path: Path, solver: Solver, encoding: str, facts: str, tested: int, reason: str
+) -> None:
+    problem = grader_of(tmp_path, solver, encoding, i=facts).problem
+    generator = ScriptedGenerator.by_instruction(lambda _: "anything(goes).")
+    figures = evaluate(generator, [problem], EvaluationSettings(parts=("steps",)))
+    steps = len(problem.encoding.instructed)
+    assert (figures["steps"]["n"], figures["steps"]["n_untested"]) == (tested, steps - tested)
+    assert sum(figures["per_verdict"].get("steps", {}).values()) == tested
+    named = [(entry["problem"], entry["index"], entry["reason"]) for entry in figures["untested"]]
+    assert named == [(problem.id, index, reason) for index in range(tested, steps)]
+
+
+def test_parts_are_reported_with_their_line(tmp_path: Path, solver: Solver) -> None:
+    encoding = "% It is high.\n#program base.\nhigh(0).\n\n"
+    encoding += "#program step(t).\n\n% It stays.\nhigh(t) :- high(t-1).\n"
+    problem = grader_of(tmp_path, solver, encoding, i="moon.").problem
+    with pytest.raises(UserError, match=r"encoding\.lp:5: `#program step\(t\)\.` starts a part"):
+        graders_of([problem], solver)
+
+
+def test_an_evaluation_goes_on_without_problems_that_cannot_be_used(tmp_path: Path, solver: Solver) -> None:
+    good = grader_of(tmp_path, solver, "% Say a(1).\na(1).", one="b.").problem
+    folder = write_problem(tmp_path / "family" / "broken", "Say a(X).", "% All.\na(X).", one="b.")
+    generator = ScriptedGenerator.by_instruction(lambda _: "a(1).")
+    settings = EvaluationSettings(parts=("steps",))
+    figures = evaluate(generator, [read_problem(folder, "family"), good], settings)
+    assert figures["steps"]["n"] == 1 and figures["steps"]["equivalent"] == 1.0
+    [entry] = figures["left_out"]
+    assert entry["problem"] == "family/broken" and entry["line"] == 2 and entry["remedy"]
