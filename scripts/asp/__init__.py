@@ -1,3 +1,1 @@
-"""Answer set programming: clingo's parser, the sandboxed solver, its messages, and the grammar of one
-statement.
-"""
+"""Answer set programming: clingo's parser, the sandboxed solver, its messages, and the grammar of a step."""
