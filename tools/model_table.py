@@ -92,7 +92,7 @@ def main(only: str | None = None) -> None:
     Arguments:
         only: Parts of names, with commas between them. Other models are left out.
     """
-    print("| model | tokens | train, resume | fuse (KL) | write | GGUF | MLX |")
+    print("| model | tokens | train, resume | fuse (KL) | write | GGUF | MLX |", flush=True)
     print("|---|---|---|---|---|---|---|")
     for name in MODELS:
         if only and not any(part.lower() in name.lower() for part in only.split(",")):
