@@ -52,7 +52,7 @@ def main(out: Path = PAGE, problems: int = 40, seed: int = 0) -> None:
     """Write a page of generated problems for a person to read.
 
     Arguments:
-        out: The page.
+        out: The file of the page, in Markdown.
         problems: The number of problems.
         seed: The seed of the problems.
     """

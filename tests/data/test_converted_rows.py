@@ -28,6 +28,7 @@ def converted(tmp_path_factory) -> Path:
     """The shipped collection, converted by the command with the full profile."""
     folder = tmp_path_factory.mktemp("data")
     options = ("--benchmarks", str(BENCHMARKS), "--out", str(folder), "--seed", "0", "--profile", "full")
+    options += ("--conversations", "5", "--repairs", "4", "--vocabularies", "3")  # for the time it takes
     line = [sys.executable, "-m", "scripts.data_converter", *options]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

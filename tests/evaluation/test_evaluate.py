@@ -168,7 +168,7 @@ def test_mlx_checkpoints_get_the_same_scores(
     converted = to_mlx(run / "checkpoint-2", tmp_path / "converted", smoke)
     (converted / "adapters.safetensors").rename(folder / "0000002_adapters.safetensors")
     (converted / "adapter_config.json").rename(folder / "adapter_config.json")
-    mlx, peft = (score_checkpoints(path, old_problems, max_new_tokens=6)[2] for path in (folder, run))
+    mlx, peft = (score_checkpoints(path, old_problems, max_new_tokens=40)[2] for path in (folder, run))
     outputs = [item["output"] for item in mlx["verdicts"]]
     assert outputs == [item["output"] for item in peft["verdicts"]]
     assert len(set(outputs)) > 1, "the outputs differ, so the comparison means something"

@@ -11,7 +11,7 @@ from scripts.asp.solver import Limits, Solver
 from scripts.data.problems import Problem
 from scripts.evaluation.grader import graders_of
 from scripts.inference.requests import MAX_NEW_TOKENS
-from tools.hostile import HOSTILE, disagreement, generator_for, random_texts, wrong_results
+from tools.hostile_runs import HOSTILE, disagreement, generator_for, random_texts, wrong_results
 
 
 def test_the_gate_sees_all_that_clingos_lexer_sees(

@@ -23,7 +23,7 @@ LEVELS = range(1, 6)
 SETS = 160  # answer sets of an instance, at most
 SECONDS = 1.0  # processor time for one program; only programs without end need more
 INSTANCES = {1: 3, 2: 3, 3: 2, 4: 2, 5: 2}
-ATTEMPTS = 12
+ATTEMPTS = 60
 SLICE = 1.6  # templates of the deck for each rule that is wanted
 
 
