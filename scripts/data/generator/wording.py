@@ -235,7 +235,8 @@ class Speaker(Clauses):
         elif head.function.startswith("#sum"):
             things = [term for term in element.terms[1:] if isinstance(term, Var)]
             over = f" over the chosen {self.things(things)}" if things else ""
-            what = f"the {self.say('sum')} of {element.terms[0].code()}{over}"
+            positive = " (positive values only)" if head.function == "#sum+" else ""
+            what = f"the {self.say('sum')} of {element.terms[0].code()}{positive}{over}"
         else:
             raise Unsayable
         bound = " and ".join(

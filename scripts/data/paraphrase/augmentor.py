@@ -198,7 +198,6 @@ def paraphrase(
     ]
     chosen = choose(provider, settings.model)
     if not chosen.ask:
-        tasks = [task for task in tasks if task.problem.paraphrases]  # others have nothing to check
         results = tuple(_check_hand_written(task) for task in tasks)
         return ParaphraseReport(chosen.name, chosen.model, chosen.chosen, "", 0, 0, results)
     client = RateLimitedClient(
