@@ -12,6 +12,8 @@ def test_the_demo_script_runs_from_problems_to_a_program(tmp_path):
     shutil.copytree(ROOT / "data" / "benchmarks" / "scheduling", tmp_path / "mine" / "scheduling")
     work = tmp_path / "work"
     settings = {"FT_WORKDIR": str(work), "PROBLEMS": str(tmp_path / "mine"), "PYTHON": sys.executable}
+    split = '{"test": ["scheduling/scene_order"], "valid": ["scheduling/exam_timetable"]}'
+    (tmp_path / "mine" / "split.json").write_text(split, encoding="utf-8")
     done = subprocess.run(
         [ROOT / "runs" / "demo.sh", "smoke"],
         env=os.environ | settings,
