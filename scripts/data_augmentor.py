@@ -76,6 +76,9 @@ def main(
         )
         return
     records = report.summary()
+    if not records:
+        print("there is nothing to do: no problem, or none with a hand-written paraphrase")
+        return
     for record in [dict(zip(records[0], records[0], strict=True)), *records]:
         columns = (f"{value!s:{14 if name in ('kind', 'style') else '>8'}}" for name, value in record.items())
         print("".join(columns))

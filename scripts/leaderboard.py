@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from utils_ft import RUNS, command, show_path, write_text
+from utils_ft import RUNS, check_writable, command, show_path, write_text
 
 
 def main(files: Annotated[list[Path], typer.Argument()], out: Path = RUNS / "leaderboard.md") -> None:
@@ -26,6 +26,7 @@ def main(files: Annotated[list[Path], typer.Argument()], out: Path = RUNS / "lea
     from scripts.evaluation.leaderboard import leaderboard, markdown, read_results
     from scripts.notebook.plots import leaderboard_bars
 
+    check_writable(out)
     results = read_results(files)
     table = leaderboard(results)
     figure = out.with_suffix(".png")

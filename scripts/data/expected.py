@@ -9,7 +9,6 @@ of the atoms are all that are shown.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 import clingo
 
-from utils_ft import UserError, read_text
+from utils_ft import UserError, parse_json, read_text
 
 _SIGNATURE = re.compile(r"-?_*[a-z]\w*/\d+")
 _REMEDY = 'write {"shown": ["p/1"], "answer_sets": [["p(1)"], ["p(2)"]]}'
@@ -55,7 +54,7 @@ def expected(answer_sets: Iterable[Iterable[str]], shown: Iterable[str] = ()) ->
 def read_expected(file: Path) -> Expected:
     """Read a file of expected answer sets. UserError if it is not one."""
     try:
-        content = json.loads(read_text(file))
+        content = parse_json(read_text(file), file, remedy=_REMEDY)
         if isinstance(content, list):
             content = {"answer_sets": content}
         shown = content.get("shown", [])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from scripts.evaluation.scores import EvaluationResult
 from scripts.evaluation.tables import percent, rates_by_title
-from utils_ft import UserError, read_text
+from utils_ft import UserError, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,11 +44,8 @@ def read_results(files: Sequence[Path]) -> list[EvaluationResult]:
 
 def _read_result(file: Path) -> EvaluationResult:
     remedy = "name files that python -m scripts.evaluate --out has written; evaluate again if the file is old"
-    try:
-        result = json.loads(read_text(file, remedy=remedy))
-    except (ValueError, RecursionError):
-        result = None
-    missing = NEEDED if not isinstance(result, dict) else [key for key in NEEDED if key not in result]
+    result = read_json(file, remedy)
+    missing = [key for key in NEEDED if key not in result]
     if missing:
         raise UserError(f"not a result of an evaluation: it has no `{missing[0]}`", where=file, remedy=remedy)
     return result

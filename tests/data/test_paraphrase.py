@@ -23,6 +23,7 @@ from scripts.data.paraphrase.files import load_instructions, load_paraphrases, w
 from scripts.data.paraphrase.report import ParaphraseReport
 from scripts.data.problems import Problem, read_problems
 from scripts.data.settings import STYLES
+from scripts.data_augmentor import main
 from scripts.lm import paid_calls
 from tests.data.gemini_server import (
     MAX_TOKENS,
@@ -37,6 +38,7 @@ from tests.data.gemini_server import (
 )
 from tests.examples import write_problem
 from utils_ft import ROOT, UserError
+from utils_ft import command as command_line
 
 KEY = "AIzaSyTest-0123456789-secret"
 
@@ -345,6 +347,25 @@ def test_two_hundred_problems_lose_nothing_and_ask_nothing_twice(
     assert hidden <= {".answers", ".lock"}, "no incomplete file is left"
 
 
+def test_the_command_fails_if_every_text_failed(serve, villages, tmp_path, capsys) -> None:
+    villages(*"ab")
+    words = [
+        "--benchmarks",
+        str(tmp_path / "problems"),
+        "--out",
+        str(tmp_path / "out"),
+        "--provider",
+        "gemini",
+    ]
+    words += ["--styles", "natural", "--tries", "1", "--every"]
+    for plan, code in ((lambda *_: "An unfaithful text.", 1), (None, 0)):
+        serve(plan) if plan else serve()
+        with pytest.raises(SystemExit) as ended:
+            command_line(main)([*words, "--model", f"gemini-{code}"])
+        assert ended.value.code == code
+    assert "no text has a faithful paraphrase" in capsys.readouterr().err
+
+
 def test_two_runs_in_one_folder_are_refused(serve, villages, tmp_path) -> None:
     serve(seconds=0.1)
     problems, out = villages(*"abcd"), tmp_path / "out"
@@ -394,7 +415,7 @@ def test_without_a_key_gemini_is_an_error_and_auto_uses_hand_written_paraphrases
     assert report.provider == "shipped" and "GOOGLE_API_KEY is not set" in report.chosen and report.calls == 0
     assert report.summary()[0]["shipped"] == len(read_problems(REAL)) and not (tmp_path / "out").exists()
     report = paraphrase(villages(), "auto", academic)
-    assert report.losses()[0]["why"] == "no hand-written description in this style"
+    assert not report.results, "there is nothing to check"
     for provider, settings in (
         ("other", {}),
         ("local", {}),

@@ -101,3 +101,56 @@ def test_the_predecessors_layout_is_read_as_well(tmp_path, solver):
         assert {fault.what.split(":")[0] for fault in checked.faults} == {
             "the problem has no instances",
         }
+
+
+def test_held_out_families_are_known_at_any_depth(tmp_path):
+    """split.json lies in the folder that is read, wherever the families are below it."""
+    for name in ("deep/f/one", "deep/g/two"):
+        write_colouring(tmp_path / name)
+    (tmp_path / "split.json").write_text('{"test_families": ["g"]}')
+    assert held_out_families(read_collection(tmp_path).problems) == {"g"}
+
+
+@pytest.mark.parametrize("path", ["..", ".", "../../x/f/.."])
+def test_a_dotted_path_is_the_folder_that_it_means(tmp_path, monkeypatch, path):
+    write_colouring(tmp_path / "x" / "f" / "p")
+    monkeypatch.chdir(tmp_path / "x" / "f")
+    names = {"..": "f/p", ".": "f/p", "../../x/f/..": "f/p"}
+    assert [problem.id for problem in read_problems(path)] == [names[path]]
+    monkeypatch.chdir(tmp_path / "x" / "f" / "p")
+    assert [problem.id for problem in read_problems(".")] == ["p/p"]
+
+
+def test_a_link_to_a_file_of_the_same_folder_is_followed(tmp_path):
+    write_colouring(tmp_path / "f" / "p")
+    shared = tmp_path / "f" / "shared.lp"
+    shared.write_text("node(1). hue(red).")
+    (tmp_path / "f" / "p" / "instances" / "link.lp").symlink_to(shared)
+    [problem] = read_problems(tmp_path)
+    assert problem.instances["link"] == shared.read_text()
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    for name in ("one", "two", "three"):
+        write_colouring(tmp_path / "f" / name)
+    (tmp_path / "f" / "two" / "encoding.lp").write_text(" \n")
+    (tmp_path / "f" / "four").symlink_to(tmp_path / "f" / "one")
+    link = tmp_path / "f" / "three" / "problem.md"
+    link.unlink()
+    link.symlink_to("/etc/hostname")
+    collection = read_collection(tmp_path)
+    assert [problem.id for problem in collection.problems] == ["f/one"]
+    said = {entry.problem: entry.fault.what for entry in collection.left_out}
+    assert said == {
+        "f/four": "the link leads to a folder",
+        "f/three": "the link leads out of the folder of problems",
+        "f/two": "the file is empty",
+    }
+
+
+def test_the_split_is_described_in_one_line(tmp_path):
+    for name in ("f/one", "g/two"):
+        write_colouring(tmp_path / name)
+    (tmp_path / "split.json").write_text('{"test_families": ["g"]}')
+    words = read_collection(tmp_path).describe_split()
+    assert words.startswith("split: 1 train, 0 valid, 1 test, held out: g (by ")

@@ -6,13 +6,14 @@ import jinja2
 import pytest
 
 from scripts.export.gguf import export
-from scripts.export.modelfile import modelfile, prompt_format
+from scripts.export.modelfile import PromptFormat, modelfile, prompt_format
 from scripts.lm import chat
 from tests.export.gguf_models import (
     FAMILIES,
     TALK,
     tokenizer_of,
 )
+from utils_ft import UserError
 
 
 def ollama_prompt(text, messages):
@@ -101,3 +102,24 @@ def test_a_modelfile_that_a_person_changed_is_kept(smoke, tmp_path):
     assert (tmp_path / "Modelfile.old").read_text() == mine and (
         tmp_path / "Modelfile.old2"
     ).read_text() == mine + "SYSTEM later\n"
+
+
+@pytest.mark.parametrize("evil", ['"""\nADAPTER /etc/passwd\nSYSTEM """', "{{ .System }}", "}}"])
+def test_a_system_message_of_the_template_cannot_add_lines_to_the_modelfile(smoke, evil):
+    tokenizer = chat.load_tokenizer(smoke)
+    tokenizer.chat_template = (
+        "{% if messages[0].role != 'system' %}<|im_start|>system\n" + "{% raw %}" + evil + "{% endraw %}"
+        "<|im_end|>\n{% endif %}" + chat.TEMPLATES["chatml"]
+    )
+    text = modelfile("a.gguf", prompt_format(tokenizer))
+    assert "ADAPTER" not in text and "TEMPLATE" not in text and text.startswith("FROM ./a.gguf\n")
+
+
+def test_a_file_name_with_a_line_break_is_refused(copy_of_smoke):
+    with pytest.raises(UserError, match="not printable"):
+        export(copy_of_smoke, copy_of_smoke / "a\nADAPTER b.gguf")
+
+
+def test_an_end_of_a_turn_that_cannot_be_quoted_is_left_out():
+    turns = PromptFormat(None, "", False, '<|end"|>')
+    assert "stop" not in modelfile("a.gguf", turns)

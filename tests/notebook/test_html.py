@@ -18,6 +18,7 @@ def test_text_of_a_model_or_a_file_is_escaped():
     for shown in (
         html.program(EVIL),
         html.conversation([{"role": "user", "content": EVIL}, {"role": "assistant", "content": EVIL}]),
+        html.conversation([{"role": EVIL, "content": "a"}]),
         html.side_by_side({"a": "p.", EVIL: EVIL}, marked=True),
         html.side_by_side({"a": EVIL}, code=False),
         html.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}),

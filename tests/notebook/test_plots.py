@@ -74,3 +74,10 @@ def test_the_pipeline_names_every_notebook_and_fills_in_the_current_one():
     figure = plots.pipeline("data_converter")
     assert set(NOTEBOOKS) <= {text.get_text() for text in figure.axes[0].texts}
     assert [patch.get_facecolor()[0] < 0.5 for patch in figure.axes[0].patches].count(True) == 1
+
+
+def test_a_name_with_dollar_signs_is_drawn_as_it_is():
+    name = r"a$\\frac$ and $5"
+    figure = plots.families({f"{name}/one": "train", f"{name}/two": "test"})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [name]
+    figure.canvas.draw()

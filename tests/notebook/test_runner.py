@@ -134,3 +134,23 @@ def test_resuming_runs_a_notebook_again_if_its_parameters_problems_or_predecesso
     executed.clear()
     runner.run_notebooks("demo", parameters={"BENCHMARKS": str(problems), "MAX_CALLS": 9}, resume=True)
     assert executed == ["ft_pytorch_qlora"]
+
+
+def test_the_index_escapes_what_it_did_not_write(tmp_path):
+    """A git tag, a parameter and a folder can have any name."""
+    evil = "<script>alert(1)</script>"
+    record = {"finished": evil, "seconds": 1.0, "revision": f"v1{evil}", "parameters": {evil: evil}}
+    folder = tmp_path / "smoke-&<b>"
+    run_ = runner.Run(folder, "smoke", ["data_converter"], {"data_converter": record})
+    run_.save()
+    index = (folder / "index.html").read_text()
+    assert "<script" not in index and "<b>" not in index and "v1&lt;script" in index
+
+
+def test_a_run_that_is_dated_ahead_of_the_clock_is_not_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    for name in ("smoke-20200101-000000", "smoke-20200102-000000", "smoke-29990101-000000"):
+        runner.Run(tmp_path / name, "smoke", ["data_converter"]).save()
+    found = runner._run_folder("smoke", ["data_converter"], resume=True)
+    assert found.name == "smoke-20200102-000000"
+    assert "smoke-29990101-000000 is dated ahead of the clock" in capsys.readouterr().out

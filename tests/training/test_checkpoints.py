@@ -13,11 +13,12 @@ from scripts.training.checkpoints import (
     mark_complete,
     read_scores,
     rotate,
+    run_identity,
     table,
     write_score,
 )
 from scripts.training.log import COLUMNS, write_log
-from utils_ft import UserError
+from utils_ft import UserError, write_json
 
 
 def run_folder(run: Path, eval_losses: dict[int, float], scores: dict[int, dict] | None = None) -> Path:
@@ -100,3 +101,46 @@ def test_a_text_that_names_no_checkpoint_is_refused():
         check_step(fine)
     with pytest.raises(UserError, match="'first' is no checkpoint"):
         check_step("first")
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder, rate in ((run, 1e-4), (other, 5e-4)):
+        write_json(folder / "run.json", {"recipe": {"learning_rate": rate}})
+        (folder / "checkpoint-50").mkdir()
+        (folder / "checkpoint-50" / "adapter_model.safetensors").write_bytes(bytes(10))
+        mark_complete(folder / "checkpoint-50", run_identity(folder))
+    assert [c.step for c in checkpoints(run)] == [50]
+    (other / "checkpoint-50").rename(run / "checkpoint-60")
+    for use in (checkpoints, choose, table):
+        with pytest.raises(
+            UserError, match="checkpoint-60: this checkpoint is of another run\n.*move it out"
+        ):
+            use(run)
+
+
+def test_an_mlx_checkpoint_of_another_run_is_refused(tmp_path: Path):
+    from safetensors.numpy import save_file
+
+    write_json(tmp_path / "run.json", {"base": "a"})
+    for step, identity in ((1, run_identity(tmp_path)), (2, "")):  # old checkpoints name no run
+        save_file({}, tmp_path / f"{step:07d}_adapters.safetensors", {"run": identity})
+    assert [c.step for c in checkpoints(tmp_path)] == [1, 2]
+    save_file({}, tmp_path / "0000003_adapters.safetensors", {"run": "another"})
+    with pytest.raises(UserError, match="0000003_adapters.safetensors: this checkpoint is of another run"):
+        checkpoints(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mark", ["{}", "[]", "null", "{", '{"files": {}}', '{"files": []}', '{"a": "b"}', "[" * 99999]
+)
+def test_a_checkpoint_with_a_damaged_mark_is_not_complete(tmp_path: Path, mark: str):
+    run = run_folder(tmp_path / "run", {50: 0.9, 60: 0.8})
+    (run / "checkpoint-60" / "complete.json").write_text(mark)
+    assert [c.step for c in checkpoints(run)] == [50]
+
+
+def test_the_marks_of_older_runs_are_read(tmp_path: Path):
+    run = run_folder(tmp_path / "run", {50: 0.9})
+    (run / "checkpoint-50" / "complete.json").write_text('{"adapter_model.safetensors": 10}')
+    assert [c.step for c in checkpoints(run)] == [50]

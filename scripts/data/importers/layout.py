@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.data.expected import Expected
-from utils_ft import UserError, new_folder, read_text, write_json, write_text
+from utils_ft import UserError, check_writable, new_folder, parse_json, read_text, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,16 @@ class ImportedProblem:
 
 
 def write_collection(problems: Sequence[ImportedProblem], out: Path) -> None:
-    """Write problems as a folder that `evaluate --benchmarks` reads. It replaces what was there."""
+    """Write problems as a folder that `evaluate --benchmarks` reads. It replaces an older one.
+
+    UserError if the folder has anything else than problems: it would be lost.
+    """
+    for entry in out.iterdir() if out.is_dir() else ():
+        if not any(entry.rglob("problem.md")):
+            raise UserError(
+                "this is no imported problem, and would be lost", where=entry, remedy="name a new folder"
+            )
+    check_writable(out, folder=True)
     with new_folder(out) as draft:
         for problem in problems:
             folder = draft / problem.id
@@ -51,10 +59,7 @@ def json_objects(folder: Path, needed: Sequence[str], remedy: str) -> Iterator[t
     """
     found = False
     for file in sorted(folder.glob("*.json")):
-        try:
-            content = json.loads(read_text(file))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"not JSON ({error})", where=file, line=getattr(error, "lineno", None)) from None
+        content = parse_json(read_text(file), file, remedy="fetch the set again")
         if isinstance(content, dict) and all(key in content for key in needed):
             found = True
             yield file, content
