@@ -170,7 +170,8 @@ def enumerate_answer_sets(control: clingo.Control, cap: int, first: bool) -> dic
         nonlocal seen, length
         if model.cost and not model.optimality_proven and not first:
             return True
-        atoms = tuple(sorted(str(symbol) for symbol in model.symbols(shown=True)))
+        # An atom is shown twice if a predicate and a term of `#show` both show it.
+        atoms = tuple(sorted({str(symbol) for symbol in model.symbols(shown=True)}))
         cost = tuple(model.cost)
         sets[(atoms, cost)] = None
         seen += 1

@@ -18,14 +18,17 @@ _BROKEN = "choose another checkpoint, or train again"
 
 
 def adapter_tensors(file: Path) -> list[str]:
-    """The names of the tensors of an adapter. Raises UserError for an adapter without any."""
+    """The names of the tensors of an adapter.
+
+    Raises UserError for an adapter without any, and for a file that is missing or incomplete.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, "pt") as weights:
             names = [name for name in weights.keys() if "lora_" in name]  # noqa: SIM118, it is no dictionary
     except (OSError, SafetensorError):
-        names = []
+        raise UserError("no complete safetensors file", where=file, remedy=_BROKEN) from None
     if not names:
         raise UserError(
             "the adapter has no tensors: the training did not save it",

@@ -20,6 +20,13 @@ def child_processes() -> list[psutil.Process]:
     return [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
 
 
+def test_an_atom_that_is_shown_twice_is_one_atom(solver):
+    plain = "a(0). b."
+    twice = "a(0). b. #show a(X) : a(X). #show b : b. #show a/1. #show b/0."
+    first, second = solver.run([Request(text, solve=True) for text in (plain, twice)])
+    assert first.answer_sets == second.answer_sets == {(("a(0)", "b"), ())}
+
+
 @pytest.mark.parametrize(
     ("program", "verdict", "message"),
     [

@@ -76,7 +76,8 @@ def test_files_of_other_problems_or_another_scoring_are_refused(result: dict, tm
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model": "m"}', "[" * 50_000])
 def test_what_is_no_result_is_one_message(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(UserError, match="not a result of an evaluation|not JSON|no JSON object|nested too deeply"):
+    message = "not a result of an evaluation|not JSON|no JSON object|nested too deeply"
+    with pytest.raises(UserError, match=message):
         read_results([tmp_path / "a.json"])
     with pytest.raises(UserError, match="no such file"):
         read_results([tmp_path / "none.json"])

@@ -63,7 +63,7 @@ def test_the_steps_that_failed_are_listed_and_the_exit_code_is_1(
         ("steps", "none.txt", "none.txt: no such file"),
         ("k", -1, "--k"),
         ("problem", "long.md", "long.md: the prompt has"),
-        ("instance", "open.lp", "open.lp:1: clingo cannot parse it"),
+        ("instance", "open.lp", "open.lp:2: clingo cannot parse it"),
         ("model", "none", "no such model folder"),
     ],
 )

@@ -47,19 +47,19 @@ def pages(monkeypatch):
 
 
 def test_rejected_steps_are_shown_with_all_attempts_until_they_are_repaired(tmp_path, pages):
-    encoding = "% Step 1.\np :- q(1).\n% Step 2.\np(X) :- q(X).\n% Step 3.\nr :- q(1).\n"
+    encoding = "% Derive p.\np :- q(1).\n% Derive p of X.\np(X) :- q(X).\n% Derive r.\nr :- q(1).\n"
     folder = write_problem(tmp_path / "games" / "three", "# Three steps", encoding, one="q(1).")
     generator = ScriptedGenerator.by_list(
         {
-            "Step 1.": ["p :- q(1)."],
-            "Step 2.": ["p(X).", "p(X) :- q(X)."],
-            "Step 3.": [":- q(1).", ":- q(1)."],
+            "Derive p.": ["p :- q(1)."],
+            "Derive p of X.": ["p(X).", "p(X) :- q(X)."],
+            "Derive r.": [":- q(1).", ":- q(1)."],
         },
-        {"Step 3.": [":- q(1)."] * 4},
+        {"Derive r.": [":- q(1)."] * 4},
     )
     steps = live.write_steps(generator, read_problem(folder, "games"), k=3)
     assert [step.ok for step in steps] == [True, True, False]
-    assert "Step 1." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
+    assert "Derive p." not in pages[-1] and "unsafe" in pages[-1] and "UNSATISFIABLE" in pages[-1]
     assert "3 steps: 1 accepted at once, 1 of the other 2 repaired" in pages[-1]
 
 
