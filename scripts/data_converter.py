@@ -27,6 +27,7 @@ def main(
     profile: str | None = None,
     paraphrases: Path | None = None,
     tokenizer: Path | None = None,
+    generated: Path | None = None,
     vocabularies: int | None = None,
     strict: bool = False,
 ) -> None:
@@ -51,6 +52,8 @@ def main(
         paraphrases: The folder that scripts.data_augmentor wrote. Its paraphrases replace the hand-written
             ones.
         tokenizer: The folder of a model. Its tokenizer counts the tokens of the rows, for the report.
+        generated: A folder that scripts.data_generator wrote. Its problems are added to the training
+            problems.
         vocabularies: The predicate renamings of each training problem, besides its own names. Default: the
             profile's.
         strict: Exit with code 2 at the end if something was left out.
@@ -67,7 +70,9 @@ def main(
         )
     chosen = load_profile(profile)
     out = out or chosen.data
-    print(read_collection(benchmarks).describe_split(), flush=True)
+    collection = read_collection(benchmarks)
+    collection = collection.with_generated(generated) if generated else collection
+    print(collection.describe_split(), flush=True)
     report = convert_folder(
         benchmarks,
         out,
@@ -75,6 +80,7 @@ def main(
         seed=seed,
         limit=problems or chosen.problems,
         paraphrases=paraphrases,
+        generated=generated,
     )
     if tokenizer:
         report = add_token_counts(out, tokenizer, chosen.recipe.max_tokens)

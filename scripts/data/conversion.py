@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +49,7 @@ def convert_folder(
     seed: int = 0,
     limit: int | None = None,
     paraphrases: Path | None = None,
+    generated: Path | None = None,
 ) -> ConversionReport:
     """Convert a folder of problems and write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `report.json`.
 
@@ -63,6 +64,7 @@ def convert_folder(
         seed: Decides all random choices.
         limit: Convert only so many problems, some of each split.
         paraphrases: A folder that `data_augmentor` wrote. Its paraphrases replace those of the problems.
+        generated: A folder that `data_generator` wrote. Its problems are added to the training split.
 
     Returns:
         The content of `report.json`.
@@ -72,6 +74,8 @@ def convert_folder(
             used, or `out` cannot be written.
     """
     collection = read_collection(benchmarks)
+    if generated:
+        collection = collection.with_generated(generated)
     check_writable(out, folder=True)
     with one_writer(out, inside=True):
         return _convert_collection(collection, out, settings, seed, limit, paraphrases)
@@ -89,7 +93,7 @@ def _convert_collection(
     if collection.split_file:
         check_split(chosen, collection.splits, collection.split_file)
     chosen, wordings, unread = _with_paraphrases(chosen, paraphrases)
-    rows, report = convert(chosen, collection.splits, settings, seed, wordings)
+    rows, report = convert(chosen, collection.splits, settings, seed, wordings, collection.generated)
     report.left_out[:0] = [*collection.left_out, *unread]
     if not any(rows.values()):
         raise nothing_left(report.left_out, "no problem can be converted")
@@ -103,6 +107,7 @@ def _convert_collection(
         "seed": seed,
         "problems": dict(Counter(problems.values())),
         "twins": [] if collection.split_file else _groups(collection),
+        "generated": len(collection.generated),
         "shapes": _shapes(by_split),
     }
     return write_row_files(out, rows, summary)
@@ -165,6 +170,7 @@ def convert(
     settings: ConversionSettings,
     seed: int = 0,
     wordings: Mapping[str, Wordings] | None = None,
+    generated: Set[str] = frozenset(),
 ) -> tuple[dict[str, list[Row]], Report]:
     """Convert problems.
 
@@ -177,6 +183,7 @@ def convert(
         settings: What to make of each training problem; other problems are not varied.
         seed: Decides all random choices.
         wordings: Paraphrased instructions, by the id of the problem.
+        generated: The ids of the generated problems, which are told once.
 
     Returns:
         The rows of each split, in the order of the problems, and the report.
@@ -188,6 +195,8 @@ def convert(
     def convert_one(problem: Problem) -> tuple[list[Row], Report]:
         rng = Random(content_hash(str(seed), problem.id))
         own_settings = settings.for_split(splits[problem.id])
+        if problem.id in generated:
+            own_settings = own_settings.for_generated()
         return problem_rows(problem, own_settings, rng, solver, (wordings or {}).get(problem.id))
 
     # The threads make the rows of several problems, so that all workers of the solver are in use.

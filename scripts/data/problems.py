@@ -104,6 +104,7 @@ class Collection:
         held_out_families: The families that are in the test split as a whole.
         left_out: Problems that cannot be read, and why.
         split_file: The split.json that decides, or None if a hash of the content does.
+        generated: The ids of the problems that `with_generated` added.
     """
 
     problems: list[Problem]
@@ -111,6 +112,29 @@ class Collection:
     held_out_families: frozenset[str]
     left_out: tuple[LeftOut, ...] = ()
     split_file: Path | None = None
+    generated: frozenset[str] = frozenset()
+
+    def with_generated(self, folder: Path) -> Collection:
+        """Return the collection with the problems of `folder`, such as `scripts.data_generator` writes.
+
+        They are all for training, and each is told once.
+
+        Raises:
+            UserError: There is no such folder, no problem in it can be read, or an id is taken.
+        """
+        found, unreadable = read_folder(folder)
+        if not found:
+            raise nothing_left(unreadable)
+        by_id = {problem.id: problem for problem in self.problems}
+        for problem in found:
+            _check_id(problem, by_id)
+        return replace(
+            self,
+            problems=[*self.problems, *found],
+            splits=self.splits | {problem.id: "train" for problem in found},
+            left_out=(*self.left_out, *unreadable),
+            generated=frozenset(problem.id for problem in found),
+        )
 
     def of_split(self, split: str) -> list[Problem]:
         """The problems of `split`, or all for `all`."""

@@ -103,6 +103,8 @@ class ConversionReport(ReportCounts, total=False):
     seed: int
     problems: dict[str, int]
     """The number of problems of each split that were converted."""
+    generated: int
+    """The number of generated problems among them."""
     twins: list[dict]
     """The groups of twins and near-twins, if no split.json decides: their ids as `problems`, and `split`."""
     shapes: dict[str, dict[str, float]]

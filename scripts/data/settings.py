@@ -45,6 +45,15 @@ class ConversionSettings:
         """Return a copy with `changes`. A change to None keeps the value."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
+    def for_generated(self) -> ConversionSettings:
+        """Return the settings for a generated problem, which is told once.
+
+        New structure comes from more problems; variations of one add none. It has repairs in the ratio of the
+        other training problems.
+        """
+        repairs = round(self.repairs / max(self.conversations, 1))
+        return replace(self, conversations=1, vocabularies=0, repairs=repairs)
+
     def for_split(self, split: str) -> ConversionSettings:
         """Return the settings for a problem of `split`: only training problems are varied."""
         return (

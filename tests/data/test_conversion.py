@@ -377,3 +377,23 @@ def test_each_predicate_renaming_gets_conversations_and_repairs():
         row["messages"][1]["content"] for row in rows if row["meta"]["kind"] == "conversation"
     }
     assert len(first_instructions) == 10
+
+
+def test_generated_problems_are_added_to_training_and_told_once(few: Path, tmp_path: Path):
+    made = tmp_path / "made"
+    line = [sys.executable, "-m", "scripts.data_generator", "--out", made, "--problems", "3", "--level", "1"]
+    subprocess.run(list(map(str, line)), cwd=ROOT, check=True, capture_output=True)
+    settings = ConversionSettings(conversations=2, repairs=2)
+    plain = convert_folder(few, tmp_path / "plain", settings)
+    mixed = convert_folder(few, tmp_path / "mixed", settings, generated=made)
+    assert (plain["generated"], mixed["generated"]) == (0, 3)
+    rows, before = ((tmp_path / name / "train.jsonl").read_text().splitlines() for name in ("mixed", "plain"))
+    added = [json.loads(row)["meta"] for row in rows[len(before) :]]
+    assert rows[: len(before)] == before
+    assert Counter(meta["kind"] for meta in added) == {"conversation": 3, "repair": 3}
+    assert all(meta["family"].startswith("generated_") and meta["split"] == "train" for meta in added)
+    for split in ("valid", "test"):
+        texts = [(tmp_path / name / f"{split}.jsonl").read_bytes() for name in ("plain", "mixed")]
+        assert texts[0] == texts[1]
+    with pytest.raises(UserError, match="the problem has the name"):
+        convert_folder(few, tmp_path / "twice", settings, generated=few)
