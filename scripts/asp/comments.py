@@ -99,6 +99,7 @@ _FILE = re.compile(
     r"^(?:file(?:\s?name)?|date|version|revision|created|modified|course|homework|assignment|exercise|project"
     r"|title|name|problem|description|source|reference|datum|fecha|usage|use|run|input|output)\s*[:=]"
     r"|\b(?:this|the) (?:lp |asp |clingo |logic )?(?:program|file|encoding|script|module|code)\b"
+    r"|^(?:find an?|solve)\b"
     r"|\b(?:encoding|program|solver|solution|implementation|formulation|formalization|model)"
     r" (?:of|for|to|by|in|using)\b"
     r"|\bsolver\b|\bASP\b|\bclingo\b|\banswer[- ]set\b|\blogic program",
@@ -119,10 +120,20 @@ _TO_DO = re.compile(
     r"^\W*(?:to-?\s?do|fix-?\s?me|xxx|tbd|(?:hack|wip|bug|debug|old|deprecated|obsolete|unused)\s*:)",
     re.IGNORECASE,
 )
+_DOUBT = re.compile(r"^\W*(?:[^\W_]+\W+){0,3}[^\W_]+\s*\?+\W*$")
+"""A question of a few words."""
 _TURNED_OFF = re.compile(
     r"^\W*(?:comment(?:ed)?\s+(?:out|this|in)|un-?comment|turned off|switched off|for debugging|debugging)\b",
     re.IGNORECASE,
 )
+_ON_THE_CODE = re.compile(
+    r"\bth(?:is|ese|e (?:next|following|previous)) (?:lines?|rules?|constraints?|statements?)\b.*"
+    r"\b(?:comment(?:ed)? out|redundant|un-?necessary|not (?:needed|necessary|required)|removed|omitted)\b",
+    re.IGNORECASE,
+)
+"""A remark on whether a statement is needed."""
+_OPENS_A_BLOCK = re.compile(r"^@\w+[^{}]*\{$")
+"""A line of a documentation comment such as `@block Rooms {`."""
 _CLOSING = re.compile(
     r"^\W*(?:(?:end|ende)(?: (?:of|von|der|des|here|part|section)\b|\W*$|[ :_-]\w+\W*$)|eof\W*$|fin\W*$|</)",
     re.IGNORECASE,
@@ -144,10 +155,14 @@ _LABELS = frozenset(
     axiom inertia inertial frame effects preconditions precondition symmetry breaking search space
     candidate candidates""".split()
 )
+_SMALL_WORDS = frozenset(
+    "a an the to of in on at by up down from for and or with as only still now so".split()
+)
+"""`down to 72` says nothing about a statement."""
 _STOPS = re.compile(r"[.!?。！？:]\s*[)\"'”’]*$")
 _CALL = re.compile(r"[-~]?\b[a-z_]['\w]*\([^()]*\)|[-~]?\b[a-z_]['\w]*/\d+\b")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"(?<![\w.])[^\W\d_]{2,}(?!\w)")  # no part of a name such as `max_size`
 
 
 def words_of(lines: Sequence[Line], opening: bool = False, first_code: bool = False) -> Words:
@@ -166,6 +181,7 @@ def words_of(lines: Sequence[Line], opening: bool = False, first_code: bool = Fa
     for begin, end in switched_off([_bare(line.raw) for line in lines]):
         marks[begin:end] = [Kind.CODE] * (end - begin)
     _mark_reminders(lines, marks)
+    _mark_outer_blocks(texts, marks)
     return _joined(lines, texts, marks, first_code)
 
 
@@ -179,15 +195,31 @@ def is_label(text: str) -> bool:
     return len(words) <= 5 and bool(known) and not others
 
 
+def names_a_part(text: str) -> bool:
+    """Whether a few words with a general one among them may name a part of a program: `Port constraints`."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return (
+        len(words) <= 3
+        and not text.endswith(".")
+        and any(len(word) > 3 and word in _LABELS for word in words)
+    )
+
+
 def has_words(text: str) -> bool:
-    """Whether a text is a sentence, or has two words, one of them outside of atoms and signatures."""
+    """Whether a text is a sentence, or has two words, one of them outside of atoms and signatures.
+
+    Small words alone are none.
+    """
     calls = 0
     while calls < 100 and _CALL.search(text):  # from the inside to the outside
         text, number = _CALL.subn(" ", text)
         calls += number
-    plain = len(_WORD.findall(text)) + len(_CJK.findall(text)) // 2
-    sentence = re.search(r"[^\W\d_]\W*[.!?。！？]$", text)
-    return plain >= 2 or plain == 1 and calls > 0 or sentence is not None
+    if re.search(r"[^\W\d_]\W*[.!?。！？]$", text):
+        return True
+    words = _WORD.findall(text)
+    plain = len(words) + len(_CJK.findall(text)) // 2
+    small = sum(word.lower() in _SMALL_WORDS for word in words)
+    return (plain > small or _STOPS.search(text) is not None) and (plain >= 2 or calls > 0)
 
 
 def length(text: str) -> int:
@@ -221,7 +253,7 @@ def _kind_of_line(line: Line, text: str) -> Kind | None:
         return Kind.AUTHOR
     if _ARROWS.search(text):
         return Kind.HEADING
-    if _TO_DO.match(text) or _TURNED_OFF.match(text):
+    if _TO_DO.match(text) or _TURNED_OFF.match(text) or _DOUBT.match(text) or _ON_THE_CODE.search(text):
         return Kind.TO_DO
     return None
 
@@ -231,6 +263,13 @@ def _mark_reminders(lines: Sequence[Line], marks: list[Kind | None]) -> None:
     for index in range(1, len(lines)):
         if marks[index - 1] is Kind.TO_DO and marks[index] is None:
             marks[index] = Kind.TO_DO
+
+
+def _mark_outer_blocks(texts: Sequence[str], marks: list[Kind | None]) -> None:
+    """What stands above the last `@block Name {` describes what stands around the statement."""
+    opening = [index for index, text in enumerate(texts) if _OPENS_A_BLOCK.match(text)]
+    for index in range(opening[-1] + 1 if opening else 0):
+        marks[index] = marks[index] or Kind.HEADING
 
 
 def _joined(lines: Sequence[Line], texts: Sequence[str], marks: list[Kind | None], first_code: bool) -> Words:

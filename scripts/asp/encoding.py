@@ -17,11 +17,32 @@ from itertools import islice
 
 from clingo.ast import AST, ASTType
 
-from scripts.asp.comments import Kind, Line, Words, has_words, is_closing, is_label, length, words_of
+from scripts.asp.comments import (
+    Kind,
+    Line,
+    Words,
+    has_words,
+    is_closing,
+    is_label,
+    length,
+    names_a_part,
+    words_of,
+)
 from scripts.asp.syntax import Statement, not_parsed, parse, trees_of
 
 _STRING = re.compile(rb'"(?:[^"\\\n]|\\[\\n"])*"')
 _CLOSING = re.compile(rb"\}\s*\.")
+_COST = re.compile(r":~|#(?:minimi[sz]e|maximi[sz]e)\b")
+_SHOW = re.compile(r"#show\b")
+_OF_COST = re.compile(
+    r"\b(?:minim|maxim|optim|prefer|penal|cost|weigh|soft|weak|prio|reward|least|fewe|most|cheap|short|best"
+    r"|low|high|small|larg|less|avoid|try|objective|goal|score|sum|total|as \w+(?: \w+)* as)",
+    re.IGNORECASE,
+)
+_OF_SHOW = re.compile(
+    r"show|display|output|print|visib|project|hid(?:e|den)|result|answer|solution|anzeig|ausgabe|mostra|salida|affich",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -86,9 +107,14 @@ def read_encoding(text: str, where: str = "encoding.lp") -> Encoding:
     """Read a commented program.
 
     - The comments directly above a statement are its instruction.
-    - A comment behind or inside a statement is added to the statement's instruction.
+    - A comment behind or inside a statement is added to the statement's instruction. It goes on below if
+      the next line has nothing but a comment in the same column.
     - Statements that follow without a blank line share the instruction above them.
-    - Comments that are followed by a blank line and other comments are a heading. They instruct nothing.
+    - Comments that are followed by a blank line and other comments are a heading, as is a comment that opens
+      the file and is followed by a blank line. They instruct nothing.
+    - In a file whose comments stand below their statements, they instruct the statements above.
+    - Licences, switched-off code, banners, names of parts and the like instruct nothing (`comments.Kind`).
+    - Where the file does not show to which statement a comment belongs, it instructs nothing.
 
     Arguments:
         text: The program.
@@ -153,7 +179,9 @@ class _Draft:
     Attributes:
         inside: The comments inside it.
         behind: The comments behind it, and those that go on below.
-        instruction: The texts of the comments above it, or below it in a file of that style.
+        instruction: The texts of its comments.
+        heads: Whether its instruction stands above it, or below it in a file of that style. Then it may hold
+            for the statements that follow, too.
     """
 
     statement: Statement
@@ -163,6 +191,7 @@ class _Draft:
     inside: list[_Comment] = field(default_factory=list)
     behind: list[_Comment] = field(default_factory=list)
     instruction: list[str] = field(default_factory=list)
+    heads: bool = False
 
 
 @dataclass(eq=False)
@@ -300,6 +329,7 @@ class _Reader:
             self._report_block(block, kind)
         else:
             self.drafts[number].instruction.append(block.words.text)
+            self.drafts[number].heads = True
 
     def _target(self, block: _Block, style: Style) -> tuple[int, Kind | None]:
         """The statement that a block instructs, or why it instructs none."""
@@ -355,11 +385,9 @@ class _Reader:
             texts = [other for other in self.blocks if other is not block and other.words.text]
             return not self._is_section_of_one(block, True) or any(other.after in section for other in texts)
         first, second = section.start, section.start + 1
-        return (
-            second in section
-            and self._adjacent(first, second)
-            and all(self._has_words_behind(number) for number in (first, second))
-        )
+        if second not in section or not self._adjacent(first, second) or not self._has_words_behind(second):
+            return False
+        return self._has_words_behind(first) or names_a_part(block.words.text)
 
     def _has_words_behind(self, number: int) -> bool:
         return bool(self._words_behind(self.drafts[number]).text)
@@ -387,8 +415,18 @@ class _Reader:
             self._join(draft, comment.lines, Kind.PART if parts and not draft.instruction else Kind.INSIDE)
         if draft.behind:
             lines = [line for comment in draft.behind for line in comment.lines]
-            alone = parts and not draft.instruction
-            self._join(self._owner(number), lines, Kind.PART if alone else Kind.BEHIND)
+            owner, kind = self._owner(number), Kind.BEHIND
+            if not draft.instruction:
+                kind = Kind.PART if parts else Kind.UNCLEAR if self._ends_a_list(number) else kind
+            self._join(owner, lines, kind)
+
+    def _ends_a_list(self, number: int) -> bool:
+        """Whether a statement is the last of several facts of one predicate that have no comments."""
+        run = self.drafts[max(0, number - 2) : number + 1]
+        names = {re.split(r"\W", draft.statement.code, maxsplit=1)[0] for draft in run}
+        plain = not any(draft.instruction or draft.inside or draft.behind for draft in run[:-1])
+        facts = all(":-" not in draft.statement.code for draft in run)
+        return len(run) == 3 and len(names) == 1 and "" not in names and plain and facts
 
     def _owner(self, last: int) -> _Draft:
         """The first statement on a line, if a comment behind the last one is the only comment on them."""
@@ -421,24 +459,37 @@ class _Reader:
             self._report(line.number, kind, line.raw.strip())
 
     def _steps(self) -> Iterator[Step]:
-        """Yield the steps.
-
-        Statements on the next line, without comments of their own, join the step before.
-        """
+        """Yield the steps."""
         group: list[_Draft] = []
-        instruction = ""
         for draft in self.drafts:
-            own = " ".join(draft.instruction)
-            if not own and instruction and draft.statement.line <= group[-1].end_line + 1:
+            if group and self._shares(group, draft):
                 group.append(draft)
                 continue
             if group:
-                yield self._step(instruction, group)
-            group, instruction = [draft], own
+                yield self._step(group)
+            group = [draft]
         if group:
-            yield self._step(instruction, group)
+            yield self._step(group)
 
-    def _step(self, instruction: str, group: list[_Draft]) -> Step:
+    def _shares(self, group: Sequence[_Draft], draft: _Draft) -> bool:
+        """Whether a statement without comments of its own shares the instruction of those before it.
+
+        It does on the next line of an instruction that stands above, and on the same line of one that stands
+        behind. A statement that minimizes or shows something after others of another kind does only if the
+        instruction has a word of that.
+        """
+        first, last = group[0], group[-1]
+        reach = last.end_line + 1 if first.heads else first.statement.line
+        if not first.instruction or draft.instruction or draft.statement.line > reach:
+            return False
+        text, code = " ".join(first.instruction), draft.statement.code
+        for form, words in ((_COST, _OF_COST), (_SHOW, _OF_SHOW)):
+            if form.match(code) and not form.match(first.statement.code):
+                return words.search(text) is not None
+        return True
+
+    def _step(self, group: Sequence[_Draft]) -> Step:
+        instruction = " ".join(group[0].instruction)
         statements = tuple(draft.statement for draft in group)
         step = Step(instruction, statements, statements[0].line)
         if not instruction:
@@ -465,13 +516,39 @@ def _style(blocks: Sequence[_Block], drafts: Sequence[_Draft]) -> Style:
     between = [block for block in worded if block.touches_above and block.touches_below]
     inner_above = sum(block.before is not None for block in above)
     inner_below = sum(block.following > 0 for block in below)
+    apart = [
+        block
+        for block in worded
+        if block.before is not None and not block.touches_above | block.touches_below
+    ]
     if len(below) >= 2 and len(below) >= 3 * inner_above:
-        return Style.BELOW
+        return (
+            Style.BELOW
+            if len(apart) < len(below) and not _speak_of_the_next(worded, drafts)
+            else Style.UNKNOWN
+        )
     if len(above) > 0 and len(above) >= 3 * inner_below and (inner_above or not below or not between):
         return Style.ABOVE
     if below or above:
         return Style.UNKNOWN
     return Style.ABOVE if between else Style.LOOSE
+
+
+def _speak_of_the_next(blocks: Sequence[_Block], drafts: Sequence[_Draft]) -> bool:
+    """Whether most blocks have more words of the statement below them than of the statement above them."""
+    votes = 0
+    for block in blocks:
+        if block.before is not None and block.after is not None:
+            above = _shared_names(block.words.text, drafts[block.before].statement.code)
+            below = _shared_names(block.words.text, drafts[block.after].statement.code)
+            votes += (below > above) - (above > below)
+    return votes > 0
+
+
+def _shared_names(text: str, code: str) -> int:
+    """How many names of a statement a text has, by their first four letters."""
+    stems = {word[:4].lower() for word in re.findall(r"[^\W\d_]{3,}", text)}
+    return len(stems & {name[:4].lower() for name in re.findall(r"[a-zA-Z]{3,}", code)})
 
 
 def _kind_of_text(text: str) -> Kind | None:

@@ -41,7 +41,7 @@ def switched_off(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
         if len(lines[index]) <= _WIDEST and lines[index].strip():
             if _STARTS_SCRIPT.match(lines[index]):
                 end = next((at + 1 for at in range(index, len(lines)) if "#end" in lines[at]), index + 1)
-            elif _is_statement_with_prose(lines[index]):
+            elif _is_statement_with_prose(lines[index]) or _is_fragment(lines[index]):
                 end = index + 1
             elif index >= endless:
                 end, endless = _whole_statement(lines, index)
@@ -81,6 +81,11 @@ def _begun_statement(lines: Sequence[str], begin: int) -> int:
             break
         end += 1
     return end
+
+
+def _is_fragment(line: str) -> bool:
+    """Whether a line is a part of a list in a statement: terms with commas between them, and a semicolon."""
+    return line.count(",") >= 2 and line.rstrip().endswith(";") and not _is_prose(line)
 
 
 def _goes_on(lines: Sequence[str], index: int) -> bool:

@@ -184,6 +184,67 @@ FILES: dict[str, tuple[str, list[tuple[str, str]], list[str]]] = {
         [("The share of each is at most 50 %", ":- share(X,S), S > 50.")],
         [],
     ),
+    "a comment behind a statement is not for the next line": (
+        "{ in(X) } :- v(X).  % any vertex may be in\n:- in(X), bad(X).",
+        [("any vertex may be in", "{ in(X) } :- v(X).")],
+        [Kind.BEHIND],
+    ),
+    "a question of the author": ("% But why not?\n:- in(X), bad(X).", [], [Kind.TO_DO]),
+    "a part of a list": ("% ann, bea, cat;\nship(bea).", [], [Kind.CODE]),
+    "parts of names": ("% max_size min_size\nsize(1..9).", [], [Kind.NO_WORDS]),
+    "a comment behind the last fact of a list": (
+        "ship(ann).\nship(bea).\nship(cat).  % the ships in the harbour",
+        [],
+        [Kind.UNCLEAR],
+    ),
+    "comments above, with a blank line on the wrong side": (
+        "vertex(1..9).\n% Any vertex may be chosen.\n\n{ chosen(X) } :- vertex(X).\n% No edge is inside.\n\n"
+        ":- edge(X,Y), chosen(X), chosen(Y).\n% Each hole is named.\n\nnamed(X) :- hole(X).",
+        [],
+        [Kind.REMARK, Kind.REMARK, Kind.REMARK],
+    ),
+    "a constraint, and below it what is minimized and shown": (
+        "% No edge is inside.\n:- e(X,Y), in(X), in(Y).\n#minimize { 1,X : in(X) }.\n#show in/1.",
+        [("No edge is inside.", ":- e(X,Y), in(X), in(Y).")],
+        [],
+    ),
+    "words for what is minimized and shown": (
+        "% As few vertices as possible are in; they are shown.\n"
+        "{ in(X) } :- v(X).\n#minimize { 1,X : in(X) }.\n#show in/1.",
+        [
+            (
+                "As few vertices as possible are in; they are shown.",
+                "{ in(X) } :- v(X).\n#minimize { 1,X : in(X) }.\n#show in/1.",
+            )
+        ],
+        ["3 statements share one instruction"],
+    ),
+    "documentation of a block in a block": (
+        "%**\n@block Rooms {\n  Rooms are booked.\n*%\n"
+        "%**\n@block Lunch {\n  No room is booked at noon.\n*%\n:- booked(R,12).",
+        [("No room is booked at noon.", ":- booked(R,12).")],
+        [Kind.HEADING, Kind.HEADING, Kind.HEADING],
+    ),
+    "a remark on whether a rule is needed": (
+        "% This rule is redundant, but it helps.\n:- in(X), bad(X).",
+        [],
+        [Kind.TO_DO],
+    ),
+    "the number of answer sets that are left": (
+        ":- not in(a).  % down to 8\n:- in(b).  % only 3",
+        [],
+        [Kind.NO_WORDS, Kind.NO_WORDS],
+    ),
+    "the name of a part above rules of which one has a comment": (
+        "% Port constraints\n:- at(P), not port(P).\n:- at(P), closed(P).  % no ship is at a closed port",
+        [("no ship is at a closed port", ":- at(P), closed(P).")],
+        [Kind.HEADING, Kind.BEHIND],
+    ),
+    "the problem above the first rule": (
+        "% Find a set of vertices that is as large as possible.\n{ in(X) } :- v(X).",
+        [],
+        [Kind.HEADER],
+    ),
 }
 
 
