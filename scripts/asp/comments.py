@@ -99,7 +99,7 @@ _FILE = re.compile(
     r"^(?:file(?:\s?name)?|date|version|revision|created|modified|course|homework|assignment|exercise|project"
     r"|title|name|problem|description|source|reference|datum|fecha|usage|use|run|input|output)\s*[:=]"
     r"|\b(?:this|the) (?:lp |asp |clingo |logic )?(?:program|file|encoding|script|module|code)\b"
-    r"|^(?:find an?|solve)\b"
+    r"|^(?:find an?|solve)\b|^[\w-]+\.(?:lp\d?|asp|clingo|gringo|txt|py)\b"
     r"|\b(?:encoding|program|solver|solution|implementation|formulation|formalization|model)"
     r" (?:of|for|to|by|in|using)\b"
     r"|\bsolver\b|\bASP\b|\bclingo\b|\banswer[- ]set\b|\blogic program",
@@ -128,10 +128,13 @@ _TURNED_OFF = re.compile(
 )
 _ON_THE_CODE = re.compile(
     r"\bth(?:is|ese|e (?:next|following|previous)) (?:lines?|rules?|constraints?|statements?)\b.*"
-    r"\b(?:comment(?:ed)? out|redundant|un-?necessary|not (?:needed|necessary|required)|removed|omitted)\b",
+    r"\b(?:comment(?:ed)? out|redundant|un-?necessary|not (?:needed|necessary|required)|removed|omitted)\b"
+    r"|\bthese (?:predicates|rules|facts|constraints|atoms) (?:are|were) (?:created|written|added|only)\b"
+    r"|\b(?:what i did|i think|i guess|i'm not sure|not sure (?:if|whether|why|how))\b"
+    r"|(?:^|\s)[:;]-?[)(](?:\s|$)|^\W*(?:änderung(?:en)?\b|(?:new|changed?|edit(?:ed)?|modified|update)\s*:)",
     re.IGNORECASE,
 )
-"""A remark on whether a statement is needed."""
+"""A remark on the code, or on whether it is needed."""
 _OPENS_A_BLOCK = re.compile(r"^@\w+[^{}]*\{$")
 """A line of a documentation comment such as `@block Rooms {`."""
 _CLOSING = re.compile(
@@ -193,6 +196,11 @@ def is_label(text: str) -> bool:
     known = [word for word in words if word in _LABELS and len(word) > 1]
     others = [word for word in words if word not in _LABELS and not word.isdigit() and len(word) > 1]
     return len(words) <= 5 and bool(known) and not others
+
+
+def ends(text: str) -> bool:
+    """Whether a text ends as a sentence does."""
+    return _STOPS.search(text) is not None
 
 
 def names_a_part(text: str) -> bool:

@@ -21,6 +21,7 @@ from scripts.asp.comments import (
     Kind,
     Line,
     Words,
+    ends,
     has_words,
     is_closing,
     is_label,
@@ -35,8 +36,8 @@ _CLOSING = re.compile(rb"\}\s*\.")
 _COST = re.compile(r":~|#(?:minimi[sz]e|maximi[sz]e)\b")
 _SHOW = re.compile(r"#show\b")
 _OF_COST = re.compile(
-    r"\b(?:minim|maxim|optim|prefer|penal|cost|weigh|soft|weak|prio|reward|least|fewe|most|cheap|short|best"
-    r"|low|high|small|larg|less|avoid|try|objective|goal|score|sum|total|as \w+(?: \w+)* as)",
+    r"\b(?:minim|maxim|optim|prefer|penal|cost|weigh|soft|weak|prio|reward|least|most|best|(?:few|cheap|short|low"
+    r"|high|small|larg|great)est|avoid|try|objective|goal|score|as \w+(?: \w+)* as)",
     re.IGNORECASE,
 )
 _OF_SHOW = re.compile(
@@ -385,9 +386,20 @@ class _Reader:
             texts = [other for other in self.blocks if other is not block and other.words.text]
             return not self._is_section_of_one(block, True) or any(other.after in section for other in texts)
         first, second = section.start, section.start + 1
+        if self._is_a_title(block, section):
+            return True
         if second not in section or not self._adjacent(first, second) or not self._has_words_behind(second):
             return False
         return self._has_words_behind(first) or names_a_part(block.words.text)
+
+    def _is_a_title(self, block: _Block, section: range) -> bool:
+        """Whether a few words stand above several runs of statements that begin with the same name."""
+        text = block.words.text
+        if length(text) > 4 or ends(text):
+            return False
+        head = _head(self.drafts[section.start])
+        runs = [number for number in section[1:] if not self._adjacent(number - 1, number)]
+        return bool(head and runs) and _head(self.drafts[runs[0]]) == head
 
     def _has_words_behind(self, number: int) -> bool:
         return bool(self._words_behind(self.drafts[number]).text)
@@ -423,7 +435,7 @@ class _Reader:
     def _ends_a_list(self, number: int) -> bool:
         """Whether a statement is the last of several facts of one predicate that have no comments."""
         run = self.drafts[max(0, number - 2) : number + 1]
-        names = {re.split(r"\W", draft.statement.code, maxsplit=1)[0] for draft in run}
+        names = {_head(draft) for draft in run}
         plain = not any(draft.instruction or draft.inside or draft.behind for draft in run[:-1])
         facts = all(":-" not in draft.statement.code for draft in run)
         return len(run) == 3 and len(names) == 1 and "" not in names and plain and facts
@@ -435,7 +447,10 @@ class _Reader:
             return self.drafts[last]
         while first and self.drafts[first].statement.line == self.drafts[first - 1].end_line == line:
             first -= 1
-        commented = any(draft.instruction or draft.inside for draft in self.drafts[first:last])
+        run = self.drafts[first:last]
+        same = len({_head(draft) for draft in self.drafts[first : last + 1]}) == 1
+        begun = run[1:] if same else run  # the first may have an instruction above the line
+        commented = any(draft.inside for draft in run) or any(draft.instruction for draft in begun)
         return self.drafts[last if commented else first]
 
     def _join(self, draft: _Draft, lines: Sequence[Line], kind: Kind) -> None:
@@ -476,7 +491,7 @@ class _Reader:
 
         It does on the next line of an instruction that stands above, and on the same line of one that stands
         behind. A statement that minimizes or shows something after others of another kind does only if the
-        instruction has a word of that.
+        instruction has a word of that, and a choice below a constraint does not.
         """
         first, last = group[0], group[-1]
         reach = last.end_line + 1 if first.heads else first.statement.line
@@ -486,7 +501,7 @@ class _Reader:
         for form, words in ((_COST, _OF_COST), (_SHOW, _OF_SHOW)):
             if form.match(code) and not form.match(first.statement.code):
                 return words.search(text) is not None
-        return True
+        return not (code.startswith("{") and last.statement.code.startswith(":-"))
 
     def _step(self, group: Sequence[_Draft]) -> Step:
         instruction = " ".join(group[0].instruction)
@@ -549,6 +564,12 @@ def _shared_names(text: str, code: str) -> int:
     """How many names of a statement a text has, by their first four letters."""
     stems = {word[:4].lower() for word in re.findall(r"[^\W\d_]{3,}", text)}
     return len(stems & {name[:4].lower() for name in re.findall(r"[a-zA-Z]{3,}", code)})
+
+
+def _head(draft: _Draft) -> str:
+    """The name in the head of a statement, or "" for a constraint or a directive."""
+    name = re.match(r"[-\d\s{]*([a-z_]\w*)", draft.statement.code)
+    return name[1] if name else ""
 
 
 def _kind_of_text(text: str) -> Kind | None:

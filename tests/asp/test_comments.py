@@ -245,6 +245,31 @@ FILES: dict[str, tuple[str, list[tuple[str, str]], list[str]]] = {
         [],
         [Kind.HEADER],
     ),
+    "a choice below a constraint": (
+        "% No broken berth is in use.\n:- used(X), broken(X).\n{ used(X) } :- b(X).",
+        [("No broken berth is in use.", ":- used(X), broken(X).")],
+        [],
+    ),
+    "the name of the file above the first rule": (
+        "% berths.lp, quick to solve\nused(1..9).",
+        [],
+        [Kind.HEADER],
+    ),
+    "facts of one line with words above and behind": (
+        "% Pairs of numbers\np(1,2). p(2,3).  % in their order",
+        [("Pairs of numbers in their order", "p(1,2).\np(2,3).")],
+        [Kind.BEHIND, "2 statements share one instruction"],
+    ),
+    "a few words above several runs of rules for one predicate": (
+        "% Effects of moves\nat(X,T+1) :- to(X,T).\n\nat(X,T+1) :- at(X,T), idle(T).",
+        [],
+        [Kind.HEADING],
+    ),
+    "notes on what the author did": (
+        "% Like what I did last week\nb(X) :- a(X).\nc(X) :- b(X).  % changed: no d",
+        [],
+        [Kind.TO_DO, Kind.TO_DO],
+    ),
 }
 
 
