@@ -256,7 +256,7 @@ FILES: dict[str, tuple[str, list[tuple[str, str]], list[str]]] = {
         [Kind.HEADER],
     ),
     "facts of one line with words above and behind": (
-        "% Pairs of numbers\np(1,2). p(2,3).  % in their order",
+        "q(1).\n\n% Pairs of numbers\np(1,2). p(2,3).  % in their order",
         [("Pairs of numbers in their order", "p(1,2).\np(2,3).")],
         [Kind.BEHIND, "2 statements share one instruction"],
     ),
