@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CODE = "commented-out code"
     ABOVE_CODE = "comment on commented-out code"
     TO_DO = "reminder of the author"
+    INPUT = "says that the input has something"
     NO_WORDS = "too few words to instruct"
     HEADING = "heading, instructs no statement"
     UNATTACHED = "comment without a statement"
@@ -131,10 +132,15 @@ _ON_THE_CODE = re.compile(
     r"\b(?:comment(?:ed)? out|redundant|un-?necessary|not (?:needed|necessary|required)|removed|omitted)\b"
     r"|\bthese (?:predicates|rules|facts|constraints|atoms) (?:are|were) (?:created|written|added|only)\b"
     r"|\b(?:what i did|i think|i guess|i'm not sure|not sure (?:if|whether|why|how))\b"
-    r"|(?:^|\s)[:;]-?[)(](?:\s|$)|^\W*(?:änderung(?:en)?\b|(?:new|changed?|edit(?:ed)?|modified|update)\s*:)",
+    r"|(?:^|\s)[:;]-?[)(](?:\s|$)|^\W*for \w+\W*$"
+    r"|^\W*(?:änderung(?:en)?\b|(?:new|changed?|edit(?:ed)?|modified|update)\s*:)",
     re.IGNORECASE,
 )
 """A remark on the code, or on whether it is needed."""
+_IN_THE_INPUT = re.compile(
+    r"^\W*[a-z_]\w*(?:\(.*\)|/\d+)?\s+(?:(?:is|are|comes?|given)\s+)*(?:in|from|by)\s+(?:the\s+)?(?:input|instance)\W*$",
+    re.IGNORECASE,
+)
 _OPENS_A_BLOCK = re.compile(r"^@\w+[^{}]*\{$")
 """A line of a documentation comment such as `@block Rooms {`."""
 _CLOSING = re.compile(
@@ -263,6 +269,8 @@ def _kind_of_line(line: Line, text: str) -> Kind | None:
         return Kind.HEADING
     if _TO_DO.match(text) or _TURNED_OFF.match(text) or _DOUBT.match(text) or _ON_THE_CODE.search(text):
         return Kind.TO_DO
+    if _IN_THE_INPUT.match(text):
+        return Kind.INPUT
     return None
 
 

@@ -429,16 +429,28 @@ class _Reader:
             lines = [line for comment in draft.behind for line in comment.lines]
             owner, kind = self._owner(number), Kind.BEHIND
             if not draft.instruction:
-                kind = Kind.PART if parts else Kind.UNCLEAR if self._ends_a_list(number) else kind
+                kind = Kind.PART if parts else Kind.UNCLEAR if self._is_in_a_list(number) else kind
             self._join(owner, lines, kind)
 
-    def _ends_a_list(self, number: int) -> bool:
-        """Whether a statement is the last of several facts of one predicate that have no comments."""
-        run = self.drafts[max(0, number - 2) : number + 1]
-        names = {_head(draft) for draft in run}
-        plain = not any(draft.instruction or draft.inside or draft.behind for draft in run[:-1])
-        facts = all(":-" not in draft.statement.code for draft in run)
-        return len(run) == 3 and len(names) == 1 and "" not in names and plain and facts
+    def _is_in_a_list(self, number: int) -> bool:
+        """Whether a statement is the first or the last of several facts of one predicate without comments."""
+        ranges = (range(number - 2, number), range(number + 1, number + 3))
+        return any(self._are_like(number, others) for others in ranges)
+
+    def _are_like(self, number: int, others: range) -> bool:
+        """Whether other statements beside statement `number` are facts like it, without comments."""
+        if others[0] < 0 or others[-1] >= len(self.drafts):
+            return False
+        name = _head(self.drafts[number])
+        run = [self.drafts[index] for index in sorted((number, *others))]
+        plain = not any(
+            draft.instruction or draft.inside or draft.behind
+            for draft in run
+            if draft is not self.drafts[number]
+        )
+        near = all(run[index + 1].statement.line <= run[index].end_line + 1 for index in (0, 1))
+        facts = all(_head(draft) == name and ":-" not in draft.statement.code for draft in run)
+        return bool(name) and plain and near and facts
 
     def _owner(self, last: int) -> _Draft:
         """The first statement on a line, if a comment behind the last one is the only comment on them."""

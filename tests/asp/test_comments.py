@@ -270,6 +270,17 @@ FILES: dict[str, tuple[str, list[tuple[str, str]], list[str]]] = {
         [],
         [Kind.TO_DO, Kind.TO_DO],
     ),
+    "a comment behind the first fact of a list": (
+        "ship(ann, 3).  % (name, berth)\nship(bea, 4).\nship(cat, 7).",
+        [],
+        [Kind.UNCLEAR],
+    ),
+    "what the input has": (
+        "% n is in the input\n% ship(X, B) in input\nberth(1..n).\n% open/1 comes from the instance\nship(9).",
+        [],
+        [Kind.INPUT, Kind.INPUT, Kind.INPUT],
+    ),
+    "what a rule is for": ("% for safety\nship(X) :- at(X,_).", [], [Kind.TO_DO]),
 }
 
 
