@@ -276,7 +276,8 @@ FILES: dict[str, tuple[str, list[tuple[str, str]], list[str]]] = {
         [Kind.UNCLEAR],
     ),
     "what the input has": (
-        "% n is in the input\n% ship(X, B) in input\nberth(1..n).\n% open/1 comes from the instance\nship(9).",
+        "% n is in the input\n% ship(X, B) in input\nberth(1..n).\n"
+        "% open/1 comes from the instance\nship(9).",
         [],
         [Kind.INPUT, Kind.INPUT, Kind.INPUT],
     ),
