@@ -67,9 +67,12 @@ def main(
     )
     model_type, data = model_type or chosen.model_type, data or chosen.data
     if dry_run:
+        from scripts.export.gguf_support import export_advice
+        from scripts.lm.base_models import config_folder
         from scripts.training.plan import describe, plan
 
         print(describe(plan(model_type, recipe, data, chat_template)))
+        print(f"{'GGUF':8} {export_advice(config_folder(model_type))}")
         return
     from accelerate import PartialState
 

@@ -27,7 +27,7 @@ from trl import SFTConfig, SFTTrainer
 from scripts.lm.chat import Encoded, load_tokenizer
 from scripts.lm.device import compute_dtype, device, peak_memory, reset_peak_memory, silenced, synchronize
 from scripts.lm.quantization import nf4
-from scripts.training.costs import needs_checkpointing
+from scripts.training.costs import model_sizes, needs_checkpointing
 from scripts.training.order import TrainingRows
 from scripts.training.pytorch_model import load_base, unpack
 from scripts.training.recipe import PROJECTIONS, Recipe
@@ -124,7 +124,9 @@ def fast_trainer(
     rows = TrainingRows(tokenizer, load.rows, order)
     if "unpacked" in changes:
         model = unpack(model)
-    checkpointing = "no_checkpointing" not in changes or needs_checkpointing(model, load.recipe, rows.longest)
+    checkpointing = "no_checkpointing" not in changes or needs_checkpointing(
+        model_sizes(model.config, load.recipe), load.recipe, rows.longest
+    )
     config = sft_config(
         load.recipe, Path(folder), steps=len(order), validate=False, checkpointing=checkpointing
     )

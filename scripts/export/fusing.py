@@ -22,6 +22,7 @@ from scripts.lm.chat import Encoded
 from scripts.lm.loading import REMEDY
 from scripts.training.checkpoints import choose, read_run
 from scripts.training.metrics import read_metrics
+from scripts.training.projections import MULTIMODAL
 from scripts.training.recipe import load_profile
 from utils_ft import (
     ADAPTERS,
@@ -117,6 +118,7 @@ def fuse(
     with locked, engine.guard(folders.target), new_folder(folders.target) as draft:
         expected = engine.merge(source, base, rows, draft)
         _write_settings(base, draft, tokenizer)
+        _keep_processor(base, draft)
         _keep_modelfiles(folders.target, draft)
         record = origin | {"checkpoint": source.step} | engine.compare(expected, rows, draft)
         if source.run:
@@ -204,6 +206,14 @@ def _write_generation_settings(base: Path, draft: Path, tokenizer: Any) -> None:
     ends = [ends] if isinstance(ends, int) else list(ends or [])
     settings["eos_token_id"] = list(dict.fromkeys([chat.end_of_turn(tokenizer), *ends]))
     write_json(draft / "generation_config.json", settings | {"pad_token_id": tokenizer.pad_token_id})
+
+
+def _keep_processor(base: Path, draft: Path) -> None:
+    """Copy the settings with which images and sound become inputs, for a model that takes them."""
+    if not any(read_json(draft / "config.json", REMEDY).get(name) for name in MULTIMODAL):
+        return
+    for file in base.glob("*processor_config.json"):
+        shutil.copy2(file, draft / file.name)
 
 
 def _keep_modelfiles(old: Path, new: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scripts.lm.loading import load_config
 from utils_ft import UserError, read_json
 
 ARCHITECTURES = ("llama", "qwen2")
@@ -34,6 +35,14 @@ def check_folder(model: Path) -> None:
     if settings.get("quantization_config") or settings.get("quantization"):
         what = "the weights are quantised, and only 16- and 32-bit weights can be exported"
         raise UserError(what, where=file, remedy=remedy)
+
+
+def export_advice(model: Path) -> str:
+    """One line on how a model that is fused from the model in a folder becomes a GGUF file."""
+    config = load_config(model)
+    if config.model_type not in ARCHITECTURES or any(_unknown_settings(config).values()):
+        return f"with convert_hf_to_gguf.py of llama.cpp; export_gguf does not write {config.model_type!r}"
+    return "with python -m scripts.export_gguf"
 
 
 def check_config(config: Any, model: Path) -> None:

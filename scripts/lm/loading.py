@@ -31,7 +31,9 @@ def check_model_folder(folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def explain_broken(folder: str | Path, what: str = "the model", remedy: str = REMEDY) -> Iterator[None]:
+def explain_broken(
+    folder: str | Path | None, what: str = "the model", remedy: str = REMEDY
+) -> Iterator[None]:
     """Turn every error of a library that reads `folder` into a UserError. Missing memory stays what it is."""
     try:
         yield

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from scripts.lm.chat import Encoded
 from scripts.lm.device import compute_dtype, device, free_memory
+from scripts.lm.loading import explain_broken
+from scripts.training.projections import check_adapted, check_dense, linear_layers
 from scripts.training.recipe import PROJECTIONS, Recipe
-from utils_ft import UserError
 
 NF4 = 4.127 / 8
 """Bytes of one weight in NF4: 4 bits, and its share of the scales, which are quantised as well."""
@@ -23,6 +23,7 @@ USABLE_SPEED = 0.7
 """The speed of a whole training step, as a share of the speed of a matrix product."""
 USABLE_MEMORY = 0.8
 """The share of the free memory that training may fill without gradient checkpointing."""
+NOT_A_TEXT_MODEL = "choose a model that transformers loads as AutoModelForCausalLM"
 SCORED_AT_ONCE = 1024
 """Supervised tokens whose logits are in the memory of a GPU at the same time."""
 
@@ -33,8 +34,10 @@ class ModelSizes:
 
     architecture: str
     parameters: int
+    packed: int
+    """Parameters in linear layers. NF4 packs these; embeddings and head keep their format."""
     matrices: int
-    """Parameters in the linear layers. NF4 packs these; embeddings and head keep their format."""
+    """Those of them that a token is multiplied with: not the ones in parts for images and sound."""
     adapted_matrices: int
     """Those of them that are in layers with adapters."""
     trainable: int
@@ -49,6 +52,8 @@ class ModelSizes:
     """The width of all key heads together, and of all value heads."""
     intermediate: int
     vocabulary: int
+    left_out: tuple[str, ...] = ()
+    """The linear layers that get no adapter, though their layer gets some: their names."""
 
 
 @dataclass(frozen=True)
@@ -85,48 +90,65 @@ def model_sizes(config: Any, recipe: Recipe) -> ModelSizes:
     """The sizes of the model with this Hugging Face configuration, with the adapters of `recipe`. Needs no
     weights.
 
-    Raises UserError for a model without the matrices that get adapters.
+    Raises UserError for a model without the matrices that get adapters, and for a mixture of experts.
     """
-    with torch.device("meta"):
+    where = config.name_or_path or None
+    with torch.device("meta"), explain_broken(where, "the model", NOT_A_TEXT_MODEL):
         model = AutoModelForCausalLM.from_config(config)
     config = config.get_text_config()
     lowest = max(0, config.num_hidden_layers - recipe.top_layers)
-    matrices = adapted = trainable = 0
-    for name, layer, module in _linear_layers(model):
-        matrices += module.weight.numel()
-        if layer >= lowest:
-            adapted += module.weight.numel()
-            if name in PROJECTIONS:
-                trainable += recipe.rank * (module.in_features + module.out_features)
-    if not trainable:
-        raise UserError(
-            "the model has none of the projections that LoRA adapts",
-            where=config.name_or_path or None,
-            remedy=f"they are {', '.join(PROJECTIONS)}",
-        )
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    inside = list(linear_layers(model))
+    top = [(name, module) for name, layer, module in inside if layer >= lowest]
+    names = {name for name, _ in top}
+    check_dense(model, where)
+    check_adapted(names, where)
+    queries, keys, intermediate = _widths(config, inside)
     return ModelSizes(
         architecture=type(model).__name__,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        matrices=matrices,
-        adapted_matrices=adapted,
-        trainable=trainable,
+        packed=sum(module.weight.numel() for module in _linear(model)),
+        matrices=sum(module.weight.numel() for _, _, module in inside),
+        adapted_matrices=sum(module.weight.numel() for _, module in top),
+        trainable=sum(
+            recipe.rank * (module.in_features + module.out_features)
+            for name, module in top
+            if name in PROJECTIONS
+        ),
         layers=config.num_hidden_layers,
         adapted_layers=config.num_hidden_layers - lowest,
         hidden=config.hidden_size,
-        queries=head * config.num_attention_heads,
-        keys=head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
-        intermediate=config.intermediate_size,
+        queries=queries,
+        keys=keys,
+        intermediate=intermediate,
         vocabulary=config.vocab_size,
+        left_out=tuple(sorted(names.difference(PROJECTIONS))),
     )
 
 
-def _linear_layers(model: Any) -> Iterator[tuple[str, int, Any]]:
-    """(name inside its layer, number of the layer, module) of each linear module in the layers of a model."""
-    for path, module in model.named_modules():
-        layer = re.search(r"\.layers\.(\d+)\.", path)
-        if isinstance(module, torch.nn.Linear) and layer:
-            yield path.rsplit(".", 1)[-1], int(layer[1]), module
+def _widths(config: Any, inside: list[tuple[str, int, Any]]) -> tuple[int, int, int]:
+    """The widths of queries, keys and the feed-forward part, as the matrices of the layers have them.
+
+    The settings say it for models with one matrix for all of them. Layers may differ: the widest counts.
+    """
+    found = {name: module for name, _, module in sorted(inside, key=lambda each: each[2].weight.numel())}
+
+    def width(name: str, side: str, otherwise: Callable[[], int]) -> int:
+        return getattr(found[name], side) if name in found else otherwise()
+
+    def head() -> int:
+        return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+    return (
+        width("o_proj", "in_features", lambda: head() * config.num_attention_heads),
+        width("k_proj", "out_features", lambda: head() * config.num_key_value_heads),
+        width("down_proj", "in_features", lambda: config.intermediate_size),
+    )
+
+
+def _linear(model: Any) -> list[Any]:
+    """The linear modules of a model, without its head."""
+    head = model.get_output_embeddings()
+    return [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
 
 
 def memory_use(
@@ -143,14 +165,14 @@ def memory_use(
         where: The device: `cuda`, `mps` or `cpu`.
     """
     packed = recipe.qlora and where == "cuda"  # a CPU unpacks the base model, and Apple's GPU cannot pack it
-    outside = sizes.parameters - sizes.matrices
+    outside = sizes.parameters - sizes.packed
     one_layer = batch.tokens * _layer_bytes_per_token(sizes, recipe, width)
     activations = sizes.adapted_layers * one_layer
     if checkpointing:  # the input of each layer, and all activations of one layer at a time
         activations = width * batch.tokens * sizes.hidden * sizes.layers + one_layer
     scored = min(batch.supervised, SCORED_AT_ONCE) if where == "cuda" else batch.supervised
     return MemoryUse(
-        base=sizes.matrices * (NF4 if packed else width) + outside * width,
+        base=sizes.packed * (NF4 if packed else width) + outside * width,
         adapters=sizes.trainable * 16,
         activations=activations,
         logits=12 * scored * sizes.vocabulary,
@@ -171,10 +193,10 @@ def fills_memory(use: MemoryUse, *, base_is_loaded: bool) -> bool:
     return (use.beside_base if base_is_loaded else use.total) > USABLE_MEMORY * free_memory()
 
 
-def needs_checkpointing(model: Any, recipe: Recipe, longest: Encoded) -> bool:
-    """Whether training of the loaded base model needs gradient checkpointing for its longest row."""
+def needs_checkpointing(sizes: ModelSizes, recipe: Recipe, longest: Encoded) -> bool:
+    """Whether training of a loaded base model needs gradient checkpointing for its longest row."""
     use = memory_use(
-        model_sizes(model.config, recipe),
+        sizes,
         recipe,
         largest_batch(longest, recipe),
         width=compute_dtype().itemsize,

@@ -17,7 +17,10 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn.functional import linear
 
-GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+GROUPS = (
+    *(("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",)),
+    *(("qkv_proj",), ("gate_up_proj",)),
+)
 """The projections of a layer, grouped by the input that they read."""
 
 Tensor = torch.Tensor

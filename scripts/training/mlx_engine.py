@@ -92,8 +92,9 @@ def _model_with_adapter(run: TrainingRun, precision: Precision) -> Any:
     """
     from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-    from scripts.training.mlx_model import adapter_config, add_adapter, load_base
+    from scripts.training.mlx_model import adapter_config, add_adapter, check_text_model, load_base
 
+    check_text_model(run.base)
     maybe_set_recommended_wired_limit()
     model = load_base(run.base, precision.dtype, precision.quantized)
     config = adapter_config(model, run.recipe, str(run.base), precision)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from scripts.lm.base_models import rope_settings
 from scripts.lm.loading import REMEDY, explain_broken
+from scripts.training.projections import MULTIMODAL
 from scripts.training.recipe import PROJECTIONS, Recipe
 from utils_ft import UserError, read_json
 
@@ -91,6 +92,17 @@ def _quantize_projections(model: Any, folder: Path) -> None:
     nn.quantize(model, group_size=group, bits=4, class_predicate=lambda path, _: path in chosen)
 
 
+def check_text_model(folder: Path) -> None:
+    """Raise UserError for a model with parts for images or sound: mlx-lm drops them, and so would fusing."""
+    settings = read_json(folder / "config.json", REMEDY)
+    if any(settings.get(name) for name in MULTIMODAL):
+        raise UserError(
+            f"mlx-lm drops the parts of {settings.get('model_type')!r} for images and sound",
+            where=folder,
+            remedy="use the PyTorch engine: python -m scripts.train_pytorch",
+        )
+
+
 def adapter_config(model: Any, recipe: Recipe, base: str, precision: Precision) -> dict[str, Any]:
     """mlx-lm's `adapter_config.json` for `recipe`, with the folder and the precision of the base model added.
 
@@ -105,9 +117,9 @@ def adapter_config(model: Any, recipe: Recipe, base: str, precision: Precision) 
     experts = sorted(path for path, module in projections.items() if "Switch" in type(module).__name__)
     if experts:
         raise UserError(
-            f"a mixture of experts ({experts[0]}) can be trained here but not fused",
+            f"the model is a mixture of experts ({experts[0]}), and experts cannot be trained",
             where=base,
-            remedy="use the PyTorch engine",
+            remedy="choose a dense model, such as Qwen/Qwen3-8B",
         )
     if not projections:
         remedy = f"they are {', '.join(PROJECTIONS)}"

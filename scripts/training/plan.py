@@ -124,7 +124,7 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
         gradient_checkpointing=checkpointing,
         free_bytes=free_memory(),
         expected=Estimate(use, _hours(sizes, recipe, rows, checkpointing)),
-        measured=_measure(folder, recipe, rows) if has_weights else None,
+        measured=_measure(folder, sizes, recipe, rows) if has_weights else None,
     )
 
 
@@ -161,7 +161,7 @@ def _guess(rows: list[Row], recipe: Recipe) -> list[Encoded]:
     return guessed
 
 
-def _measure(folder: Path, recipe: Recipe, rows: TrainingRows) -> Measurement:
+def _measure(folder: Path, sizes: ModelSizes, recipe: Recipe, rows: TrainingRows) -> Measurement:
     """Take the training step with the longest row, and measure it."""
     heaviest = max(rows.order, key=lambda step: max(len(rows.train[index].input_ids) for index in step))
     step = TrainingRows(rows.tokenizer, rows.train, [heaviest])
@@ -172,7 +172,7 @@ def _measure(folder: Path, recipe: Recipe, rows: TrainingRows) -> Measurement:
             Path(scratch),
             steps=1,
             validate=False,
-            checkpointing=needs_checkpointing(model, recipe, rows.longest),
+            checkpointing=needs_checkpointing(sizes, recipe, rows.longest),
         )
         config.save_strategy = "no"
         trainer = make_trainer(model, step, recipe, config, [clock])
@@ -205,7 +205,8 @@ def _lines(plan: Plan) -> dict[str, str]:
     return {
         "model": f"{model.architecture}, {model.layers} layers, {model.parameters:,} parameters",
         "trained": f"{model.trainable:,} parameters ({model.trainable / model.parameters:.2%}): LoRA of rank "
-        f"{recipe.rank} on layers {model.layers - model.adapted_layers} to {model.layers - 1}",
+        f"{recipe.rank} on layers {model.layers - model.adapted_layers} to {model.layers - 1}"
+        + (f", none on {', '.join(model.left_out)}" if model.left_out else ""),
         "device": f"{plan.device}, {plan.dtype}, {plan.free_bytes / 1e9:.1f} GB free",
         "data": f"{plan.rows:,} rows, the longest of {plan.longest_row:,} tokens"
         + ("" if plan.tokens_counted else " (estimated: there is no tokenizer)"),

@@ -19,9 +19,10 @@ from scripts.lm.device import (
     release_memory,
     reset_peak_memory,
 )
+from scripts.lm.loading import load_config
 from scripts.training.callbacks import CheckpointCallback, LogCallback
 from scripts.training.checkpoints import checkpoints
-from scripts.training.costs import memory_advice, needs_checkpointing
+from scripts.training.costs import memory_advice, model_sizes, needs_checkpointing
 from scripts.training.log import OnLog, TrainingLog
 from scripts.training.metrics import EngineMetrics, TrainingMetrics, installed_versions
 from scripts.training.pytorch_model import load_for_training
@@ -102,11 +103,12 @@ def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMe
 def _trainer(run: TrainingRun, log: TrainingLog, report_to: str, on_log: OnLog | None) -> FastSFTTrainer:
     """The trainer of a run, over its freshly loaded base model."""
     recipe = run.recipe
+    sizes = model_sizes(load_config(run.base), recipe)  # refuses a model before its weights are loaded
     # The model is loaded first, as `needs_checkpointing` looks at the memory that is left.
     model: Any = load_for_training(run.base, recipe.qlora)
     # Each process has another amount of free memory, and they would wait for each other if they decided
     # differently.
-    (checkpointing,) = broadcast_object_list([needs_checkpointing(model, recipe, run.rows.longest)])
+    (checkpointing,) = broadcast_object_list([needs_checkpointing(sizes, recipe, run.rows.longest)])
     config = sft_config(
         recipe,
         run.folder,

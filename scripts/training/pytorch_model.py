@@ -11,6 +11,7 @@ from peft import LoraConfig
 from scripts.lm.device import compute_dtype, device, free_memory
 from scripts.lm.loading import load_model
 from scripts.lm.quantization import nf4, sharded
+from scripts.training.projections import outside_language_model
 from scripts.training.recipe import PROJECTIONS, Recipe
 
 
@@ -53,8 +54,9 @@ def load_for_training(folder: Path, qlora: bool) -> Any:
     return unpack(load_base(folder, qlora))
 
 
-def lora_config(layers: int, recipe: Recipe) -> LoraConfig:
-    """PEFT's configuration: adapters on the projections of the top of `layers` layers."""
+def lora_config(model: Any, recipe: Recipe) -> LoraConfig:
+    """PEFT's configuration: adapters on the projections in the top layers of the language model."""
+    layers = model.config.get_text_config().num_hidden_layers
     return LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -62,4 +64,5 @@ def lora_config(layers: int, recipe: Recipe) -> LoraConfig:
         task_type="CAUSAL_LM",
         target_modules=list(PROJECTIONS),  # PEFT does not combine "all-linear" with a choice of layers
         layers_to_transform=list(range(max(0, layers - recipe.top_layers), layers)),
+        exclude_modules=outside_language_model(model),
     )

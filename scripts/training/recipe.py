@@ -12,7 +12,10 @@ from pathlib import Path
 from scripts.data.settings import ConversionSettings
 from utils_ft import DATA, UserError
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+PROJECTIONS = (
+    *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    *("qkv_proj", "gate_up_proj"),  # Phi and GLM have several of them in one matrix
+)
 """The matrices of a layer that get a LoRA adapter."""
 
 

@@ -126,7 +126,7 @@ def make_trainer(
             model=model,
             args=config,
             processing_class=rows.tokenizer,
-            peft_config=lora_config(model.config.get_text_config().num_hidden_layers, recipe),
+            peft_config=lora_config(model, recipe),
             train_dataset=_dataset(ordered),
             eval_dataset=_dataset(rows.valid) if rows.valid else None,
             data_collator=lambda batch: collate(batch, rows.tokenizer.pad_token_id),

@@ -19,7 +19,8 @@ from tests.training.recipes import load_model
 def losses_from_scratch(base: Path, rows: list[Encoded], recipe: Recipe) -> list[float]:
     """Train fresh adapters over the smoke model, from the seed that the engine starts with; the losses."""
     set_seed(recipe.seed)
-    model = get_peft_model(load_model(base), lora_config(4, recipe)).train()
+    model = load_model(base)
+    model = get_peft_model(model, lora_config(model, recipe)).train()
     return train_plainly(model, rows, recipe)
 
 

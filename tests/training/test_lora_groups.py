@@ -18,9 +18,8 @@ IDS = torch.tensor([[1, 40, 41, 42, 2, 50]])
 
 @pytest.mark.parametrize("packed", [False, True], ids=["dense", "4-bit"])
 def test_grouped_adapters_have_the_logits_and_the_gradients_of_peft(smoke: Path, packed: bool):
-    model = get_peft_model(
-        load_base(smoke, packed, torch.float32), lora_config(4, replace(PLAIN, rank=4))
-    ).train()
+    model = load_base(smoke, packed, torch.float32)
+    model = get_peft_model(model, lora_config(model, replace(PLAIN, rank=4))).train()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))

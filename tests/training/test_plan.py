@@ -81,7 +81,7 @@ def test_a_dry_run_prints_its_table_and_nothing_else_and_trains_nothing(
     main(profile="smoke", model_type=model_type, data=colouring_data, dry_run=True)
     printed, errors = capfd.readouterr()
     names = [line.split()[0] for line in printed.splitlines()]
-    assert names == "model trained device data tokens memory time".split()
+    assert names == "model trained device data tokens memory time GGUF".split()
     assert "hours expected" in printed and "measured" in printed
-    assert printed.endswith("tokens/s)\n") and not errors
+    assert printed.endswith("tokens/s)\nGGUF     with python -m scripts.export_gguf\n") and not errors
     assert not (ADAPTERS / "dry_pytorch").exists()
