@@ -168,6 +168,11 @@ _SMALL_WORDS = frozenset(
     "a an the to of in on at by up down from for and or with as only still now so".split()
 )
 """`down to 72` says nothing about a statement."""
+_SAYS = re.compile(
+    r"\b(?:may|must|can|cannot|shall|should|will|is|are|has|have|gets?|each|every|any|all|no|not|exactly|only)\b",
+    re.IGNORECASE,
+)
+"""A word of a statement; titles have none."""
 _STOPS = re.compile(r"[.!?。！？:]\s*[)\"'”’]*$")
 _CALL = re.compile(r"[-~]?\b[a-z_]['\w]*\([^()]*\)|[-~]?\b[a-z_]['\w]*/\d+\b")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -204,9 +209,10 @@ def is_label(text: str) -> bool:
     return len(words) <= 5 and bool(known) and not others
 
 
-def ends(text: str) -> bool:
-    """Whether a text ends as a sentence does."""
-    return _STOPS.search(text) is not None
+def may_be_a_title(text: str) -> bool:
+    """Whether a text has a few words and is not a statement."""
+    ends = _STOPS.search(text) and not text.endswith(":")
+    return length(text) <= 4 and not ends and not _SAYS.search(text)
 
 
 def names_a_part(text: str) -> bool:

@@ -21,11 +21,10 @@ from scripts.asp.comments import (
     Kind,
     Line,
     Words,
-    ends,
     has_words,
     is_closing,
     is_label,
-    length,
+    may_be_a_title,
     names_a_part,
     words_of,
 )
@@ -394,8 +393,7 @@ class _Reader:
 
     def _is_a_title(self, block: _Block, section: range) -> bool:
         """Whether a few words stand above several runs of statements that begin with the same name."""
-        text = block.words.text
-        if length(text) > 4 or ends(text):
+        if not may_be_a_title(block.words.text):
             return False
         head = _head(self.drafts[section.start])
         runs = [number for number in section[1:] if not self._adjacent(number - 1, number)]
@@ -407,7 +405,7 @@ class _Reader:
     def _is_file_title(self, block: _Block) -> bool:
         """Whether a few words above the first statement name nothing in it: they are a title."""
         text = block.words.text
-        if block.before is not None or length(text) > 4 or text.endswith("."):
+        if block.before is not None or not may_be_a_title(text):
             return False
         names = {
             name.lower() for name in re.findall(r"[a-zA-Z]{3,}", self.drafts[block.after or 0].statement.code)

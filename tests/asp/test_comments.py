@@ -81,6 +81,11 @@ FILES: dict[str, tuple[str, list[tuple[str, str]], list[str]]] = {
         [("Each node gets a colour.", "{ c(N,C) : col(C) } = 1 :- node(N).")],
         [Kind.HEADING],
     ),
+    "a short instruction above the first rule": (
+        "% any crane may run\n{ on(X) } :- c(X).",
+        [("any crane may run", "{ on(X) } :- c(X).")],
+        [],
+    ),
     "this program": (
         "% This program colours a graph.\nnode(1..6).",
         [],
