@@ -48,7 +48,7 @@ def main(
         conversations: The most conversations of a training problem. Default: the profile's.
         repairs: The most repairs of a problem. Default: the profile's.
         problems: Convert only so many problems, some of each split. Default: the profile's, else all.
-        profile: smoke, demo or full: where defaults come from. Default: FT_PROFILE, else demo.
+        profile: smoke, demo, small or full: where defaults come from. Default: FT_PROFILE, else demo.
         paraphrases: The folder that scripts.data_augmentor wrote. Its paraphrases replace the hand-written
             ones.
         tokenizer: The folder of a model. Its tokenizer counts the tokens of the rows, for the report.

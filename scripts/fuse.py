@@ -24,8 +24,8 @@ def main(
         model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
             profile's.
         step: The checkpoint: a training step, best (by score, else by validation loss) or last.
-        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
-            demo.
+        profile: The profile: smoke, demo, small or full. By default FT_PROFILE, else the one for the model,
+            else demo.
         data: The folder of valid.jsonl, whose rows the comparison uses. By default the profile's.
     """
     check_step(step)

@@ -39,8 +39,8 @@ def main(
     data is moved aside.
 
     Arguments:
-        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
-            demo.
+        profile: The profile: smoke, demo, small or full. By default FT_PROFILE, else the one for the model,
+            else demo.
         model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
             profile's. For --dry-run a config.json is enough.
         max_steps: Training steps.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import utils_ft
 from scripts.data import problems as collections
+from scripts.data.generator.folder import generate_folder
 from scripts.data.paraphrase.files import PARAPHRASES
 from scripts.data.problems import Collection, Problem
 from scripts.lm import base_models
@@ -42,6 +43,20 @@ class DataSetup:
     def tokenizer(self) -> Path:
         """The folder with the tokenizer of the base model. It is fetched at the first use."""
         return base_models.config_folder(self.model_type)
+
+    def generated_problems(self, number: int | None = None, seed: int = 1) -> Path | None:
+        """The folder of generated problems; what is missing is generated. None for no problem.
+
+        Arguments:
+            number: How many problems, or None for the profile's number.
+            seed: Decides all random choices.
+        """
+        count = self.profile.generated if number is None else number
+        if not count:
+            return None
+        folder = utils_ft.DATA / "generated" / f"{seed}-{count}"
+        generate_folder(folder, count, seed)
+        return folder
 
     def generated_paraphrases(self, provider: str | None = None) -> Path | None:
         """The folder of the paraphrases that a provider wrote.

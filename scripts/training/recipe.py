@@ -109,8 +109,10 @@ class Profile:
     """Conversations made from one training problem, at most."""
     repairs: int = 8
     """Repair rows made from one problem, at most."""
-    vocabularies: int = 9
-    """Predicate renamings of one training problem, at most."""
+    vocabularies: int = 0
+    """Predicate renamings of one training problem, at most. Their random words gained nothing."""
+    generated: int = 0
+    """Generated problems that the notebooks add to the training problems."""
     problems: int | None = None
     """How many problems are read. None: all."""
     test_problems: int | None = None
@@ -138,7 +140,6 @@ PROFILES = {
             data=DATA / "smoke",
             conversations=1,
             repairs=1,
-            vocabularies=0,
             problems=12,
             test_problems=1,
             max_new_tokens=12,
@@ -150,6 +151,16 @@ PROFILES = {
             "smollm",
             Recipe(max_steps=60, save_every=30, learning_rate=1e-3, top_layers=30),
             test_problems=10,
+        ),
+        # The recipe for small models on a CPU: adapters on all layers, no NF4, and generated problems, as
+        # structure is what small models lack.
+        Profile(
+            "small",
+            "qwen-coder",
+            Recipe(max_steps=150, learning_rate=5e-4, top_layers=24, qlora=False),
+            conversations=3,
+            repairs=1,
+            generated=720,
         ),
         Profile("full", "llama", Recipe(), provider="auto"),
     )

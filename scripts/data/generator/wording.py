@@ -97,6 +97,7 @@ class Speaker(Clauses):
             and literal.ops == ("=",)
             and not literal.sign
             and isinstance(literal.terms[0], Var)
+            and literal.terms[0].name != "_"
             and isinstance(literal.terms[1], Op)
             and literal.terms[1].op == ".."
             and not variables(literal.terms[1])
