@@ -44,11 +44,13 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _run_state(folder: Path) -> dict[str, Any]:
-    """The adapters of a run's checkpoints, and its losses."""
+    """The adapters of a run's checkpoints, its losses, and the model that was fused from it."""
     found = {
         path: digest for path, digest in _files(folder).items() if path.endswith("adapter_model.safetensors")
     }
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    fused = folder.parents[1] / "local_models" / "ft_smoke_pytorch" / "model.safetensors"
+    found["fused"] = file_sha256(fused)
     return found | {name: metrics[name] for name in ("losses", "eval_losses", "recipe", "base")}
 
 
@@ -81,6 +83,30 @@ CASES = {
         "paraphrases",
         _answers,
     ),
+    "own_errors": Case(
+        (
+            *("scripts.own_errors", "--model", "local_models/smoke", "--out", "own"),
+            *("--problems", "3", "--max-new-tokens", "12"),
+        ),
+        "own",
+        _files,
+    ),
+    "generate": Case(
+        (
+            *("scripts.generate", "--model", "local_models/smoke", "--problem", "problem.md"),
+            *("--steps", "steps.txt", "--out", "program/program.lp", "--max-new-tokens", "12"),
+        ),
+        "program",
+        _files,
+    ),
+    "problems": Case(
+        ("scripts.data_generator", "--out", "generated", "--problems", "6"), "generated", _files
+    ),
+    "export": Case(
+        ("scripts.export_gguf", "--model", "local_models/smoke", "--out", "exported/model.gguf"),
+        "exported",
+        _files,
+    ),
 }
 
 
@@ -91,7 +117,8 @@ def main(kills: int = 20, only: str = ",".join(CASES), seed: int = 0) -> None:
 
     Arguments:
         kills: How often each command is killed.
-        only: The commands, with commas between: convert, train, evaluate, paraphrase.
+        only: The commands, with commas between: convert, train, evaluate, paraphrase, own_errors, generate,
+            problems, export.
         seed: Decides the moments.
     """
     import typer
@@ -116,6 +143,8 @@ def _prepare(base: Path) -> None:
     problems = ROOT / "data" / "benchmarks" / "scheduling"
     for folder in sorted(path for path in problems.iterdir() if path.is_dir())[:4]:
         shutil.copytree(folder, base / "problems" / "scheduling" / folder.name)
+    shutil.copy(folder / "problem.md", base / "problem.md")
+    (base / "steps.txt").write_text("Choose a time.\nNo two at once.\nShow it.\n", encoding="utf-8")
 
 
 def _check(name: str, case: Case, base: Path, kills: int, rng: Random) -> int:

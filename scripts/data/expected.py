@@ -22,6 +22,11 @@ from utils_ft import UserError, parse_json, read_text
 _SIGNATURE = re.compile(r"-?_*[a-z]\w*/\d+")
 _REMEDY = 'write {"shown": ["p/1"], "answer_sets": [["p(1)"], ["p(2)"]]}'
 _LONGEST = 10_000  # characters of an atom, far above any atom and far below what crashes clingo's parser
+_PRINTED = re.compile(
+    r"""(?:"(?:[^"\\\n]|\\[\\n"])*+"|(?:(?<![\w)"'])-)?(?:\#inf|\#sup|[\w']++)|[(),\s])++""", re.ASCII
+)
+"""What clingo prints: names, numbers, strings and tuples. clingo would compute operators, and a division that
+overflows ends the process."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,12 @@ def _lists(value: Any) -> list[list[str]]:
 
 def _atom(text: str) -> tuple[str, str]:
     """An atom as clingo prints it, and its predicate as `name/arity`."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is no text")
     if len(text) > _LONGEST or text.count("(") + text.count("-") > 100:
         raise ValueError("an atom is too long")
+    if not _PRINTED.fullmatch(text):
+        raise ValueError(f"{text!r} is no atom as clingo prints it")
     try:
         symbol = clingo.parse_term(text, logger=lambda *_: None)
         name = f"{'' if symbol.positive else '-'}{symbol.name}"

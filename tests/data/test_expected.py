@@ -27,6 +27,9 @@ def test_atoms_are_read_as_clingo_prints_them(tmp_path: Path) -> None:
     assert found.answer_sets == {("-c", 'a(1,"x y")', "a(2,x)"), ()}
     assert expected(found.as_json()["answer_sets"], found.shown) == found
     assert read_expected(written(tmp_path, [["a(1)"], ["a(2)"]])).shown == ("a/1",)
+    terms = ["a(-1)", "a(-b)", "a(-f(1))", "a(#inf,#sup)", "a((1,),(b,c),())", 'a("1/0 - \u00e9 \\" (")']
+    [found] = read_expected(written(tmp_path, [terms])).answer_sets
+    assert found == tuple(sorted(terms))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,10 @@ def test_atoms_are_read_as_clingo_prints_them(tmp_path: Path) -> None:
         {"answer_sets": [[1]]},
         {"answer_sets": [["1"]]},
         {"answer_sets": [["a" + "(b" * 5000 + ")" * 5000]]},
+        {"answer_sets": [["a((-2147483647-1)/(-1))"]]},  # clingo's process would end
+        {"answer_sets": [["a(1-1)"]]},
+        {"answer_sets": [["a(1)", "a(|1|)"]]},
+        {"answer_sets": [["a(\u00e9)"]]},
         {"answer_sets": [["a(1)"]], "shown": ["a"]},
         {"answer_sets": [], "shown": []},
         7,

@@ -12,7 +12,7 @@ import pytest
 from scripts.asp.solver import Solver
 from scripts.data.gold import gold_outcomes
 from scripts.data.importers.aspuzzle import read_aspuzzle
-from scripts.data.importers.layout import write_collection
+from scripts.data.importers.layout import ImportedProblem, write_collection
 from scripts.data.importers.savanty import read_savanty
 from scripts.data.problems import read_problems
 from utils_ft import ROOT, UserError
@@ -148,6 +148,47 @@ def test_the_best_value_and_the_reference_solution_are_verified(
     assert said.count("left out") == 6 and "the best value is 6, and the file says 7" in said
     write_collection(list(problems.values()), tmp_path / "out")
     assert {problem.id for problem in read_problems(tmp_path / "out")} == set(problems)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"solutions": [1]}, "cannot be read"),
+        ({"solutions": 5}, "cannot be read"),
+        ({"solutions": [{"lit/2": [5]}]}, "cannot be read"),
+        ({"solutions": [{"lit/2": ["lit(1/0)"]}]}, "cannot be read"),
+        ({"grid": [5]}, "cannot be read"),
+        ({'x). #include "/etc/passwd". y(': 1}, "is no predicate"),
+        ({"puzzle_type": "../rules/lanterns"}, "is no kind of puzzle"),
+        ({"puzzle_type": None}, "has no rules/none.md"),
+    ],
+)
+def test_a_puzzle_that_cannot_be_read_is_left_out(
+    lanterns: Path, changes: dict, words: str, capsys: pytest.CaptureFixture
+) -> None:
+    (lanterns / "puzzles" / "odd.json").write_text(json.dumps(LANTERNS | changes))
+    assert len(read_aspuzzle(lanterns)) == 2
+    assert words in capsys.readouterr().out
+    (lanterns / "puzzles" / "lanterns.json").unlink()
+    with pytest.raises(UserError, match="no puzzle of this folder can be read"):
+        read_aspuzzle(lanterns)
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "a/../../escaped", "", ".", "a\nb", "a\0"])
+def test_no_problem_is_written_outside_of_the_folder(name: str, tmp_path: Path) -> None:
+    problem = ImportedProblem(f"savanty/{name}", "Text.")
+    with pytest.raises(UserError, match="cannot be the name of a problem"):
+        write_collection([problem], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_problems_that_were_not_imported_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "out" / "mine" / "one" / "problem.md"
+    file.parent.mkdir(parents=True)
+    file.write_text("Mine.")
+    with pytest.raises(UserError, match="would be lost"):
+        write_collection([ImportedProblem("savanty/one", "Text.")], tmp_path / "out")
+    assert file.read_text() == "Mine."
 
 
 def test_the_command_writes_a_folder_and_names_what_is_wrong(lanterns: Path, tmp_path: Path) -> None:

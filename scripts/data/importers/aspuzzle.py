@@ -33,23 +33,45 @@ _REMEDY = "fetch https://github.com/jolyonb/aspuzzle and name its folder"
 def read_aspuzzle(source: Path) -> list[ImportedProblem]:
     """The puzzles in a checkout of aspuzzle: `puzzles/*.json`, `rules/*.md` and `solver_scripts/*.lp`.
 
-    A puzzle without rules is left out with a message.
+    A puzzle that has no rules or cannot be read is left out with a message.
 
     Raises:
-        UserError: The folder is no such checkout, or a file cannot be read.
+        UserError: The folder is no such checkout, or none of its puzzles is left.
     """
     kinds: dict[str, dict[str, dict]] = {}
     problems = []
     for file, content in json_objects(source / "puzzles", ("puzzle_type", "solutions"), _REMEDY):
         kind = str(content["puzzle_type"]).lower()
-        if not (source / "rules" / f"{kind}.md").exists():
-            print(f"left out, it has no rules/{kind}.md: {show_path(file)}", flush=True)
+        if fault := _fault(content) or _without_rules(source, kind):
+            print(f"left out, {fault}: {show_path(file)}", flush=True)
             continue
         kinds.setdefault(kind, {})[file.stem] = content
         program = source / "solver_scripts" / f"{file.stem}.lp"
         if program.exists():
             problems.append(_steps(read_text(program), file.stem, _rules(source, kind)))
+    if not kinds:
+        raise UserError("no puzzle of this folder can be read", where=source / "puzzles", remedy=_REMEDY)
     return [*(_problem(kind, kinds[kind], _rules(source, kind)) for kind in sorted(kinds)), *problems]
+
+
+def _fault(puzzle: Mapping[str, Any]) -> str:
+    """Why no facts or no solutions can be made from the entries of a file, or ""."""
+    try:
+        keys = [key for key in puzzle if key not in _ABOUT]
+        keys += [name for key in keys if isinstance(puzzle[key], dict) for name in puzzle[key]]
+        if wrong := [key for key in keys if not re.fullmatch(r"[a-z]\w*", key, re.ASCII)]:
+            return f"{wrong[0]!r} is no predicate"
+        if not re.fullmatch(r"\w[\w -]*", str(puzzle["puzzle_type"])):
+            return f"{puzzle['puzzle_type']!r} is no kind of puzzle"
+        list(_facts(puzzle)), list(_shapes(puzzle)), _solutions(puzzle)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+        return f"it cannot be read ({error})"
+    return ""
+
+
+def _without_rules(source: Path, kind: str) -> str:
+    """That a kind of puzzle has no rules, or ""."""
+    return "" if (source / "rules" / f"{kind}.md").exists() else f"it has no rules/{kind}.md"
 
 
 def _rules(source: Path, kind: str) -> str:
@@ -85,7 +107,7 @@ def _problem(kind: str, puzzles: Mapping[str, dict], rules: str) -> ImportedProb
         f"{FAMILY}/{kind}",
         "\n\n".join(description),
         instances={name: "\n".join(texts) for name, texts in facts.items()},
-        expected={name: _solutions(puzzle, name) for name, puzzle in puzzles.items()},
+        expected={name: _solutions(puzzle) for name, puzzle in puzzles.items()},
     )
 
 
@@ -120,17 +142,13 @@ def _term(value: Any) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
-def _solutions(puzzle: Mapping[str, Any], name: str) -> Expected:
+def _solutions(puzzle: Mapping[str, Any]) -> Expected:
     """The solutions of a puzzle as expected answer sets: their atoms without the names of arguments."""
-    try:
-        sets = [
-            [_FIELD.sub("", atom) for atoms in solution.values() for atom in atoms]
-            for solution in puzzle["solutions"]
-        ]
-        shown = {predicate for solution in puzzle["solutions"] for predicate in solution}
-        return expected(sets, shown)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"the solutions of {name} cannot be read ({error})", remedy=_REMEDY) from None
+    sets = [
+        [_FIELD.sub("", atom) for atoms in solution.values() for atom in atoms]
+        for solution in puzzle["solutions"]
+    ]
+    return expected(sets, {predicate for solution in puzzle["solutions"] for predicate in solution})
 
 
 def _shapes(puzzle: Mapping[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,16 +30,23 @@ class ImportedProblem:
     expected: dict[str, Expected] = field(default_factory=dict)
 
 
+FAMILIES = ("aspuzzle", "aspuzzle_steps", "savanty")
+"""The families of all importers."""
+
+
 def write_collection(problems: Sequence[ImportedProblem], out: Path) -> None:
     """Write problems as a folder that `evaluate --benchmarks` reads. It replaces an older one.
 
-    UserError if the folder has anything else than problems: it would be lost.
+    UserError if the folder has anything else than imported problems, which would be lost, or if the id of a
+    problem is not `family/name`.
     """
     for entry in out.iterdir() if out.is_dir() else ():
-        if not any(entry.rglob("problem.md")):
+        if entry.name not in FAMILIES or not any(entry.rglob("problem.md")):
             raise UserError(
                 "this is no imported problem, and would be lost", where=entry, remedy="name a new folder"
             )
+    for problem in problems:
+        _check_id(problem.id)
     check_writable(out, folder=True)
     with new_folder(out) as draft:
         for problem in problems:
@@ -50,6 +58,16 @@ def write_collection(problems: Sequence[ImportedProblem], out: Path) -> None:
                 write_text(folder / "instances" / f"{name}.lp", facts.strip() + "\n")
             for name, found in problem.expected.items():
                 write_json(folder / "instances" / f"{name}.json", found.as_json())
+
+
+def _check_id(text: str) -> None:
+    """UserError unless `text` is `family/name`: another path could lead out of the folder."""
+    family, _, name = text.partition("/")
+    if not re.fullmatch(r"\w[\w .-]*", name) or family not in FAMILIES:
+        raise UserError(
+            f"{text!r} cannot be the name of a problem",
+            remedy="in the set, name it with letters, digits, `_`, `-` and `.`",
+        )
 
 
 def json_objects(folder: Path, needed: Sequence[str], remedy: str) -> Iterator[tuple[Path, dict]]:

@@ -39,7 +39,7 @@ def read_savanty(source: Path, solver: Solver) -> list[ImportedProblem]:
     for file, content in json_objects(source, _NEEDED, _REMEDY):
         try:
             problems.append(_problem(content, solver))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             print(f"left out, {error}: {show_path(file)}", flush=True)
     if not problems:
         raise UserError("no problem of this folder can be verified", where=source, remedy=_REMEDY)
@@ -54,6 +54,8 @@ def _problem(content: Mapping[str, Any], solver: Solver) -> ImportedProblem:
         raise ValueError(f"not all answer sets can be enumerated ({outcome.verdict})")
     _verify(content, outcome)
     best = ", as good as possible" if content.get("objective") else ""
+    if not isinstance(content["nl_description"], str):
+        raise ValueError("the description is no text")
     domains = "\n".join(
         f"- `{name}`: {', '.join(f'`{value}`' for value in content['domains'][name])}"
         for name in content["variables"]
