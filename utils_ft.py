@@ -25,6 +25,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+VERSION = "1.0.0"
+"""The version of this project: what `--version` prints, model cards name and CHANGELOG.md begins with."""
+
 ROOT = Path(__file__).resolve().parent
 WORKDIR = Path(os.environ.get("FT_WORKDIR") or ROOT).resolve()
 BENCHMARKS = ROOT / "data" / "benchmarks"
@@ -120,7 +123,7 @@ def command(function: Callable[..., Any]) -> Callable[[], None]:
     import typer
 
     @functools.wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    def guarded(*args: Any, version: bool = False, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except UserError as error:
@@ -144,12 +147,31 @@ def command(function: Callable[..., Any]) -> Callable[[], None]:
         hint = _described(hints[parameter.name], parameter, helps.get(parameter.name, ""))
         hints[parameter.name] = hint
         parameters.append(parameter.replace(annotation=hint))
+    hints["version"] = _version_option()
+    parameters.append(
+        inspect.Parameter(
+            "version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hints["version"]
+        )
+    )
     guarded.__doc__ = summary
     guarded.__signature__ = inspect.Signature(parameters)
     guarded.__annotations__ = hints
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(guarded)
     return app
+
+
+def _version_option() -> Any:
+    """The type of the option that every command has: `--version` prints the version and ends the command."""
+    import typer
+
+    def show(asked: bool) -> None:
+        if asked:
+            print(VERSION)
+            raise typer.Exit
+
+    option = typer.Option("--version", is_eager=True, callback=show, help="Print the version and exit.")
+    return Annotated[bool, option]
 
 
 def _parse_docstring(text: str) -> tuple[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils_ft import ROOT
+from utils_ft import ROOT, VERSION
 
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "mlx", "pandas", "matplotlib", "papermill")
 """Packages that take seconds to import. `--help` does without them."""
@@ -96,3 +96,13 @@ def test_every_make_target_in_a_page_exists():
     assert {"demo", "test", "setup"} <= targets
     for target in targets:
         assert re.search(rf"(?m)^{target}:", PAGES["Makefile"]), target
+
+
+def test_every_command_prints_the_version_which_the_changelog_and_the_citation_have():
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.fuse", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, VERSION, "")
+    assert all("--version" in help_of(module)[0] for module in COMMANDS if module not in SUBCOMMANDS)
+    assert f"version: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {VERSION}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCardData
 
 from scripts.lm.base_models import hub_id
 from scripts.lm.prompts import PERSONA
+from utils_ft import VERSION
 
 _TEXT = """---
 {head}
@@ -80,7 +81,7 @@ def _training(record: dict[str, Any]) -> list[str]:
         f"Training: {_listed(figures) or 'not finished when this checkpoint was fused'}",
     ]
     if versions := training.get("versions"):
-        facts.append(f"Versions: {_listed(versions)}")
+        facts.append(f"Versions: this project {VERSION}, {_listed(versions)}")
     return facts
 
 
