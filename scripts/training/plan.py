@@ -93,12 +93,16 @@ class Plan:
     """Memory that is free on the device now."""
     expected: Estimate
     measured: Measurement | None
-    """None when the folder has no weights."""
+    """None when nothing was measured, as when the folder has no weights."""
 
 
 @silenced()
-def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None = None) -> Plan:
+def plan(
+    model_type: str, recipe: Recipe, data: Path, chat_template: Path | None = None, measure: bool = True
+) -> Plan:
     """Plan the run that `train` does with the same arguments. Nothing is written.
+
+    With `measure`, one training step is taken if the folder has weights.
 
     `model_type` may also be the path of a `config.json`. Raises UserError for what a person can correct.
     """
@@ -124,7 +128,7 @@ def plan(model_type: str, recipe: Recipe, data: Path, chat_template: Path | None
         gradient_checkpointing=checkpointing,
         free_bytes=free_memory(),
         expected=Estimate(use, _hours(sizes, recipe, rows, checkpointing)),
-        measured=_measure(folder, sizes, recipe, rows) if has_weights else None,
+        measured=_measure(folder, sizes, recipe, rows) if measure and has_weights else None,
     )
 
 
