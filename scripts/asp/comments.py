@@ -132,6 +132,7 @@ _ON_THE_CODE = re.compile(
     r"\b(?:comment(?:ed)? out|redundant|un-?necessary|not (?:needed|necessary|required)|removed|omitted)\b"
     r"|\bthese (?:predicates|rules|facts|constraints|atoms) (?:are|were) (?:created|written|added|only)\b"
     r"|\b(?:what i did|i think|i guess|i'm not sure|not sure (?:if|whether|why|how))\b"
+    r"|\bsomething (?:is )?wrong\b|\bcan be (?:smarter|improved|simplified|faster)\b"
     r"|(?:^|\s)[:;]-?[)(](?:\s|$)|^\W*for \w+\W*$"
     r"|^\W*(?:änderung(?:en)?\b|(?:new|changed?|edit(?:ed)?|modified|update)\s*:)",
     re.IGNORECASE,
@@ -162,7 +163,7 @@ _LABELS = frozenset(
     additional extra example examples header headers projection derived derive
     deterministic nondeterministic directives directive options option declarations declaration axioms
     axiom inertia inertial frame effects preconditions precondition symmetry breaking search space
-    candidate candidates""".split()
+    candidate candidates specification specifications""".split()
 )
 _SMALL_WORDS = frozenset(
     "a an the to of in on at by up down from for and or with as only still now so".split()

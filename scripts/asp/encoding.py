@@ -36,7 +36,7 @@ _COST = re.compile(r":~|#(?:minimi[sz]e|maximi[sz]e)\b")
 _SHOW = re.compile(r"#show\b")
 _OF_COST = re.compile(
     r"\b(?:minim|maxim|optim|prefer|penal|cost|weigh|soft|weak|prio|reward|least|most|best|(?:few|cheap|short|low"
-    r"|high|small|larg|great)est|avoid|try|objective|goal|score|as \w+(?: \w+)* as)",
+    r"|high|small|larg|great)est|avoid|try|objective|score|as \w+(?: \w+)* as)",
     re.IGNORECASE,
 )
 _OF_SHOW = re.compile(
