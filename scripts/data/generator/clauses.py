@@ -6,6 +6,7 @@ determines its rule. A default-negated atom "is not", a strongly negated one is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -26,6 +27,7 @@ from scripts.data.generator.rules import (
     Pool,
     Term,
     Var,
+    nodes,
     variables,
 )
 from scripts.data.generator.world import World
@@ -33,6 +35,11 @@ from scripts.data.generator.world import World
 
 class Unsayable(Exception):
     """A statement for which there are no words."""
+
+
+def has_anonymous(atom: Atom) -> bool:
+    """Whether an argument of an atom is anonymous."""
+    return any(isinstance(node, Var) and node.name == "_" for node in nodes(atom))
 
 
 class Clauses:
@@ -95,7 +102,7 @@ class Clauses:
         if isinstance(term, Op) and term.op == "..":
             return f"{self.arithmetic(term.left)} to {self.arithmetic(term.right)}"
         if isinstance(term, Abs) and isinstance(term.term, Op) and term.term.op == "-":
-            return f"the difference between {term.term.left.code()} and {term.term.right.code()}"
+            return f"the absolute difference between {term.term.left.code()} and {term.term.right.code()}"
         if isinstance(term, Op) and any(isinstance(one, Abs) for one in (term.left, term.right)):
             words = {"+": "plus", "-": "minus", "*": "times"}.get(term.op)
             if words is None:
@@ -132,13 +139,22 @@ class Clauses:
         if denied and self._nobody(atom, predicate):
             return self._fill(predicate, atom, predicate.clause("is"), True, "no")
         if atom.sign == "not ":
-            if self.rng.random() < 0.2:
+            if self.rng.random() < 0.2 or self._open_subject(atom, predicate):
                 return f"it is not the case that {self._fill(predicate, atom, predicate.clause('is'), True)}"
             return self._fill(predicate, atom, predicate.clause("not"), True)
+        if atom.sign == "-":  # something that is not so of some thing: `some lid is not ajar`
+            return f"it is known that {self._fill(predicate, atom, predicate.clause('not'), False)}"
         if atom.sign:
-            lead = "it is known that" if atom.sign == "-" else "it is not known that"
-            return f"{lead} {self._fill(predicate, atom, predicate.clause('not'), True)}"
+            if has_anonymous(atom):
+                raise Unsayable  # `not known that any lid is not ajar` has two readings
+            return f"it is not known that {self._fill(predicate, atom, predicate.clause('not'), True)}"
         return self._fill(predicate, atom, predicate.clause(form), False)
+
+    def _open_subject(self, atom: Atom, predicate: Predicate) -> bool:
+        """Whether something anonymous stands before the verb: `any lid is not ajar` has two readings."""
+        before = predicate.text.partition("[")[0]
+        places = [int(number) for slot in re.findall(r"{([\d,]+)}", before) for number in slot.split(",")]
+        return any(isinstance(atom.args[n], Var) and atom.args[n].name == "_" for n in places)
 
     def _nobody(self, atom: Atom, predicate: Predicate) -> bool:
         """Whether the subject of a default-negated atom is anonymous."""
@@ -154,10 +170,11 @@ class Clauses:
         text, first = clause, True
         if predicate.attribute and not subject:
             anonymous = any(
-                isinstance(arg, Var) and arg.name == "_" and is_integer(type_)
+                isinstance(arg, Var) and arg.name == "_" and type_.startswith(NUMBER)
                 for arg, type_ in zip(atom.args, predicate.args, strict=True)
             )
-            if anonymous or self.rng.random() < 0.4:
+            strong = anonymous and "-" in atom.sign
+            if not strong and (anonymous or self.rng.random() < 0.4):
                 text = phrases.attribute_clause(predicate, clause, anonymous)
         result = ""
         while "{" in text:
@@ -174,7 +191,7 @@ class Clauses:
                 word = f"{subject} {word.removeprefix('any ')}"
             result += phrases.fitted(before, word)
             first = False
-        return result + text
+        return phrases.figures(result + text)
 
     @staticmethod
     def _has_unit(predicate: Predicate, place: int) -> bool:
@@ -189,7 +206,7 @@ class Clauses:
             if atom.sign not in ("", "not "):
                 raise Unsayable
             return (
-                f"there is {'no ' if atom.sign else 'a '}{place}"
+                f"there is {f'no {place}' if atom.sign else phrases.article(place)}"
                 if "some" not in place
                 else f"there is {place}"
             )
@@ -233,12 +250,21 @@ class Clauses:
         if types and not any(map(is_integer, types)):
             if isinstance(right, Pool):
                 return f"{self.value(left)} is {' or '.join(one.code() for one in right.terms)}"
+            if op not in phrases.ORDER:
+                raise Unsayable
             return self.rng.choice(phrases.ORDER[op]).format(self.value(left), self.value(right))
         if isinstance(right, Pool):
             values = [one.code() for one in right.terms]
-            return f"{self.value(left)} is one of {', '.join(values)}"
-        forms = phrases.TIMES[op] if types == {TIME} and self.rng.random() < 0.6 else phrases.COMPARISONS[op]
+            return f"{self.value(left)} is {phrases.listed(values, ' or ')}"
+        forms = phrases.TIMES[op] if self._is_time(left, right) and self.rng.random() < 0.6 else None
+        forms = forms or phrases.COMPARISONS[op]
         return self.rng.choice(forms).format(self.value(left), self.value(right))
+
+    def _is_time(self, *terms: Term) -> bool:
+        """Whether terms are points in time: no distance between two of them."""
+        names = [name for term in terms for name in variables(term)]
+        distances = any(isinstance(node, Abs) for term in terms for node in nodes(term))
+        return bool(names) and all(self.types.get(name) == TIME for name in names) and not distances
 
     def value(self, term: Term) -> str:
         """A term of a comparison; a thing that is new gets its noun."""
@@ -267,6 +293,9 @@ class Clauses:
     def _every(self, literal: Every) -> str:
         outside = set(self.seen)
         inner = [name for name in dict.fromkeys(variables(literal)) if name not in outside]
+        if not inner:
+            conditions = self.clauses(literal.conditions)
+            return self.say("implied", conditions=conditions, literal=self.literal(literal.literal))
         whole, rest = self.quantified(literal.conditions, inner)
         conditions = f"{whole} such that {self.clauses(rest)}" if rest else whole
         said = self.literal(literal.literal)
@@ -289,12 +318,11 @@ class Clauses:
         if not isinstance(literal, Atom) or literal.sign:
             return False
         predicate = self.predicates.get(literal.name)
-        plain = all(isinstance(arg, Var) and arg.name != "_" for arg in literal.args)
-        return (
-            predicate is not None
-            and bool(predicate.args)
-            and predicate.text.startswith("there [be]")
-            and plain
+        if predicate is None or not predicate.args or not predicate.text.startswith("there [be]"):
+            return False
+        return all(
+            isinstance(arg, Var) and arg.name != "_" and self.types.get(arg.name) == type_
+            for arg, type_ in zip(literal.args, predicate.args, strict=True)
         )
 
     def clauses(self, literals: Sequence[Literal]) -> str:
@@ -348,10 +376,11 @@ class Clauses:
             "column": "columns",
             "row": "rows",
             "value": "values",
+            "case": "cases",
         }.items():
             many_words = [many, f"different {many}"]
             for words in many_words:
-                if things.startswith(f"{words} "):
+                if f"{things} ".startswith(f"{words} "):
                     shown = self.world.domain.time_noun if noun == TIME else noun
                     return f"{shown}{things[len(words) :]}"
         return things.replace("pairs", "pair", 1).replace("combinations", "combination", 1)
@@ -441,7 +470,9 @@ class Clauses:
         outside = set(self.seen)
         said = self._cases(node.elements[0])
         self.seen = outside
-        return f"there are {self.number(self._guards(node))} cases in which {said}"
+        bound = self.number(self._guards(node))
+        cases = self.counted(bound, "cases")
+        return f"there {'is' if bound.endswith(' 1') else 'are'} {bound} {cases} in which {said}"
 
     def _cases(self, element: Element) -> str:
         said = self.atom(element.atom)

@@ -159,7 +159,10 @@ class Constants:
             elif isinstance(term, Const) and not term.is_number and not is_integer(type_):
                 terms.append(self._symbol(term, type_))
             elif isinstance(term, Pool):
-                terms.append(Pool(tuple(self._argument(one, type_) for one in term.terms)))
+                values = tuple(self._argument(one, type_) for one in term.terms)
+                if len({value.code() for value in values}) < len(values):
+                    raise Misfit("equal values")
+                terms.append(Pool(values))
             else:
                 terms.append(self._inner(term, type_))
         return replace(node, terms=tuple(terms))

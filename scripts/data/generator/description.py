@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scripts.data.generator import phrases
 from scripts.data.generator.domains import COLUMN, ROW, TIME, Predicate, is_integer
 from scripts.data.generator.rules import Const, Define, Func, Show, Statement, atoms, nodes
 from scripts.data.generator.world import World
@@ -63,7 +64,8 @@ def entry(predicate: Predicate, world: World) -> str:
         )
     text = predicate.clause()
     if predicate.text.startswith("there [be]"):
-        text = text.replace("is {0}", "is a {0}")
+        noun = world.domain.time_noun if predicate.args == (TIME,) else predicate.args[0]
+        text = text.replace("is {0}", f"is {phrases.article(noun).split()[0]} {{0}}")
     said, rest = "", text
     while "{" in rest:
         before, _, rest = rest.partition("{")

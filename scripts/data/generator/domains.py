@@ -53,6 +53,8 @@ class Predicate:
 
     def clause(self, form: str = "is") -> str:
         """The clause with its verb in a form: `is`, `not`, or `bare` (after "must")."""
+        if re.match(r"\{\d\} [a-z]", self.text) and form != "bare":  # `3 pieces of loaf L are ordered`
+            return re.sub(r"\[(\w+)\]", lambda match: conjugate_plural(match[1], form), self.text)
         return re.sub(r"\[(\w+)\]", lambda match: conjugate(match[1], form), self.text)
 
     def moved(self, order: Sequence[int]) -> Predicate:
@@ -127,6 +129,18 @@ def conjugate(verb: str, form: str) -> str:
     return f"{verb}es" if re.search(r"(s|x|z|ch|sh|o)$", verb) else f"{verb}s"
 
 
+def conjugate_plural(verb: str, form: str) -> str:
+    """A verb behind a plural, as it stands (`is`) or negated (`not`)."""
+    if verb in ("be", "can", "may"):
+        return ("are" if verb == "be" else verb) + (" not" if form == "not" else "")
+    return f"do not {verb}" if form == "not" else verb
+
+
+def is_plural(noun: str) -> bool:
+    """Whether a noun is a plural: `seats` is one, `brightness` is not."""
+    return noun.endswith("s") and not noun.endswith("ss")
+
+
 def plural(noun: str) -> str:
     """The regular plural of a noun."""
     if re.search(r"[^aeiou]y$", noun):
@@ -179,7 +193,7 @@ def _number(name: str, text: str) -> Predicate:
     noun, values, *unit = text.split()
     low, high = map(int, values.split("-"))
     words = name.replace("_", " ")
-    subject = f"the number of {words}" if words.endswith("s") else f"the {words}"
+    subject = f"the number of {words}" if is_plural(words) else f"the {words}"
     type_ = f"{NUMBER}:{unit[0]}" if unit else NUMBER
     return Predicate(name, (noun, type_), f"{subject} of {{0}} [be] {{1}}", (low, high), words)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from scripts.data.generator.domains import Predicate
+from scripts.data.generator.domains import Predicate, is_plural
 
 COMPARISONS = {
     "<": (
@@ -66,11 +67,11 @@ NUMBERS = {
 """Bounds before a noun: `at most 3 berths`."""
 BOUNDS = {
     "<": ("less than {0}", "below {0}", "smaller than {0}"),
-    "<=": ("at most {0}", "no more than {0}", "not above {0}"),
+    "<=": ("at most {0}", "no more than {0}", "{0} or less"),
     ">": ("more than {0}", "above {0}", "greater than {0}"),
-    ">=": ("at least {0}", "no less than {0}", "not below {0}"),
+    ">=": ("at least {0}", "no less than {0}", "{0} or more"),
     "=": ("exactly {0}", "precisely {0}", "equal to {0}"),
-    "!=": ("not {0}", "not equal to {0}", "different from {0}"),
+    "!=": ("different from {0}", "unequal to {0}"),
 }
 """Bounds behind `is`: `the depth is at most 3`."""
 BETWEEN = (
@@ -121,7 +122,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "a solution is invalid if {body}",
         "reject every solution in which {body}",
         "no solution may have a case where {body}",
-        "avoid that {body}",
+        "do not let it happen that {body}",
         "it is impossible that {body}",
     ),
     "implication": (
@@ -151,9 +152,13 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "every": (
         "for every {things}, {literal}",
         "for each {things}, {literal}",
-        "for any {things}, {literal}",
+        "for each and every {things}, {literal}",
         "for every {things}, it holds that {literal}",
         "for each {things}, it is true that {literal}",
+    ),
+    "implied": (
+        "{literal}, at least in case {conditions}",
+        "{literal}, at least where {conditions}",
     ),
     "such": ("such that", "for which", "such that", "where", "with the property that"),
     "with": ("such that", "for which", "where", "with the property that"),
@@ -180,7 +185,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "choose whether or not {atom}",
         "it may or may not be that {atom}",
         "it is up to the solution whether {atom}",
-        "any solution may decide that {atom}",
+        "any solution may decide whether {atom}",
         "leave it open whether {atom}",
         "it can be decided that {atom}, or not",
         "possibly {atom}",
@@ -214,7 +219,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "decide on {bound} of the cases where {conditions}, meaning that {atom}",
         "among the cases where {conditions}, settle on {bound}; for these {atom}",
         "guess {bound} of the possibilities where {conditions}, with the effect that {atom}",
-        "of the cases with {conditions}, {bound} are chosen, which means that {atom}",
+        "of the cases where {conditions}, choose {bound}, which means that {atom}",
     ),
     "options": (
         "choose {bound} of these: {options}",
@@ -224,9 +229,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "bounded choice": (
         "choose the cases in which {atom}{conditions}, so that {what} is {bound}",
-        "decide freely where {atom}{conditions}, but {what} must be {bound}",
+        "decide freely in which cases {atom}{conditions}, but {what} must be {bound}",
         "pick any cases in which {atom}{conditions}, as long as {what} is {bound}",
-        "select when {atom}{conditions}, and keep to this: {what} is {bound}",
+        "select the cases in which {atom}{conditions}, and keep to this: {what} is {bound}",
         "it is open in which cases {atom}{conditions}, provided that {what} is {bound}",
     ),
     "define": (
@@ -238,22 +243,28 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "level": ("at level {level}", "with priority {level}", "at priority {level}", "on level {level}"),
     "cost": (
-        "each {per} such that {body} costs {weight}{level}",
+        "each {per} costs {weight}{level} if {body}",
         "pay {weight}{level} for each {per} such that {body}",
         "there is a penalty of {weight}{level} for every {per} where {body}",
-        "every {per} for which {body} has a cost of {weight}{level}",
+        "every {per} has a cost of {weight}{level} if {body}",
         "it costs {weight}{level}, once for each {per}, if {body}",
         "charge {weight}{level} for each {per} if {body}",
         "for each {per}, a cost of {weight}{level} arises if {body}",
         "a price of {weight}{level} is due for any {per} such that {body}",
         "if {body}, this costs {weight}{level}, once for each {per}",
-        "avoid, at a cost of {weight}{level} for each {per}, that {body}",
+        "a cost of {weight}{level} counts for each {per} such that {body}",
     ),
     "single cost": (
         "it costs {weight}{level}, once for each such amount, if {body}",
         "pay {weight}{level}, once for each different amount, whenever {body}",
         "if {body}, there is a penalty of {weight}{level}; equal amounts count once",
         "a cost of {weight}{level}, counted once for each amount, arises if {body}",
+    ),
+    "fixed cost": (
+        "it costs {weight}{level}, only once, if {body}",
+        "pay {weight}{level}, a single time, whenever {body}",
+        "if {body}, there is one penalty of {weight}{level}, however often this is so",
+        "a single cost of {weight}{level} arises if {body}",
     ),
     "assigned cost": (
         "the cost is {weight}{level}, where {body}",
@@ -301,7 +312,13 @@ def listed(words: Sequence[str], last: str = " and ") -> str:
 
 def article(noun: str) -> str:
     """A noun with its article."""
-    return f"{'an' if noun[0] in 'aeiou' and not noun.startswith('uni') else 'a'} {noun}"
+    vowel = noun[0] in "aeiou" and not noun.startswith(("uni", "use", "usa")) or noun.startswith("hour")
+    return f"{'an' if vowel else 'a'} {noun}"
+
+
+def figures(text: str) -> str:
+    """`has some marks` for `has the marks some number and some number`."""
+    return re.sub(r"\bthe (\w+) (some|any) number and \2 number\b", r"\2 \1", text)
 
 
 def fitted(before: str, word: str) -> str:
@@ -323,6 +340,6 @@ def attribute_clause(predicate: Predicate, clause: str, anonymous: bool) -> str:
     if anonymous:
         return f"{{{places[0]}}} has {'no' if denied else 'some'} {predicate.attribute}{rest}"
     verb = "does not have" if denied else "has"
-    if predicate.attribute.endswith("s"):  # `has 3 visitors`
+    if is_plural(predicate.attribute):  # `has 3 visitors`
         return f"{{{places[0]}}} {verb} {{{places[1]}}} {predicate.attribute}{rest}"
     return f"{{{places[0]}}} {verb} the {predicate.attribute} {{{places[1]}}}{rest}"

@@ -11,7 +11,7 @@ from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.data.generator.description import describe
 from scripts.data.generator.domains import load_domains
 from scripts.data.generator.filling import Filled, Filling, head_atoms
-from scripts.data.generator.rules import Show, Statement, atoms
+from scripts.data.generator.rules import Const, Define, Show, Statement, atoms, nodes
 from scripts.data.generator.templates import GENERATED, LENGTHS, Template, deck, read_template
 from scripts.data.generator.variable_types import Misfit
 from scripts.data.generator.variants import repeats, simpler
@@ -312,10 +312,13 @@ class Program:
         heads = [atom for statement in self.statements for atom in head_atoms(statement)[0]]
         defined = {(atom.name, "-" in atom.sign) for atom in heads}
         defined |= {(predicate.name, False) for predicate in self.world.facts}
+        constants = {one.name for one in self.statements if isinstance(one, Define)}
+        missing = set(self.world.constants) - constants
         return [
             n
             for n, statement in enumerate(self.statements)
             if any((atom.name, "-" in atom.sign) not in defined for atom in atoms(statement))
+            or any(isinstance(node, Const) and node.value in missing for node in nodes(statement))
         ]
 
 

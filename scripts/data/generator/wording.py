@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from scripts.data.generator import phrases
-from scripts.data.generator.clauses import Clauses, Unsayable
+from scripts.data.generator.clauses import Clauses, Unsayable, has_anonymous
 from scripts.data.generator.domains import COLUMN, NUMBER, ROW, Predicate, is_integer
 from scripts.data.generator.rules import (
     Aggregate,
@@ -28,7 +28,6 @@ from scripts.data.generator.rules import (
     Show,
     Statement,
     Var,
-    nodes,
     variables,
 )
 
@@ -147,8 +146,7 @@ class Speaker(Clauses):
     def _opposite(self, literal: Literal) -> Literal | None:
         """What must hold instead of a literal, where that is easily said."""
         if isinstance(literal, Atom):
-            anonymous = any(isinstance(node, Var) and node.name == "_" for node in nodes(literal))
-            if literal.sign == "not " and not anonymous:
+            if literal.sign == "not " and not has_anonymous(literal):
                 return Atom(literal.name, literal.args)
             return Atom(literal.name, literal.args, "not ") if literal.sign == "" else None
         if isinstance(literal, Compare) and len(literal.ops) == 1 and not literal.sign:
@@ -237,7 +235,10 @@ class Speaker(Clauses):
             things = [term for term in element.terms[1:] if isinstance(term, Var)]
             over = f" over the chosen {self.things(things)}" if things else ""
             positive = " (positive values only)" if head.function == "#sum+" else ""
-            what = f"the {self.say('sum')} of {element.terms[0].code()}{positive}{over}"
+            value = element.terms[0].code()
+            if not over and not isinstance(element.terms[0], Const):
+                value = f"the different values {value} chosen"
+            what = f"the {self.say('sum')} of {value}{positive}{over}"
         else:
             raise Unsayable
         bound = " and ".join(
@@ -278,10 +279,9 @@ class Speaker(Clauses):
         form = self.rng.choice(phrases.PHRASES["cost"])
         weight = self.arithmetic(element.weight)
         if not per:
+            fixed = "fixed cost" if isinstance(element.weight, Const) else "single cost"
             body = self.clauses(element.body)
-            return self.say(
-                "single cost" if not assigned else "assigned cost", body=body, weight=weight, level=level
-            )
+            return self.say("assigned cost" if assigned else fixed, body=body, weight=weight, level=level)
         rest = self._untyped(element.body, self.seen)
         if not rest:
             return f"each {per} costs {weight}{level}"
@@ -296,11 +296,12 @@ class Speaker(Clauses):
         if any(not isinstance(term, Var) for term in element.terms):
             raise Unsayable
         level = self._level(element)
+        aside = f",{level}," if level else ""
         self.seen = set()
         weight, names = self.arithmetic(element.weight), list(element.terms)
         things = self.things(names) if names else ""
         rest = self._untyped(element.body, self.seen) if names else list(element.body)
-        body = f" {self.say('such')} {self.clauses(rest)}" if rest else ""
+        body = f" {self.say('such')} {self.clauses(rest)}" if rest and things else ""
         if several:
             return (
                 f"{weight}{level} for each of the {things}{body}"
@@ -309,13 +310,13 @@ class Speaker(Clauses):
             )
         if not things:
             if isinstance(element.weight, Const):
-                return f"{{verb}}{level} {weight}, which counts once if {self.clauses(element.body)}"
+                return f"{{verb}} {weight}{level}, which counts once if {self.clauses(element.body)}"
             values = f"the {self.say('sum')} of the different values {weight}"
-            return f"{{verb}}{level} {values} for which {self.clauses(element.body)}"
+            return f"{{verb}}{aside} {values} for which {self.clauses(element.body)}"
         if isinstance(element.weight, Const):
             times = "" if weight == "1" else f"{weight} times "
-            return f"{{verb}}{level} {times}the number of {things}{body}"
-        return f"{{verb}}{level} the {self.say('sum')} of {weight} over all {things}{body}"
+            return f"{{verb}}{aside} {times}the number of {things}{body}"
+        return f"{{verb}}{aside} the {self.say('sum')} of {weight} over all {things}{body}"
 
     def _show(self, show: Show) -> str:
         if isinstance(show.term, tuple):
