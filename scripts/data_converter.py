@@ -29,6 +29,7 @@ def main(
     tokenizer: Path | None = None,
     generated: Path | None = None,
     vocabularies: int | None = None,
+    repairs_in_conversation: float = 0.0,
     strict: bool = False,
 ) -> None:
     """Convert problems into training rows that the solver has verified.
@@ -56,6 +57,8 @@ def main(
             problems.
         vocabularies: The predicate renamings of each training problem, besides its own names. Default: the
             profile's.
+        repairs_in_conversation: The share of the repairs, from 0 to 1, that go on in the conversation of
+            their step, for evaluate --repair-prompt conversation. The others are independent turns.
         strict: Exit with code 2 at the end if something was left out.
     """
     from scripts.data.conversion import add_token_counts, convert_folder
@@ -68,6 +71,7 @@ def main(
             remedy="leave out --paraphrases for the hand-written ones, "
             "or name the --out of scripts.data_augmentor",
         )
+    check_share(repairs_in_conversation)
     chosen = load_profile(profile)
     out = out or chosen.data
     collection = read_collection(benchmarks)
@@ -76,7 +80,12 @@ def main(
     report = convert_folder(
         benchmarks,
         out,
-        chosen.conversion(conversations=conversations, repairs=repairs, vocabularies=vocabularies),
+        chosen.conversion(
+            conversations=conversations,
+            repairs=repairs,
+            vocabularies=vocabularies,
+            repairs_in_conversation=repairs_in_conversation,
+        ),
         seed=seed,
         limit=problems or chosen.problems,
         paraphrases=paraphrases,
@@ -87,6 +96,15 @@ def main(
     _print(report)
     if strict and report["left_out"]:
         raise typer.Exit(2)
+
+
+def check_share(share: float) -> None:
+    """UserError unless the share of repairs in the conversation is between 0 and 1."""
+    if not 0 <= share <= 1:
+        raise UserError(
+            f"--repairs-in-conversation must be between 0 and 1, not {share}",
+            remedy="write --repairs-in-conversation 0.5 for one half of the repairs",
+        )
 
 
 def _print(report: ConversionReport) -> None:

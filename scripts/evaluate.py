@@ -15,6 +15,7 @@ import typer
 
 from scripts.data.rows import SPLITS
 from scripts.evaluation.settings import DEFAULT_SETTINGS, KINDS, EvaluationSettings
+from scripts.lm.prompts import REPAIR_PROMPTS
 from utils_ft import BENCHMARKS, DATA, UserError, check_writable, command, show_path
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def main(
     seed: int = 0,
     strict: bool = False,
     shots: int = 0,
+    repair_prompt: str = DEFAULT_SETTINGS.repair_prompt,
     endpoint: str | None = None,
     workers: int = 8,
     max_calls: int | None = None,
@@ -71,18 +73,21 @@ def main(
             new-tokens may be given with it.
         split: test, valid, train or all. auto is test if the folder has a split.json, and all otherwise.
         parts: What to score, with commas between: steps, loop (steps with the repair loop), repair,
-            programs, whole (a program in one answer, from the description alone).
+            programs, samples (--samples random answers to each step: how often one is right, and which one
+            would be chosen), whole (a program in one answer, from the description alone).
         problems: Problems to score, spread over the families. By default all of the split.
         k: Repairs of a step, at most, with commas between; loop and programs are scored once for each
             number.
-        samples: Answers to each prompt in loop and programs. The first is greedy; the checks and a vote
-            choose one.
+        samples: Answers to each prompt in loop, programs and samples. In loop and programs the first is
+            greedy, and the checks and a vote choose one.
         temperature: Temperature of the samples.
         grammar: Let the model write well-formed statements only.
         max_new_tokens: Tokens of an answer, at most; 8 times as many for whole.
         seed: Seed of the samples and of the repairs that are asked.
         strict: Exit with code 2 at the end if a problem was left out.
         shots: Solved steps of training problems before each step, for models that were not fine-tuned.
+        repair_prompt: How loop, repair and programs ask for a repair. turn: an independent turn with
+            instruction, code and solver message. conversation: it goes on in the conversation of the step.
         endpoint: Base address of a server that speaks OpenAI's chat completions.
         workers: Requests to the endpoint at the same time.
         max_calls: Requests of this run, at most; it then ends, and the same command continues it.
@@ -104,6 +109,7 @@ def main(
                 "seed": seed != 0,
                 "strict": strict,
                 "shots": shots != 0,
+                "repair-prompt": repair_prompt != DEFAULT_SETTINGS.repair_prompt,
                 "endpoint": endpoint is not None,
             }
         )
@@ -115,7 +121,15 @@ def main(
             remedy="or --run adapters/<type>_pytorch for the checkpoints of a run",
         )
     settings = EvaluationSettings(
-        _read_parts(parts), _read_k(k), samples, temperature, grammar, max_new_tokens, seed, shots
+        _read_parts(parts),
+        _read_k(k),
+        samples,
+        temperature,
+        grammar,
+        max_new_tokens,
+        seed,
+        shots,
+        repair_prompt,
     )
     _check(settings)
     limits = {"max_calls": max_calls, "max_tokens": max_tokens, "dry_run": dry_run}
@@ -208,10 +222,21 @@ def _check(settings: EvaluationSettings) -> None:
         raise UserError(f"--shots must be at least 0, not {settings.shots}", remedy="write --shots 4")
     if settings.samples < 1:
         raise UserError(f"--samples must be at least 1, not {settings.samples}", remedy="write --samples 4")
+    check_repair_prompt(settings.repair_prompt)
+    if "samples" in settings.parts and settings.samples < 2:
+        raise UserError("the part samples draws several answers to each step", remedy="write --samples 16")
     if settings.parts == ("loop",) and not settings.loop_parts:
         raise UserError(
             "a loop without repairs and without samples is the plain model",
             remedy="write --k 3, or --parts steps",
+        )
+
+
+def check_repair_prompt(repair_prompt: str) -> None:
+    """UserError for an unknown way to ask for repairs."""
+    if repair_prompt not in REPAIR_PROMPTS:
+        raise UserError(
+            f"there is no repair prompt {repair_prompt!r}", remedy=f"one of {', '.join(REPAIR_PROMPTS)}"
         )
 
 

@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.evaluate import refuse_with_endpoint, refuse_without
+from scripts.evaluate import check_repair_prompt, refuse_with_endpoint, refuse_without
 from scripts.inference.attempts import StepResult
+from scripts.inference.repair_loop import LoopSettings
 from scripts.inference.requests import MAX_NEW_TOKENS, Task, TextGenerator
 from utils_ft import DATA, UserError, check_writable, command, read_text, show_path, write_text
 
@@ -35,6 +36,7 @@ def main(
     max_new_tokens: int = MAX_NEW_TOKENS,
     seed: int = 0,
     shots: int = 0,
+    repair_prompt: str = "turn",
     endpoint: str | None = None,
     workers: int = 8,
     max_calls: int | None = None,
@@ -66,6 +68,8 @@ def main(
         max_new_tokens: Tokens of an answer, at most.
         seed: Seed of the samples.
         shots: Solved steps of training problems before each step, for models that were not fine-tuned.
+        repair_prompt: turn: a repair is an independent turn with instruction, code and solver message.
+            conversation: it goes on in the conversation of the step.
         endpoint: Base address of a server that speaks OpenAI's chat completions.
         workers: Requests to the endpoint at the same time.
         max_calls: Requests of this run, at most.
@@ -81,6 +85,7 @@ def main(
     check_writable(out)
     if k < 0 or samples < 1 or shots < 0:
         raise UserError("--k and --shots must be at least 0 and --samples at least 1")
+    check_repair_prompt(repair_prompt)
     limits = {"max_calls": max_calls, "max_tokens": max_tokens, "dry_run": dry_run}
     drawn = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     if endpoint:
@@ -96,7 +101,7 @@ def main(
                 where=problem,
                 remedy="shorten the description, or use a model with a larger context",
             )
-        written = _write(generator, task, 0 if dry_run else k, samples, shots)
+        written = _write(generator, task, LoopSettings(0 if dry_run else k, samples, repair_prompt), shots)
         if endpoint:
             print(generator.spent + f"; up to {k} repairs of each rejected answer come on top" * dry_run)
     if dry_run:
@@ -126,14 +131,13 @@ def _open_endpoint(
     return open_endpoint(read_endpoint(url, model), PaidLimits(**limits), **drawn)
 
 
-def _write(generator: TextGenerator, task: Task, k: int, samples: int, shots: int) -> list[StepResult]:
+def _write(generator: TextGenerator, task: Task, settings: LoopSettings, shots: int) -> list[StepResult]:
     """Write the steps of a task, with a progress bar that shows each step."""
     from tqdm.auto import tqdm
 
     from scripts.asp.solver import Solver
     from scripts.inference.examples import ExampleLibrary, with_shots
     from scripts.inference.programs import write_programs
-    from scripts.inference.repair_loop import LoopSettings
 
     library = ExampleLibrary.of_training_problems() if shots else None
     with Solver() as solver, tqdm(total=len(task.instructions), unit="step", disable=None) as bar:
@@ -143,7 +147,7 @@ def _write(generator: TextGenerator, task: Task, k: int, samples: int, shots: in
             bar.update()
 
         few_shot = with_shots(generator, library, shots)
-        [written] = write_programs(few_shot, [task], LoopSettings(k, samples), solver, on_step=show)
+        [written] = write_programs(few_shot, [task], settings, solver, on_step=show)
     return written
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scripts.data_converter import check_share
 from scripts.inference.requests import MAX_NEW_TOKENS
 from utils_ft import BENCHMARKS, UserError, check_writable, command, show_path
 
@@ -25,6 +26,7 @@ def main(
     samples: int = 1,
     seed: int = 0,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    repairs_in_conversation: float = 0.0,
 ) -> None:
     """Make repair rows from the errors that a fine-tuned model makes on training problems (an experiment).
 
@@ -42,12 +44,15 @@ def main(
         samples: Answers to each step. The first is greedy.
         seed: Seed of the samples and of the predicate names.
         max_new_tokens: Tokens of an answer, at most.
+        repairs_in_conversation: The share of the new rows, from 0 to 1, that go on in the conversation of
+            their step. The others are independent turns.
     """
     from scripts.data.problems import problems_of_split
     from scripts.training.recipe import load_profile
 
     if samples < 1:
         raise UserError(f"--samples must be at least 1, not {samples}", remedy="write --samples 2")
+    check_share(repairs_in_conversation)
     data = data or load_profile().data
     out = out or data / "own_errors"
     if out.resolve() == data.resolve():
@@ -61,7 +66,8 @@ def main(
     from scripts.evaluation.own_errors import OwnErrorSettings, write_own_errors
 
     chosen = problems_of_split(benchmarks, "train", problems)
-    found = write_own_errors(model, chosen, data, out, OwnErrorSettings(samples, seed, max_new_tokens))
+    settings = OwnErrorSettings(samples, seed, max_new_tokens, repairs_in_conversation)
+    found = write_own_errors(model, chosen, data, out, settings)
     for reason, number in sorted(found.dropped.items()):
         print(f"dropped {number:5}  {reason}")
     for kind, number in sorted(found.by_kind.items()):

@@ -39,7 +39,7 @@ class ScriptedGenerator:
         """
 
         def answer(messages: Conversation, _number: int) -> str:
-            is_repair = messages[0]["content"] == prompts.REPAIR_PERSONA
+            is_repair = messages[0]["content"] == prompts.REPAIR_PERSONA or prompts.split_repair(messages)[1]
             return (repair if repair and is_repair else step)(instruction_of(messages))
 
         return cls(answer)
@@ -91,4 +91,5 @@ class ScriptedGenerator:
 
 def instruction_of(messages: Conversation) -> str:
     """The instruction that a conversation or a repair prompt ends with."""
-    return messages[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
+    asked, _ = prompts.split_repair(messages)
+    return asked[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]

@@ -237,7 +237,7 @@ def problem_rows(
     renamer = VariableRenamer(solver, report)
     rows = list(conversation_rows(renamed, renamer, settings, rng, wordings))
     for one, limit in zip(renamed, _shares(settings.repairs, len(renamed)), strict=True):
-        maker = RepairMaker(one, solver, renamer, settings.namings)
+        maker = RepairMaker(one, solver, renamer, settings.namings, settings.repairs_in_conversation)
         rows += maker.rows(limit, rng)
         report.add(maker.report)
     if not rows:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scripts.data.rows import Row, data_digest
+from scripts.data.rows import Row, data_digest, is_repair
 from scripts.lm import chat
 from scripts.lm.chat import Encoded
 from utils_ft import content_hash, write_text
@@ -32,21 +32,28 @@ def encode_rows(
     if file is not None and (kept := _read_encoded(file)) is not None:
         return kept
     bar = tqdm(rows, desc="tokens", unit="row", leave=False, disable=None)
-    every = (chat.encode(tokenizer, row["messages"], max_tokens) for row in bar)
+    every = (_encode(tokenizer, row, max_tokens) for row in bar)
     encoded = [row for row in every if any(row.supervised)]
     if file is not None:
         _write_encoded(file, encoded)
     return encoded
 
 
+def _encode(tokenizer: Any, row: Row, max_tokens: int) -> Encoded:
+    """Encode a row. Of a repair only the last answer is supervised."""
+    return chat.encode(tokenizer, row["messages"], max_tokens, last_only=is_repair(row))
+
+
 def _cache_file(folder: Path, tokenizer: Any, rows: Sequence[Row], max_tokens: int) -> Path:
     """The cache file. Its name is a hash of the rows, the tokenizer, its template and the limit."""
+    longer = [str(place) for place, row in enumerate(rows) if is_repair(row) and len(row["messages"]) > 3]
     name = content_hash(
         data_digest(rows),
         tokenizer.backend_tokenizer.to_str(),
         str(tokenizer.chat_template),
         str(max_tokens),
         str(chat.ENCODING_VERSION),
+        *longer,
     )
     return folder / f"{name}.json"
 
@@ -71,7 +78,7 @@ def lengths(tokenizer: Any, rows: Sequence[Row]) -> dict[str, list[int]]:
     """The number of tokens of each row without a limit, by the kind of the row."""
     by_kind: dict[str, list[int]] = {}
     for row in rows:
-        tokens = chat.encode(tokenizer, row["messages"], max_tokens=10**6).input_ids
+        tokens = _encode(tokenizer, row, max_tokens=10**6).input_ids
         by_kind.setdefault(row["meta"]["kind"], []).append(len(tokens))
     return by_kind
 

@@ -17,12 +17,13 @@ from scripts.asp.feedback import context_of, solver_message
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.data.corruptions import CORRUPTIONS
 from scripts.data.gold import Variant
-from scripts.data.in_view import needed_predicates
+from scripts.data.in_view import needed_predicates, words
 from scripts.data.predicate_renaming import mentions_predicate
 from scripts.data.renamed_problems import RenamedProblem, VariableRenamer
 from scripts.data.report import Report
 from scripts.data.rows import Row
 from scripts.lm import prompts
+from utils_ft import content_hash
 
 EVIDENCE = "clingo accepts this code, but "  # how a message about the answer sets begins
 _TRIES = 4  # candidates for each row that is wanted
@@ -43,6 +44,7 @@ class Candidate:
         instruction: The instruction of the step.
         broken: The broken rule.
         fixed: The corrected rule.
+        conversation: The prompt of the step, for a repair that goes on there; None for an independent turn.
     """
 
     corruption: str
@@ -53,6 +55,7 @@ class Candidate:
     instruction: str
     broken: str
     fixed: str
+    conversation: Sequence[prompts.Message] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class RepairMaker:
         solver: The solver that judges broken and corrected rules.
         renamer: Gives the variants under other variable names; None if `namings` has only `original`.
         namings: The namings from which one is drawn for each row.
+        in_conversation: The share of the rows that go on in the conversation of their step.
 
     Attributes:
         report: Counts what was verified and what was dropped.
@@ -83,8 +87,10 @@ class RepairMaker:
         solver: Solver,
         renamer: VariableRenamer | None = None,
         namings: Sequence[str] = ("original",),
+        in_conversation: float = 0.0,
     ):
         self.renamed, self.solver, self.renamer, self.namings = renamed, solver, renamer, tuple(namings)
+        self.in_conversation = in_conversation
         self.report = Report()
 
     def rows(self, limit: int, rng: Random) -> list[Row]:
@@ -124,7 +130,15 @@ class RepairMaker:
         instruction, fixed = variant.steps[step]
         history = [code for _, code in variant.steps[:step]]
         context = context_of(self.renamed.problem.instances[instance], variant.given, history)
-        return Candidate(corruption, variant.naming, step, instance, context, instruction, broken, fixed)
+        conversation = None
+        if goes_on_in_conversation(self.in_conversation, self.renamed, step, broken):
+            description = prompts.describe(self.renamed.problem.description, variant.given)
+            conversation = prompts.conversation(description, variant.steps[:step]) + [
+                prompts.step(instruction)
+            ]
+        return Candidate(
+            corruption, variant.naming, step, instance, context, instruction, broken, fixed, conversation
+        )
 
     def _variant(self, naming: str) -> Variant:
         return self.renamer.variant(self.renamed, naming) if self.renamer else self.renamed.original
@@ -143,6 +157,14 @@ class RepairMaker:
                 candidate, self.renamed, judgement.corruption, judgement.error, self.report
             ):
                 yield row
+
+
+def goes_on_in_conversation(share: float, renamed: RenamedProblem, step: int, broken: str) -> bool:
+    """Whether the repair of a broken step is one of the `share` of repairs that go on in the conversation.
+
+    A hash decides, not the random stream of the corruptions: with a share of 0 the rows stay as they were.
+    """
+    return Random(content_hash("conversation", renamed.problem.id, str(step), broken)).random() < share
 
 
 def repair_row(
@@ -165,7 +187,8 @@ def repair_row(
         report.dropped[f"{candidate.corruption}: the fix needs a predicate that is not in view"] += 1
         return None
     report.verified["messages reproduced by the solver, fixes accepted"] += 1
-    prompt = prompts.repair(candidate.instruction, candidate.broken, error)
+    prompt = prompts.repair(candidate.instruction, candidate.broken, error, candidate.conversation)
+    form = {} if candidate.conversation is None else {"form": "conversation"}
     return {
         "messages": [*prompt, prompts.answer(candidate.fixed)],
         "meta": renamed.meta
@@ -182,7 +205,8 @@ def repair_row(
             "context": candidate.context,
             "instance": candidate.instance,
             "step": candidate.step,
-        },
+        }
+        | form,
     }
 
 
@@ -230,7 +254,8 @@ def _is_in_view(name: str, candidate: Candidate, error: str) -> bool:
     In the solver message only atoms count: its other words are not names.
     """
     return (
-        mentions_predicate(name, candidate.instruction)
+        any(name in words(message["content"]) for message in candidate.conversation or ())
+        or mentions_predicate(name, candidate.instruction)
         or re.search(rf"(?<![#\w]){re.escape(name)}(?!\w)", candidate.broken) is not None
         or re.search(rf"(?<![#\w]){re.escape(name)}\(", error) is not None
     )

@@ -111,6 +111,11 @@ def _problem(row: Row) -> str | None:
     return None
 
 
+def is_repair(row: Row) -> bool:
+    """Whether a row is a repair. Rows made by hand may have no `meta`."""
+    return row.get("meta", {}).get("kind") == "repair"
+
+
 def validation_rows(data_dir: str | Path) -> list[Row]:
     """Return the rows for the validation loss: `EVAL_ROWS` of the validation split, half of them repairs.
 
@@ -128,8 +133,8 @@ def validation_rows(data_dir: str | Path) -> list[Row]:
             remedy="name a validation problem in split.json beside the families, "
             '{"valid": ["family/problem"]}, and convert again',
         )
-    repairs = [row for row in rows if row.get("meta", {}).get("kind") == "repair"]
-    others = [row for row in rows if row.get("meta", {}).get("kind") != "repair"]
+    repairs = [row for row in rows if is_repair(row)]
+    others = [row for row in rows if not is_repair(row)]
     chosen = evenly_spaced(others, max(EVAL_ROWS // 2, EVAL_ROWS - len(repairs)))
     return chosen + evenly_spaced(repairs, EVAL_ROWS - len(chosen))
 

@@ -30,6 +30,8 @@ class ConversionSettings:
         wordings: Whether the conversations of a training problem after the first draw each instruction from
             all its wordings.
         retellings: Whether the retellings of a training problem take turns with its own telling.
+        repairs_in_conversation: The share of the repairs that go on in the conversation of their step, from 0
+            to 1. The others are independent turns.
     """
 
     conversations: int = 10
@@ -40,6 +42,7 @@ class ConversionSettings:
     noise: float = 0.25
     wordings: bool = True
     retellings: bool = True
+    repairs_in_conversation: float = 0.0
 
     def override(self, **changes: object) -> ConversionSettings:
         """Return a copy with `changes`. A change to None keeps the value."""

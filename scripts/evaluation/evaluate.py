@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from scripts.evaluation.grader import Grader, graders_of
 from scripts.evaluation.items import Item, item_from_json
 from scripts.evaluation.parts import score_loop, score_programs, score_repairs, score_steps
 from scripts.evaluation.results import Results, Subject
+from scripts.evaluation.samples import GROUP, score_samples
 from scripts.evaluation.scores import EvaluationResult, Figures, summary
 from scripts.evaluation.settings import DEFAULT_SETTINGS, WHOLE, EvaluationSettings, Part
 from scripts.evaluation.whole import WholeTask, score_whole_programs, whole_tasks
@@ -53,11 +54,11 @@ def evaluate(
         work, stages = _Work(generator, problems, settings, solver), _stages(settings)
         work.prepare(stages)
         for stage in stages:
-            compute = partial(_run_stage, stage, work, items)
-            found = results.part(stage.name, compute) if results else compute()
-            items += [item_from_json(record) for record in found["items"]]
-            seconds[stage.kind] += found["seconds"]
-            usage.update(found["usage"])
+            for name, compute in _computations(stage, work, items):
+                found = results.part(name, compute) if results else compute()
+                items += [item_from_json(record) for record in found["items"]]
+                seconds[stage.kind] += found["seconds"]
+                usage.update(found["usage"])
     figures = summary(items, held_out_families(problems))
     for step in figures["untested"]:
         print(f"not counted, {step['reason']}: {step['problem']}, {step['part']} {step['index']}", flush=True)
@@ -94,10 +95,24 @@ class _Work:
 
 def _stages(settings: EvaluationSettings) -> list[Part]:
     """What is computed and stored together, in order. One stage has all loops, which share their attempts."""
-    stages = [Part("steps"), Part("repair"), *settings.program_parts, Part("whole")]
+    stages = [Part("steps"), Part("repair"), *settings.program_parts, Part("samples"), Part("whole")]
     if settings.loop_parts:
         stages.insert(1, Part("loop"))
     return [stage for stage in stages if stage.kind in settings.parts]
+
+
+def _computations(
+    stage: Part, work: _Work, before: Sequence[Item]
+) -> Iterator[tuple[str, Callable[[], dict]]]:
+    """What is computed and stored at once, by name: a whole stage, or the samples of a few problems."""
+    if stage.kind != "samples":
+        yield stage.name, partial(_run_stage, stage, work, before)
+        return
+    with tqdm(total=len(work.graders), desc="samples", unit="problem", disable=None) as bar:
+        for start in range(0, len(work.graders), GROUP):
+            some = replace(work, graders=work.graders[start : start + GROUP])
+            yield f"samples {start}", partial(_run_stage, stage, some, before)
+            bar.update(len(some.graders))
 
 
 def _run_stage(stage: Part, work: _Work, before: Sequence[Item]) -> dict:
@@ -113,9 +128,11 @@ def _run_stage(stage: Part, work: _Work, before: Sequence[Item]) -> dict:
         drafts = [item.output for item in before if item.part.kind == "steps"]
         items = score_loop(generator, work.graders, settings.loop_parts, drafts)
     elif stage.kind == "repair":
-        items = score_repairs(generator, work.graders, settings.seed)
+        items = score_repairs(generator, work.graders, settings.seed, prompt=settings.repair_prompt)
     elif stage.kind == "programs":
         items = score_programs(generator, work.graders, stage)
+    elif stage.kind == "samples":
+        items = score_samples(generator, work.graders, settings.samples)
     else:
         longest = WHOLE * settings.max_new_tokens
         items = score_whole_programs(generator.for_programs(longest), work.whole_tasks, work.solver)

@@ -103,6 +103,11 @@ class Grader:
         """The program text before step `index`: facts, given code and the gold steps before it."""
         return self.task.context(self._codes[:index])
 
+    def contexts(self, index: int) -> list[str]:
+        """The same text with the facts of each instance."""
+        instances = self.problem.instances.values()
+        return [context_of(facts, self.variant.given, self._codes[:index]) for facts in instances]
+
     def program_with(self, index: int, code: str) -> str:
         """The gold program with `code` in place of step `index`."""
         return context_of("", self.variant.given, [*self._codes[:index], code, *self._codes[index + 1 :]])

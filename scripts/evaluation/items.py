@@ -8,6 +8,16 @@ from scripts.asp.comparison import Comparison, Relation
 from scripts.asp.solver import Outcome, Verdict
 from scripts.evaluation.settings import Part
 
+CHOICES = {
+    "first": "the first",
+    "checks": "checks",
+    "log_probability": "log-probability",
+    "checks_log_probability": "checks, log-probability",
+    "vote": "vote",
+    "vote_instances": "vote on all instances",
+}
+"""The ways to choose one of several samples without gold, with their titles in tables."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
@@ -70,12 +80,31 @@ class RepairItem(Item):
     corruption: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class SampleItem(Item):
+    """One of several samples of a step with its verdict.
+
+    Attributes:
+        sample: Its number, from 1.
+        log_probability: The sum of the log-probabilities of its tokens, or None if they are not known.
+        chosen_by: The ways of choosing that take this sample of the step: some of `CHOICES`.
+    """
+
+    sample: int
+    log_probability: float | None = None
+    chosen_by: tuple[str, ...] = ()
+
+    def as_json(self) -> dict:
+        """The item as the JSON file has it."""
+        return super().as_json() | {"chosen_by": list(self.chosen_by)}
+
+
 def item_from_json(record: dict) -> Item:
     """The item that `as_json` wrote."""
-    kind = RepairItem if "corruption" in record else Item
-    return kind(
-        **record | {"part": Part.from_name(record["part"]), "constructs": tuple(record["constructs"])}
-    )
+    found = record | {"part": Part.from_name(record["part"]), "constructs": tuple(record["constructs"])}
+    if "chosen_by" in record:
+        return SampleItem(**found | {"chosen_by": tuple(record["chosen_by"])})
+    return (RepairItem if "corruption" in record else Item)(**found)
 
 
 def judgement(outcome: Outcome, comparison: Comparison) -> dict:

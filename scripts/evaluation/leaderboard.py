@@ -90,7 +90,12 @@ def model_label(result: EvaluationResult) -> str:
 def prompt_of(result: EvaluationResult) -> str:
     """How the model was asked, as in `0-shot` or `4-shot, grammar`."""
     settings = result["settings"]
-    return f"{settings.get('shots', 0)}-shot" + (", grammar" if settings.get("grammar") else "")
+    in_conversation = settings.get("repair_prompt") == "conversation"
+    return (
+        f"{settings.get('shots', 0)}-shot"
+        + (", grammar" if settings.get("grammar") else "")
+        + (", repairs in the conversation" if in_conversation else "")
+    )
 
 
 def _row(result: EvaluationResult, titles: dict[str, str]) -> dict:

@@ -19,7 +19,7 @@ from scripts.asp.feedback import UNSATISFIABLE
 from scripts.asp.solver import Solver
 from scripts.data.problems import Problem
 from scripts.data.renamed_problems import RenamedProblem, renamed_problems
-from scripts.data.repairs import Candidate, repair_row
+from scripts.data.repairs import Candidate, goes_on_in_conversation, repair_row
 from scripts.data.report import Report
 from scripts.data.rows import SPLITS, Row, load_rows, write_row_files
 from scripts.evaluation import results
@@ -42,11 +42,14 @@ class OwnErrorSettings:
     """`samples`: answers to each step, the first one greedy.
 
     `seed`: of the samples and the predicate names.
+
+    `in_conversation`: the share of the rows that go on in the conversation of their step.
     """
 
     samples: int = 1
     seed: int = 0
     max_new_tokens: int = MAX_NEW_TOKENS
+    in_conversation: float = 0.0
 
 
 DEFAULT_SETTINGS = OwnErrorSettings()
@@ -102,7 +105,7 @@ def own_errors(
         answer = (id(step.source), step.index, attempt.code)
         if has_code(attempt.code) and answer not in seen:
             seen.add(answer)
-            _add_row(step, attempt)
+            _add_row(step, attempt, settings.in_conversation)
     return [(source.rows, source.report) for source in sources]
 
 
@@ -142,7 +145,7 @@ def _accepted_steps(steps: Sequence[_Step], solver: Solver) -> list[_Step]:
     return accepted
 
 
-def _add_row(step: _Step, attempt: Attempt) -> None:
+def _add_row(step: _Step, attempt: Attempt, in_conversation: float) -> None:
     """Add the repair row of a rejected attempt to its source. An accepted one is reported as dropped."""
     source = step.source
     if attempt.accepted:
@@ -150,6 +153,7 @@ def _add_row(step: _Step, attempt: Attempt) -> None:
         return
     instance, _ = source.renamed.problem.example
     instruction, gold_code = source.renamed.original.steps[step.index]
+    goes_on = goes_on_in_conversation(in_conversation, source.renamed, step.index, attempt.code)
     candidate = Candidate(
         corruption=OWN_ERROR,
         naming=source.renamed.original.naming,
@@ -159,6 +163,7 @@ def _add_row(step: _Step, attempt: Attempt) -> None:
         instruction=instruction,
         broken=attempt.code,
         fixed=gold_code,
+        conversation=step.request.messages if goes_on else None,
     )
     row = repair_row(candidate, source.renamed, OWN_ERROR, attempt.message, source.report)
     if row:
@@ -241,6 +246,7 @@ def _rows_of(
     """The rows of all problems, in groups; those of a problem come from `folder` if they are stored there."""
     generator = load_generator(model, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
     key = str((settings.seed, settings.samples, settings.max_new_tokens))
+    key += f", {settings.in_conversation} in conversation" if settings.in_conversation else ""
     made_by = content_hash(weights_digest(model), str(results.SCORING_VERSION), key)
     found = OwnErrorRows([], Counter())
     with Solver() as solver, tqdm(total=len(problems), desc="writing", unit="problem", disable=None) as bar:

@@ -99,26 +99,35 @@ def score_loop(
 
 @dataclass(frozen=True)
 class _Repair:
-    """A repair row as a question: the grader of its problem, the row's meta and its prompt."""
+    """A repair row as a question: the grader of its problem, the row's meta and its prompt.
+
+    `shown` is the prompt of its independent turn, which the item has for both ways to ask.
+    """
 
     grader: Grader
     meta: dict
     request: StepRequest
+    shown: str
 
 
 def score_repairs(
-    generator: TextGenerator, graders: Sequence[Grader], seed: int = 0, limit: int = REPAIRS
+    generator: TextGenerator,
+    graders: Sequence[Grader],
+    seed: int = 0,
+    limit: int = REPAIRS,
+    prompt: str = "turn",
 ) -> list[Item]:
     """Repairs of corrupted gold steps, up to `limit` for each problem.
 
-    They are made as the training rows are.
+    They are made as the training rows are. `prompt` is one of `prompts.REPAIR_PROMPTS`; the repairs are the
+    same for both.
     """
     solver = graders[0].solver
-    repairs = [repair for grader in graders for repair in _repairs_of(grader, seed, limit)]
+    repairs = [repair for grader in graders for repair in _repairs_of(grader, seed, limit, prompt)]
     requests = [repair.request for repair in repairs]
     attempts = check(requests, _generate(generator, requests, "repairs", "repair"), solver)
     answers = [
-        Answer(repair.grader, repair.meta["step"], repair.request.messages[-1]["content"], attempt)
+        Answer(repair.grader, repair.meta["step"], repair.shown, attempt)
         for repair, attempt in zip(repairs, _in_place(repairs, attempts, solver), strict=True)
     ]
     items = step_items(Part("repair"), answers)
@@ -134,16 +143,19 @@ def _on_subject(repair: _Repair, attempt: Attempt) -> bool:
     return keeps_subject(repair.meta["fixed"], attempt.code)
 
 
-def _repairs_of(grader: Grader, seed: int, limit: int) -> Iterator[_Repair]:
+def _repairs_of(grader: Grader, seed: int, limit: int, prompt: str) -> Iterator[_Repair]:
     """Repairs of one problem, drawn with a random stream of its own."""
     rng = Random(content_hash("evaluate", str(seed), grader.problem.id))
     maker = RepairMaker(RenamedProblem(grader.problem), grader.solver)
+    asked = grader.requests()
     for row in maker.rows(limit, rng):
-        meta = row["meta"]
+        meta, messages = row["meta"], row["messages"][:-1]
+        shown = messages[-1]["content"]
+        if prompt == "conversation":
+            conversation = asked[meta["step"]].messages
+            messages = prompts.repair(meta["instruction"], meta["broken"], meta["error"], conversation)
         solve = meta["corruption"] == "unsatisfiable"
-        yield _Repair(
-            grader, meta, StepRequest(row["messages"][:-1], meta["instruction"], meta["context"], solve)
-        )
+        yield _Repair(grader, meta, StepRequest(messages, meta["instruction"], meta["context"], solve), shown)
 
 
 def _in_place(repairs: Sequence[_Repair], attempts: Sequence[Attempt], solver: Solver) -> list[Attempt]:

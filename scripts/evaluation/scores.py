@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from scripts.evaluation.items import Item
+from scripts.evaluation.items import CHOICES, Item, SampleItem
 
 
 class Rates(TypedDict, total=False):
@@ -36,13 +36,18 @@ class Rates(TypedDict, total=False):
 
 
 class PartRates(TypedDict):
-    """The rates by part. `loop` and `programs` have one entry for each setting, such as `k3` or `k3n4`."""
+    """The rates by part. `loop` and `programs` have one entry for each setting, such as `k3` or `k3n4`.
+
+    `samples` has the estimates `pass@k`, and the rates of the samples that each of `CHOICES` takes; only if
+    there are samples.
+    """
 
     steps: Rates
     loop: dict[str, Rates]
     repair: Rates
     programs: dict[str, Rates]
     whole: Rates
+    samples: NotRequired[dict[str, Rates]]
 
 
 class Figures(PartRates, total=False):
@@ -109,6 +114,9 @@ STEP_RATES = ("parse", "ground", "equivalent")
 REPAIR_RATES = ("fixed", "equivalent")
 PROGRAM_RATES = ("parse", "equivalent")
 
+PASS_AT = (1, 4, 16)
+"""The numbers of samples for which `pass@k` is estimated, as far as so many are drawn."""
+
 
 def interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's confidence interval of the rate `successes / n`, (low, high); 95 % with the default `z`."""
@@ -169,12 +177,48 @@ def _untested(items: Sequence[Item]) -> list[dict]:
 def _part_rates(items: Sequence[Item]) -> PartRates:
     """The rates of steps, loop, repair and programs."""
     by_kind = _grouped(items, lambda item: [item.part.kind])
+    samples = {"samples": _sample_rates(by_kind["samples"])} if "samples" in by_kind else {}
     return {
         "steps": rates(by_kind.get("steps", [])),
         "loop": _rates_by_setting(by_kind.get("loop", []), STEP_RATES),
         "repair": rates(by_kind.get("repair", []), REPAIR_RATES),
         "programs": _rates_by_setting(by_kind.get("programs", []), PROGRAM_RATES),
         "whole": rates(by_kind.get("whole", [])),
+        **samples,
+    }
+
+
+def pass_at(k: int, n: int, right: int) -> float:
+    """The probability that one of `k` samples is right, if `right` of `n` are.
+
+    This is the estimate without bias of Chen et al. (2021), for k ≤ n.
+    """
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
+
+
+def _sample_rates(items: Sequence[SampleItem]) -> dict[str, Rates]:
+    """`pass@k` over the steps, and the rates of what each way of choosing takes."""
+    steps = list(_grouped(items, lambda item: [(item.problem, item.index)]).values())
+    numbers = [k for k in PASS_AT if k <= min(map(len, steps))]
+    chosen = {way: [item for item in items if way in item.chosen_by] for way in CHOICES}
+    return {f"pass@{k}": _pass_rates(steps, k) for k in numbers} | {
+        way: rates(taken) for way, taken in chosen.items() if len(taken) == len(steps)
+    }
+
+
+def _pass_rates(steps: Sequence[Sequence[SampleItem]], k: int) -> Rates:
+    """The mean of `pass_at` over the steps that count.
+
+    The values lie between 0 and 1, so Wilson's interval is too wide rather than too narrow.
+    """
+    tested = [step for step in steps if not step[0].untested]
+    total = sum(pass_at(k, len(step), sum(item.equivalent for item in step)) for step in tested)
+    n = len(tested)
+    return {
+        "n": n,
+        "n_untested": len(steps) - n,
+        "equivalent": total / n if n else 0.0,
+        "equivalent_ci": list(interval(total, n)),
     }
 
 

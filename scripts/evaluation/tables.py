@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from scripts.evaluation.items import CHOICES
 from scripts.evaluation.scores import EvaluationResult, PartRates, Rates
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def rates_by_title(result: PartRates) -> dict[str, Rates]:
     return {
         "steps": result["steps"],
         **{f"steps, loop {setting}": rates for setting, rates in result.get("loop", {}).items()},
+        **{f"samples: {CHOICES.get(name, name)}": rates for name, rates in result.get("samples", {}).items()},
         "repair": result["repair"],
         **{f"programs {setting}": rates for setting, rates in result["programs"].items()},
         **({"programs in one answer": result["whole"]} if "whole" in result else {}),

@@ -111,7 +111,8 @@ def _words(text: str) -> set[str]:
 class FewShotGenerator:
     """A generator that sees solved steps before each step; a `TextGenerator`.
 
-    Repairs and whole programs are asked for as without examples.
+    Repairs by an independent turn and whole programs are asked for as without examples. A repair in the
+    conversation of a step has the examples of the step.
 
     Attributes:
         generator: The generator that writes.
@@ -141,11 +142,13 @@ class FewShotGenerator:
         return replace(self, generator=self.generator.for_programs(max_new_tokens))
 
     def _with_examples(self, messages: list[Message]) -> list[Message]:
-        opening, question = messages[0]["content"], messages[-1]["content"]
+        opening = messages[0]["content"]
         if not opening.startswith(prompts.PERSONA):
             return messages
-        found = self.library.nearest(question, self.count, beside=opening)
-        return prompts.with_examples(messages, [(example.instruction, example.code) for example in found])
+        asked, repair = prompts.split_repair(messages)
+        found = self.library.nearest(asked[-1]["content"], self.count, beside=opening)
+        examples = [(example.instruction, example.code) for example in found]
+        return prompts.with_examples(asked, examples) + repair
 
 
 def with_shots(generator: TextGenerator, library: ExampleLibrary | None, count: int) -> TextGenerator:

@@ -16,7 +16,7 @@ from torch import Tensor
 from scripts.asp.grammar import Grammar
 from scripts.inference.decode import Decoding, Pick, generate_tokens
 from scripts.inference.prefix_cache import PrefixCache
-from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered, check_temperature
+from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Sampled, Unanswered, check_temperature
 from scripts.lm import chat
 from scripts.lm.adapters import check_base, load_adapter
 from scripts.lm.base_models import weight_files
@@ -89,14 +89,22 @@ class Generator:
         )
 
     def sample(self, conversations: Sequence[list[Message]], count: int) -> list[list[str]]:
-        """`count` random answers to each conversation. They depend only on the seed and the conversation."""
+        """`count` random answers to each conversation, `Sampled` or `Unanswered`.
+
+        They depend only on the seed and the conversation.
+        """
         prompts = [chat.encode_prompt(self.tokenizer, messages) for messages in conversations]
         draws = [
             _sampler(self.temperature, content_hash(str((self.seed, number, prompt))))
             for prompt in prompts
             for number in range(count)
         ]
-        texts = self._generate([prompt for prompt in prompts for _ in range(count)], draws)
+        sums = [0.0] * len(draws)
+        drawn = self._generate([prompt for prompt in prompts for _ in range(count)], draws, sums=sums)
+        texts = [
+            text if isinstance(text, Unanswered) else Sampled(text, log_probability)
+            for text, log_probability in zip(drawn, sums, strict=True)
+        ]
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
     def for_programs(self, max_new_tokens: int) -> Generator:
@@ -104,17 +112,24 @@ class Generator:
         return replace(self, max_new_tokens=max_new_tokens, grammar=None)
 
     def _generate(
-        self, prompts: list[list[int]], draws: list[Draw] | None, on_done: OnDone | None = None
+        self,
+        prompts: list[list[int]],
+        draws: list[Draw] | None,
+        on_done: OnDone | None = None,
+        sums: list[float] | None = None,
     ) -> list[str]:
         """The answers as text; each prompt has its own function that draws its tokens, None is greedy.
 
-        A prompt that does not fit into the model's context is `Unanswered`.
+        A prompt that does not fit into the model's context is `Unanswered`. The log-probabilities of each
+        answer are added to its place in `sums`.
         """
         texts: list[str] = [Unanswered(self._too_long(prompt)) for prompt in prompts]
         fitting = [number for number, text in enumerate(texts) if not text.reason]
         if on_done and len(fitting) < len(prompts):
             on_done(len(prompts) - len(fitting))
         pick = self._pick([draws[number] for number in fitting]) if draws else None
+        if pick and sums is not None:
+            pick = _counting(pick, sums, fitting)
         settings = Decoding(self.end_tokens, self.max_new_tokens, pick)
         chosen = [prompts[number] for number in fitting]
         answers = generate_tokens(self.model, chosen, settings, on_done, self.prefixes)
@@ -130,6 +145,17 @@ class Generator:
             return lambda number, logits: draws[number](logits)
         grammar, matchers = self.grammar, [self.grammar.start() for _ in draws]
         return lambda number, logits: grammar.choose(matchers[number], logits, draws[number])
+
+
+def _counting(pick: Pick, sums: list[float], places: Sequence[int]) -> Pick:
+    """`pick`, which also adds the log-probability of each token to the sum of its prompt."""
+
+    def counted(number: int, logits: Tensor) -> int:
+        token = pick(number, logits)
+        sums[places[number]] += float(logits[token] - logits.logsumexp(-1))
+        return token
+
+    return counted
 
 
 def _most_likely(logits: Tensor) -> int:

@@ -1,6 +1,7 @@
 """The repair loop: write a step, check it in its context, and ask again with the solver message.
 
-The repair prompt is the one of the training data. With several samples a step, the attempt that passes the
+The repair prompt is the one of the training data: an independent turn, or the conversation of the step with
+the attempt and the solver message. With several samples a step, the attempt that passes the
 most checks stays, then a vote decides (`voting`). If a greedy repair repeats the broken code, one sample is
 drawn in its place, because the same prompt would give the same answer again.
 """
@@ -25,15 +26,19 @@ class LoopSettings:
     """`k`: repairs of a step, at most; 0 is the plain model.
 
     `samples`: answers in each round, the first one greedy.
+
+    `repair`: one of `prompts.REPAIR_PROMPTS`.
     """
 
     k: int = 3
     samples: int = 1
+    repair: str = "turn"
 
     @property
     def name(self) -> str:
-        """The name in the scores: `k3`, or `k3n4` with 4 samples."""
-        return f"k{self.k}" + (f"n{self.samples}" if self.samples > 1 else "")
+        """The name in the scores: `k3`, `k3n4` with 4 samples, `k3c` with repairs in the conversation."""
+        samples = f"n{self.samples}" if self.samples > 1 else ""
+        return f"k{self.k}{samples}{'c' if self.repair == 'conversation' else ''}"
 
     @property
     def uses_solver(self) -> bool:
@@ -66,7 +71,7 @@ def write_steps(
             results[step.index].attempts.append(step.attempt)
             if on_attempt:
                 on_attempt(step.index, results[step.index])
-        pending = [_next_round(step) for step in pending if _goes_on(step)]
+        pending = [_next_round(step, settings) for step in pending if _goes_on(step)]
         if not pending:
             break
     return results
@@ -92,7 +97,8 @@ def _repairs(generator: TextGenerator, pending: Sequence[Pending]) -> list[str]:
     return generator.generate([step.prompt for step in pending])
 
 
-def _next_round(step: Pending) -> Pending:
-    """The step with the prompt that repairs its attempt."""
-    prompt = prompts.repair(step.request.instruction, step.attempt.code, step.attempt.message)
+def _next_round(step: Pending, settings: LoopSettings) -> Pending:
+    """The step with the prompt that repairs its attempt. No prompt has more than one attempt."""
+    conversation = step.request.messages if settings.repair == "conversation" else None
+    prompt = prompts.repair(step.request.instruction, step.attempt.code, step.attempt.message, conversation)
     return Pending(step.index, step.request, prompt, previous=step.attempt)

@@ -35,6 +35,21 @@ class Unanswered(str):
         return answer
 
 
+class Sampled(str):
+    """A random answer of a model whose probabilities are known.
+
+    Attributes:
+        log_probability: The sum of the log-probabilities of its tokens and of the one that ends it: those of
+            the model itself, whatever the temperature or the grammar.
+    """
+
+    def __new__(cls, text: str, log_probability: float = 0.0) -> Sampled:
+        """Make a text with its log-probability."""
+        answer = super().__new__(cls, text)
+        answer.log_probability = log_probability
+        return answer
+
+
 OnDone = Callable[[int], None]
 """Gets the number of answers that were finished since the last call."""
 
@@ -54,7 +69,7 @@ class TextGenerator(Protocol):
         ...
 
     def sample(self, conversations: Sequence[list[prompts.Message]], count: int) -> list[list[str]]:
-        """`count` random answers to each conversation."""
+        """`count` random answers to each conversation; `Sampled` if their probabilities are known."""
         ...
 
     def for_programs(self, max_new_tokens: int) -> TextGenerator:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.asp.solver import Request, Solver
@@ -58,37 +58,73 @@ def choose_among_samples(
     candidates = [
         _candidates(step, checked[place * count : (place + 1) * count]) for place, step in enumerate(pending)
     ]
-    meanings = _meanings(pending, candidates, solver)
-    for step, attempts in zip(pending, candidates, strict=True):
-        # Without all its answer sets, an attempt votes only for the same code.
-        keys = [meanings.get((step.request.context, found.code), found.code) for found in attempts]
-        step.attempt = _most_common(attempts, keys)
+    ballots = [
+        Ballot((step.request.context,), attempts) for step, attempts in zip(pending, candidates, strict=True)
+    ]
+    for step, attempt in zip(pending, elect(ballots, solver), strict=True):
+        step.attempt = attempt
 
 
 def _candidates(step: Pending, samples: Sequence[Attempt]) -> list[Attempt]:
     """The attempts of the highest rank, the greedy one first; without it where it repeats what it should
     repair.
     """
-    attempts = [step.attempt, *samples]
-    highest = max(attempt.rank for attempt in attempts)
-    top = [attempt for attempt in attempts if attempt.rank == highest]
+    top = of_highest_rank([step.attempt, *samples])
     if step.unchanged:
         top = [attempt for attempt in top if attempt.code != step.attempt.code] or [step.attempt]
     return top
 
 
-def _meanings(
-    pending: Sequence[Pending], candidates: Sequence[Sequence[Attempt]], solver: Solver
-) -> dict[tuple[str, str], Hashable]:
+def of_highest_rank(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts that pass the most checks."""
+    highest = max(attempt.rank for attempt in attempts)
+    return [attempt for attempt in attempts if attempt.rank == highest]
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """The attempts at a step among which a vote chooses.
+
+    Attributes:
+        contexts: The program text before the step, once for each instance on which answer sets are compared.
+        attempts: The attempts.
+    """
+
+    contexts: Sequence[str]
+    attempts: Sequence[Attempt]
+
+    def keys(self, meanings: Mapping[tuple[str, str], Hashable]) -> list[Hashable]:
+        """What each attempt votes for: its answer sets in all contexts in which they are known.
+
+        If they are known in none, it votes only for the same code.
+        """
+        found = [
+            tuple(meanings.get((context, attempt.code)) for context in self.contexts)
+            for attempt in self.attempts
+        ]
+        return [
+            key if any(sets is not None for sets in key) else attempt.code
+            for key, attempt in zip(found, self.attempts, strict=True)
+        ]
+
+
+def elect(ballots: Sequence[Ballot], solver: Solver) -> list[Attempt]:
+    """The choice of each ballot: the first attempt of the largest group with equal answer sets."""
+    meanings = _meanings(ballots, solver)
+    return [_most_common(ballot.attempts, ballot.keys(meanings)) for ballot in ballots]
+
+
+def _meanings(ballots: Sequence[Ballot], solver: Solver) -> dict[tuple[str, str], Hashable]:
     """By context and code: the answer sets of the program so far, for the code that grounds and has few
     enough.
     """
     programs = dict.fromkeys(
-        (step.request.context, attempt.code)
-        for step, attempts in zip(pending, candidates, strict=True)
-        if len(attempts) > 1
-        for attempt in attempts
+        (context, attempt.code)
+        for ballot in ballots
+        if len(ballot.attempts) > 1
+        for attempt in ballot.attempts
         if attempt.outcome.passes
+        for context in ballot.contexts
     )
     outcomes = solver.run(
         Request(context + code, solve=True, answer_sets=VOTE_SETS, cpu_seconds=SOLVE_SECONDS)

@@ -323,12 +323,15 @@ def _takes_system(tokenizer: Any, template: str) -> bool:
     return "system text" in opening and whole.startswith(opening)
 
 
-def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) -> Encoded:
+def encode(
+    tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096, last_only: bool = False
+) -> Encoded:
     """Encode a conversation that ends with the assistant.
 
     A conversation of more than `max_tokens` tokens loses whole turns at its end, and they are counted. When
-    not even the first turn fits, nothing is left. Raises UserError for a template that cannot be used for
-    training.
+    not even the first turn fits, nothing is left. With `last_only`, no answer but the last is supervised:
+    a repair must not teach the broken code before it. Raises UserError for a template that cannot be used
+    for training.
     """
     text = render(tokenizer, messages)
     batch = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -343,7 +346,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_tokens: int = 4096) 
         start = _first_token(offsets, end, prompt_end)
         _check_prompt(tokenizer, text[:prompt_end], ids[:start])
         end = _end_of_turn(ids, offsets, start, answer_end, special) + 1
-        supervised[start:end] = [True] * (end - start)
+        supervised[start:end] = [not last_only or index == len(messages) - 1] * (end - start)
         if end <= max_tokens:
             fits = end
         else:

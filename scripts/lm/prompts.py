@@ -1,8 +1,8 @@
 """All texts that a model reads, for training and for inference, so that both are the same.
 
 A conversation is [system: persona and description], then for each step [user: instruction] and [assistant:
-rule]. A repair is an independent turn of the same shape: the instruction, the broken code and the solver
-message.
+rule]. A repair is an independent turn of the same shape (the instruction, the broken code and the solver
+message), or it goes on in the conversation: [assistant: broken code] and [user: solver message].
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ AT_ONCE = (
     "a blank line after each."
 )
 """The instruction for a whole program in one turn."""
+
+REPAIR_PROMPTS = ("turn", "conversation")
+"""The ways to ask for a repair: by an independent turn, or in the conversation of the step."""
+
+_SOLVER = "Solver:\n"
+_CORRECT = "Answer with the corrected code and nothing else."
 
 _FENCE = re.compile(r"```(?:[^\n`]*\n)?(.*?)(?:```|\Z)", re.DOTALL)
 """A Markdown code block. A language is only recognised if a line ends after it."""
@@ -106,14 +112,34 @@ def with_examples(messages: Sequence[Message], examples: Sequence[tuple[str, str
     ]
 
 
-def repair(instruction: str, broken: str, error: str) -> list[Message]:
+def repair(
+    instruction: str, broken: str, error: str, conversation: Sequence[Message] | None = None
+) -> list[Message]:
     """The prompt of a repair: the instruction, the broken code and the solver message.
 
     It leaves out the problem's description, as the instruction says what the rule must do. So the prompt
     stays short enough for several repairs of one step.
+
+    With `conversation`, the prompt of the step that ends with the instruction, the repair goes on there: the
+    broken code is the assistant's turn, and the solver message the user's. Code that is empty becomes an
+    empty comment, because servers refuse an empty turn.
     """
-    text = f"Instruction: {instruction.strip()}\n\nCode:\n{broken}\n\nSolver:\n{error}"
+    if conversation is not None:
+        text = f"{_SOLVER}{error}\n\n{_CORRECT}"
+        return [*conversation, answer(broken.strip() or "%"), {"role": "user", "content": text}]
+    text = f"Instruction: {instruction.strip()}\n\nCode:\n{broken}\n\n{_SOLVER}{error}"
     return [{"role": "system", "content": REPAIR_PERSONA}, {"role": "user", "content": text}]
+
+
+def split_repair(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """The prompt of a step, and the two turns with which a repair goes on in its conversation.
+
+    For any other prompt the second list is empty.
+    """
+    last = messages[-1]["content"]
+    goes_on = last.startswith(_SOLVER) and last.endswith(_CORRECT) and len(messages) > 2
+    place = len(messages) - 2 if goes_on else len(messages)
+    return list(messages[:place]), list(messages[place:])
 
 
 def code_of(output: str) -> tuple[str, bool]:

@@ -37,3 +37,29 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path):
     (tmp_path / "train.jsonl").write_text(f"{json.dumps(colouring_row(0))}\n\n{unanswered}\n")
     with pytest.raises(UserError, match=r"train\.jsonl:3: .*assistant"):
         load_rows(tmp_path, "train")
+
+
+def test_of_a_repair_in_the_conversation_only_the_last_answer_is_supervised(smoke, tmp_path):
+    """The broken code before it must not be learnt."""
+    tokenizer = chat.load_tokenizer(smoke)
+    asked = [*prompts.conversation("A map.", [("Say b.", "b.")]), prompts.step("Say a.")]
+    messages = [*prompts.repair("Say a.", "a :- b", "error", asked), prompts.answer("a :- b.")]
+    rows = [{"messages": messages, "meta": {"kind": kind}} for kind in ("repair", "conversation")]
+    repair, conversation = encode_rows(tokenizer, rows, 4096)
+    assert repair.input_ids == conversation.input_ids
+
+    def learnt(row):
+        return tokenizer.decode(
+            [token for token, on in zip(row.input_ids, row.supervised, strict=True) if on]
+        )
+
+    last = chat.encode(tokenizer, messages[-2:])
+    assert learnt(repair) == learnt(last) and learnt(conversation).endswith(learnt(repair))
+    assert learnt(conversation).count("a :- b") == 2 and learnt(repair).count("a :- b") == 1
+    short = encode_rows(tokenizer, rows, len(repair.input_ids) - 1)
+    assert len(short) == 1 and short[0].cut == 1, "without its last answer a repair teaches nothing"
+    for row in rows:  # a cache does not take one for the other
+        [stored] = encode_rows(tokenizer, [row], 4096, tmp_path)
+        assert (
+            [stored] == encode_rows(tokenizer, [row], 4096, tmp_path) == encode_rows(tokenizer, [row], 4096)
+        )

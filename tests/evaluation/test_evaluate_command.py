@@ -52,6 +52,8 @@ def test_the_command_scores_a_folder(smoke: Path, tmp_path: Path, old_layout: Pa
         ({"split": "tests"}, "no split 'tests'"),
         ({"k": "3,x"}, "list of numbers"),
         ({"samples": 0}, "--samples must be at least 1"),
+        ({"parts": "steps,samples"}, "draws several answers"),
+        ({"repair_prompt": "chat"}, "no repair prompt 'chat'"),
     ],
 )
 def test_options_that_score_nothing_are_rejected_before_the_model_is_loaded(
@@ -63,7 +65,14 @@ def test_options_that_score_nothing_are_rejected_before_the_model_is_loaded(
 
 @pytest.mark.parametrize(
     "option",
-    [{"k": "1"}, {"grammar": True}, {"parts": "loop"}, {"split": "test"}, {"out": Path("scores.json")}],
+    [
+        {"k": "1"},
+        {"grammar": True},
+        {"parts": "loop"},
+        {"split": "test"},
+        {"out": Path("scores.json")},
+        {"repair_prompt": "conversation"},
+    ],
 )
 def test_an_option_that_has_no_effect_with_run_is_rejected(tmp_path: Path, option: dict) -> None:
     message = "greedily, on validation problems, and nothing else\n  remedy: leave out --[a-z]+$"

@@ -17,7 +17,7 @@ from scripts.data.problems import Problem, read_problem, read_problems, split_of
 from scripts.data.renamed_problems import RenamedProblem, renamed_problems
 from scripts.data.report import Report
 from scripts.evaluation import results
-from scripts.evaluation.own_errors import OWN_ERROR, own_errors
+from scripts.evaluation.own_errors import OWN_ERROR, OwnErrorSettings, own_errors
 from scripts.inference.repair_loop import LoopSettings, write_steps
 from scripts.inference.requests import StepRequest
 from scripts.lm import prompts
@@ -73,6 +73,13 @@ def test_a_rejected_answer_becomes_a_row_with_the_prompt_of_the_repair_loop(
     assert metas[1]["error"] == "UNSATISFIABLE"
     lengths = [len(messages) for messages in generator.asked]
     assert lengths == [2 * step + 2 for step in range(len(codes))], "each step comes after the gold steps"
+    in_conversation = OwnErrorSettings(in_conversation=1.0)
+    [(others, _)] = own_errors(ScriptedGenerator.in_order(*texts), [problem], solver, in_conversation)
+    assert [row["meta"] for row in others] == [meta | {"form": "conversation"} for meta in metas]
+    for row, meta in zip(others, metas, strict=True):
+        asked = generator.asked[meta["step"]]
+        repair = prompts.repair(meta["instruction"], meta["broken"], meta["error"], asked)
+        assert row["messages"] == [*repair, prompts.answer(meta["fixed"])]
 
 
 def test_a_wrong_arity_is_reported_before_a_missing_answer_set(solver: Solver, tmp_path: Path) -> None:

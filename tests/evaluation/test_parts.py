@@ -131,6 +131,31 @@ def test_the_loop_repairs_what_the_plain_model_gets_wrong(
     assert all("error: syntax error" in messages[-1]["content"] for messages in repairs)
 
 
+def test_repairs_may_go_on_in_the_conversation(old_problems: list[Problem]) -> None:
+    """Both ways ask for the same repairs, and the loop asks in the conversation of the step."""
+    [problem] = old_problems
+    steps = {step.instruction: step.code for step in problem.encoding.instructed}
+    found = {}
+    for prompt in prompts.REPAIR_PROMPTS:
+        generator = by_instruction(lambda text: steps[text][:-1], repair=steps.__getitem__)
+        settings = EvaluationSettings(("steps", "loop", "repair", "programs"), repair_prompt=prompt)
+        found[prompt] = evaluate(generator, old_problems, settings)
+        repairs = [messages for messages in generator.asked if "Solver:" in messages[-1]["content"]]
+        assert len(repairs) > 4
+        for messages in repairs:
+            seen = problem.description in messages[0]["content"]
+            assert seen == (len(messages) > 2) == (prompt == "conversation")
+    turn, conversation = found.values()
+    assert turn["repair"] == conversation["repair"] and turn["repair"]["fixed"] == 1.0
+    questions, others = (
+        [item["prompt"] for item in result["verdicts"] if item["part"] == "repair"]
+        for result in found.values()
+    )
+    assert questions == others and all(text.startswith("Instruction: ") for text in questions)
+    assert conversation["loop"] == {"k3c": turn["loop"]["k3"]}
+    assert set(conversation["programs"]) == {"k0", "k3c"}
+
+
 def test_each_step_is_asked_after_the_gold_steps_before_it(some_problems: list[Problem]) -> None:
     generator = by_instruction(lambda _: "zzz(1).")
     evaluate(generator, some_problems[:1], EvaluationSettings(("steps",)))

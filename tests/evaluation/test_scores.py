@@ -52,6 +52,8 @@ def test_an_item_is_the_same_after_it_is_read_again(gold_figures: Figures) -> No
         (Part("loop", 3), "loop k3"),
         (Part("loop", 0, 4), "loop k0n4"),
         (Part("programs", 10, 12), "programs k10n12"),
+        (Part("loop", 3, repair="conversation"), "loop k3c"),
+        (Part("programs", 3, 4, "conversation"), "programs k3n4c"),
     ],
 )
 def test_a_part_has_one_name(part: Part, name: str) -> None:

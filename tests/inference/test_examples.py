@@ -64,6 +64,8 @@ def test_examples_stand_in_the_last_message_of_steps_and_nowhere_else(library: E
     assert inner.asked[0][:-1] == step[:-1] and inner.asked[1:] == [repair, whole]
     text = inner.asked[0][-1]["content"]
     assert text.count("\nAnswer:\n") == 3 and text.endswith("Now this one:\nChoose one colour.")
+    few_shot.generate([prompts.repair("Choose one colour.", "x(", "error", step)])
+    assert inner.asked.pop() == prompts.repair("Choose one colour.", "x(", "error", inner.asked[0])
     few_shot.sample([step], 2)
     assert inner.asked[3] == inner.asked[0] and inner.sampled[0][1] == 2
     assert few_shot.for_programs(9).generate([step]) == ["a."] and few_shot.usage is inner.usage

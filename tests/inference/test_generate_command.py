@@ -62,6 +62,7 @@ def test_the_steps_that_failed_are_listed_and_the_exit_code_is_1(
         ("steps", "empty.txt", "no instruction"),
         ("steps", "none.txt", "none.txt: no such file"),
         ("k", -1, "--k"),
+        ("repair-prompt", 3, "no repair prompt '3'"),
         ("problem", "long.md", "long.md: the prompt has"),
         ("instance", "open.lp", "open.lp:2: clingo cannot parse it"),
         ("model", "none", "no such model folder"),

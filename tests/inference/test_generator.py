@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.inference import generator as generator_module
 from scripts.inference.generator import load_generator
-from scripts.inference.requests import Unanswered
+from scripts.inference.requests import Sampled, Unanswered
 from scripts.lm import chat, prompts
 from utils_ft import UserError
 
@@ -63,3 +64,30 @@ def test_a_prompt_that_does_not_fit_into_the_context_is_not_asked(smoke: Path) -
     assert isinstance(first, Unanswered) and "and the model's context" not in first
     assert "but the model's context has 300" in first.reason
     assert [len(set(texts)) for texts in generator.sample([too_long, fits], 2)] == [1, 2]
+
+
+@pytest.mark.parametrize("grammar", [False, True])
+def test_a_sample_has_the_sum_of_its_log_probabilities(
+    smoke: Path, grammar: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the grammar as well: the probabilities are those of the model, not of what is allowed."""
+    written: list[list[int]] = []
+    decode = generator_module.generate_tokens
+    monkeypatch.setattr(
+        generator_module, "generate_tokens", lambda *words: written.extend(decode(*words)) or written
+    )
+    generator = load_generator(smoke, max_new_tokens=6, grammar=grammar, temperature=2.0)
+    messages = [prompts.step("Say a.")]
+    prompt = chat.encode_prompt(generator.tokenizer, messages)
+    [samples] = generator.sample([messages], 6)
+    for sample, ids in zip(samples, written, strict=True):
+        assert isinstance(sample, Sampled)
+        with torch.no_grad():
+            logits = generator.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :].float()
+        scores = logits.log_softmax(-1)
+        expected = float(scores[range(len(ids)), ids].sum())
+        if len(ids) < generator.max_new_tokens:  # the token that ends the answer counts, too
+            ends = scores[len(ids), sorted(generator.end_tokens)].tolist()
+            assert sample.log_probability in [pytest.approx(expected + end, rel=1e-3) for end in ends]
+        else:
+            assert sample.log_probability == pytest.approx(expected, rel=1e-3)

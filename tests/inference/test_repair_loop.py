@@ -4,12 +4,15 @@ to the vote.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scripts.asp.solver import Solver
 from scripts.data.conversion import convert
 from scripts.data.problems import Problem
 from scripts.data.settings import ConversionSettings
+from scripts.evaluation.grader import Grader
 from scripts.inference.attempts import StepResult
 from scripts.inference.repair_loop import REDRAWN, LoopSettings, write_steps
 from scripts.inference.requests import StepRequest, Unanswered
@@ -55,6 +58,41 @@ def test_a_repair_prompt_is_the_prompt_of_the_training_row(solver: Solver, probl
             assert len(generator.asked) == 1
         else:
             assert generator.asked[1] == row["messages"][:-1]
+
+
+def test_a_repair_in_the_conversation_is_the_prompt_of_the_training_row(
+    solver: Solver, problems: list[Problem]
+) -> None:
+    problem = next(problem for problem in problems if problem.family == "graphs")
+    settings = ConversionSettings(conversations=0, repairs=8, repairs_in_conversation=1.0)
+    rows = convert([problem], {problem.id: "valid"}, settings)[0]["valid"]
+    rows = [row for row in rows if row["meta"]["kind"] == "repair"]
+    rows = [row for row in rows if row["meta"]["corruption"] not in ("answer sets differ", "unsatisfiable")]
+    rows = [row for row in rows if not prompts.code_of(row["meta"]["broken"])[1]]
+    assert len(rows) > 3
+    asked = Grader(problem, solver).requests()
+    for row in rows:
+        meta = row["meta"]
+        assert meta["form"] == "conversation"
+        request = replace(asked[meta["step"]], context=meta["context"])
+        generator = ScriptedGenerator.by_list({meta["instruction"]: [meta["broken"], meta["fixed"]]})
+        [step] = write_steps(generator, [request], LoopSettings(1, repair="conversation"), solver)
+        assert step.ok and step.code == meta["fixed"]
+        assert generator.asked == [request.messages, row["messages"][:-1]]
+
+
+def test_a_repair_in_the_conversation_sees_the_last_attempt_only(solver: Solver) -> None:
+    task = StepRequest(
+        [*prompts.conversation("A map.", [("Say b.", "b.")]), prompts.step("Do.")], "Do.", "b.\n"
+    )
+    generator = answers("a :- b", "", "a(X).", "a.")
+    [step] = write_steps(generator, [task], LoopSettings(3, repair="conversation"), solver)
+    assert step.ok and codes(step) == ["a :- b", "", "a(X).", "a."]
+    for attempt, messages in zip(step.attempts, generator.asked[1:], strict=False):
+        assert prompts.split_repair(messages)[0] == messages[:-2] == task.messages
+        assert messages[-2] == {"role": "assistant", "content": attempt.code or "%"}
+        assert messages[-1]["role"] == "user" and attempt.message in messages[-1]["content"]
+    assert prompts.split_repair(task.messages) == (task.messages, [])
 
 
 @pytest.mark.parametrize("k", [0, 1, 3])
