@@ -92,11 +92,17 @@ def expected(
 def _training(
     model: ModelSizes, recipe: Recipe, row: TokenCount, where: str, width: int, checkpointing: bool
 ) -> Parts:
+    """The plan's estimate, and on a CPU the pages of the weights' file that were read to pack it into NF4.
+
+    These pages count as memory of the process, but the system can take them back.
+    """
     from dataclasses import asdict
 
     from scripts.training.costs import memory_use
 
-    return asdict(memory_use(model, recipe, row, width=width, checkpointing=checkpointing, where=where))
+    use = memory_use(model, recipe, row, width=width, checkpointing=checkpointing, where=where)
+    pages = {"pages of the file": 2.0 * model.packed} if where == "cpu" and recipe.qlora else {}
+    return asdict(use) | pages
 
 
 def _writing(model: ModelSizes, where: str, width: int, packed: bool = False) -> Parts:
@@ -109,12 +115,11 @@ def _writing(model: ModelSizes, where: str, width: int, packed: bool = False) ->
 
 
 def _fusing(model: ModelSizes, where: str, width: int) -> Parts:
-    """Weights, and on a CPU the largest file while it is written."""
+    """The weights. Files are written from them, without a copy on a CPU."""
     from scripts.training.costs import LIBRARIES
 
     weights = model.parameters * width
-    shard = min(4e9, 2 * model.parameters)
-    return {"base": weights} | ({} if where == "cuda" else {"file": shard, "libraries": LIBRARIES})
+    return {"base": weights} | ({} if where == "cuda" else {"libraries": LIBRARIES})
 
 
 def _shown(parts: Parts) -> str:
