@@ -2,6 +2,7 @@
 
 import pytest
 
+import utils_ft
 from scripts.notebook import setup
 from utils_ft import ADAPTERS, UserError
 
@@ -28,3 +29,13 @@ def test_the_setup_of_a_data_notebook_knows_the_training_problems_and_the_paraph
     assert len(data.training_problems) < len(collection.problems)
     assert data.generated_paraphrases("shipped") is None
     assert (data.tokenizer / "tokenizer_config.json").exists()
+
+
+def test_generated_problems_are_made_once_and_only_where_they_are_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils_ft, "DATA", tmp_path)
+    data = setup.data("smoke")
+    assert data.generated_problems() is None and data.generated_problems(0) is None
+    folder = data.generated_problems(1)
+    [encoding] = folder.glob("generated_*/p*/encoding.lp")
+    written = encoding.stat().st_mtime_ns
+    assert data.generated_problems(1) == folder and encoding.stat().st_mtime_ns == written
