@@ -153,14 +153,14 @@ def _changes(code: str, names: Mapping[str, str]) -> dict[int, tuple[int, bytes]
 def _renamed_nodes(tree: AST, names: Mapping[str, str]) -> Iterator[tuple[AST, tuple[bytes, bytes]]]:
     """Yield the nodes of `tree` that have a name or a string in `names`, with its old and its new text."""
     for node in walk(tree):
-        old = _name(node)
+        old = name_of(node)
         if old in names:
             is_text = node.ast_type == ASTType.SymbolicTerm and node.symbol.type == SymbolType.String
             old, new = (str(String(text)) if is_text else text for text in (old, names[old]))
             yield node, (old.encode(), new.encode())
 
 
-def _name(node: AST) -> str:
+def name_of(node: AST) -> str:
     """The name of a predicate, a function or a constant, or the text of a string; "" for other nodes."""
     if node.ast_type == ASTType.Function or node.ast_type in _DIRECTIVES:
         return node.name
@@ -253,7 +253,7 @@ def _is_named(name: str, text: str) -> bool:
 
 def _names_of(trees: Iterable[AST]) -> set[str]:
     """The names of all predicates, functions and constants, and the texts of all strings."""
-    return {_name(node) for tree in trees for node in walk(tree)} - {""}
+    return {name_of(node) for tree in trees for node in walk(tree)} - {""}
 
 
 def _strings(trees: Iterable[AST]) -> set[str]:

@@ -68,7 +68,7 @@ def load_rows(data_dir: str | Path, split: str) -> list[Row]:
     """
     path = Path(data_dir) / f"{split}.jsonl"
     rows = read_jsonl(path)
-    _check_report(path, split)
+    check_report(path, "convert the data again")
     for index, row in enumerate(rows):
         if problem := _problem(row):
             lines = [number for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
@@ -77,20 +77,21 @@ def load_rows(data_dir: str | Path, split: str) -> list[Row]:
     return rows
 
 
-def _check_report(path: Path, split: str) -> None:
-    """UserError if the report beside `path` has another hash for it."""
+def check_report(path: Path, again: str) -> None:
+    """UserError if the report beside the JSONL file `path` has another hash for it.
+
+    `again` is what a person does to get new rows, as in `convert the data again`.
+    """
     file = path.with_name(REPORT)
     if not file.exists():
         return
-    hashes = read_json(file, "convert the data again, or remove the file if the rows are made by hand").get(
-        "sha256"
-    )
-    if isinstance(hashes, dict) and hashes.get(split) != file_sha256(path):
+    hashes = read_json(file, f"{again}, or remove the file if the rows are made by hand").get("sha256")
+    if isinstance(hashes, dict) and hashes.get(path.stem) != file_sha256(path):
         raise UserError(
             f"this file and {REPORT} do not belong together: "
-            "a conversion was interrupted, or a file was changed",
+            "a command was interrupted, or a file was changed",
             where=path,
-            remedy=f"convert the data again; if the rows are made by hand, remove {REPORT}",
+            remedy=f"{again}; if the rows are made by hand, remove {REPORT}",
         )
 
 

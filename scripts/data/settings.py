@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from utils_ft import DATA
+from utils_ft import DATA, UserError
 
 PARAPHRASES = DATA / "paraphrases"
 """The folder of generated paraphrases."""
@@ -71,3 +71,42 @@ class ConversionSettings:
                 retellings=False,
             )
         )
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How preference pairs are made.
+
+    Attributes:
+        samples: Answers to each step; the first is greedy.
+        pairs: Pairs of one step, at most.
+        gold: Whether the gold rule is the right answer where the model wrote none.
+        temperature, seed: Of the samples. The seed also draws the new names.
+        max_new_tokens: Tokens of an answer, at most.
+    """
+
+    samples: int = 8
+    pairs: int = 2
+    gold: bool = False
+    temperature: float = 1.0
+    seed: int = 0
+    max_new_tokens: int = 160
+
+    def override(self, **changes: object) -> PairSettings:
+        """A copy with `changes`. A value of None keeps the own one.
+
+        Raises UserError for settings that make no pair.
+        """
+        changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        lowest = 1 if changed.gold else 2
+        if changed.samples < lowest:
+            raise UserError(
+                f"--samples must be at least {lowest}, not {changed.samples}",
+                remedy="a pair needs a right and a wrong answer: write --samples 8",
+            )
+        if changed.pairs < 1:
+            raise UserError(f"--pairs must be at least 1, not {changed.pairs}", remedy="write --pairs 2")
+        return changed
+
+
+DEFAULT_PAIRS = PairSettings()

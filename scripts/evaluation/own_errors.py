@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tqdm.auto import tqdm
-
 from scripts.asp.feedback import UNSATISFIABLE
 from scripts.asp.solver import Solver
 from scripts.data.problems import Problem
@@ -24,7 +22,7 @@ from scripts.data.report import Report
 from scripts.data.rows import SPLITS, Row, load_rows, write_row_files
 from scripts.evaluation import results
 from scripts.evaluation.grader import Grader
-from scripts.evaluation.results import Results, weights_digest
+from scripts.evaluation.results import of_each_problem, weights_digest
 from scripts.inference.attempts import Attempt, check, has_code
 from scripts.inference.generator import load_generator
 from scripts.inference.requests import MAX_NEW_TOKENS, StepRequest, TextGenerator
@@ -32,9 +30,6 @@ from utils_ft import UserError, content_hash, evenly_spaced, one_writer, show_pa
 
 OWN_ERROR = "own error"
 """The value of `corruption` in these rows."""
-
-GROUP = 16
-"""Problems that are written together. Two hundred steps take about as long as those of one problem."""
 
 
 @dataclass(frozen=True)
@@ -249,26 +244,13 @@ def _rows_of(
     key += f", {settings.in_conversation} in conversation" if settings.in_conversation else ""
     made_by = content_hash(weights_digest(model), str(results.SCORING_VERSION), key)
     found = OwnErrorRows([], Counter())
-    with Solver() as solver, tqdm(total=len(problems), desc="writing", unit="problem", disable=None) as bar:
-        for start in range(0, len(problems), GROUP):
-            group = problems[start : start + GROUP]
-            files = [_stored(folder, made_by, problem) for problem in group]
-            missing = [place for place, file in enumerate(files) if not file.finished()]
-            made = (
-                own_errors(generator, [group[place] for place in missing], solver, settings)
-                if missing
-                else []
-            )
-            for place, (rows, report) in zip(missing, made, strict=True):
-                files[place].finish({"rows": rows, "dropped": dict(report.dropped)})
-            for file in files:
-                stored = file.finished()
-                found.rows.extend(stored["rows"])
-                found.dropped.update(stored["dropped"])
-            bar.update(len(group))
+    with Solver() as solver:
+
+        def compute(missing: list[Problem]) -> list[dict]:
+            made = own_errors(generator, missing, solver, settings)
+            return [{"rows": rows, "dropped": dict(report.dropped)} for rows, report in made]
+
+        for stored in of_each_problem(problems, folder, made_by, compute):
+            found.rows.extend(stored["rows"])
+            found.dropped.update(stored["dropped"])
     return found
-
-
-def _stored(folder: Path, made_by: str, problem: Problem) -> Results:
-    """The file with the rows of one problem."""
-    return Results(folder / f"{problem.family}.{problem.name}.json", content_hash(made_by, problem.digest))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
+
+from tqdm.auto import tqdm
 
 from scripts.data.problems import Problem, held_out_families
 from scripts.lm.endpoint import Endpoint
@@ -63,6 +65,42 @@ class Results:
         write_json(self.file, result)
         shutil.rmtree(self._parts, ignore_errors=True)
         return result
+
+
+GROUP = 16
+"""Problems that are written together. Two hundred steps take about as long as those of one problem."""
+
+
+def of_each_problem(
+    problems: Sequence[Problem],
+    folder: Path,
+    made_by: str,
+    compute: Callable[[list[Problem]], Sequence[dict]],
+) -> Iterator[dict]:
+    """The result of each problem, in order. An interrupted call continues after the last finished group.
+
+    Args:
+        problems: The problems. They are computed in groups.
+        folder: Where the result of each problem is stored.
+        made_by: A hash of everything that the results depend on, besides the problems.
+        compute: Returns the results of those problems of a group that are not stored yet.
+    """
+    with tqdm(total=len(problems), desc="writing", unit="problem", disable=None) as bar:
+        for start in range(0, len(problems), GROUP):
+            group = problems[start : start + GROUP]
+            files = [
+                Results(
+                    folder / f"{problem.family}.{problem.name}.json", content_hash(made_by, problem.digest)
+                )
+                for problem in group
+            ]
+            missing = [place for place, file in enumerate(files) if not file.finished()]
+            made = compute([group[place] for place in missing]) if missing else []
+            for place, figures in zip(missing, made, strict=True):
+                files[place].finish(figures)
+            for file in files:
+                yield file.finished()
+            bar.update(len(group))
 
 
 @dataclass(frozen=True)

@@ -231,5 +231,5 @@ def training_figures(run: Path) -> dict[str, Any]:
     if not file.exists():
         return read_run(run)
     metrics = read_metrics(run)
-    left_out = ("losses", "eval_losses", "model_type")
+    left_out = ("losses", "eval_losses", "accuracies", "eval_accuracies", "margins", "model_type")
     return {name: value for name, value in metrics.items() if name not in left_out}

@@ -82,13 +82,14 @@ def _compare(trained_over: str, base: Path, folder: Path) -> None:
         raise UserError(what, where=base, remedy=_REMEDY)
 
 
-def load_adapter(network: Any, adapter: Path, base: Path) -> Any:
+def load_adapter(network: Any, adapter: Path, base: Path, trainable: bool = False) -> Any:
     """Put the PEFT adapter in a folder over a loaded base model.
 
     Arguments:
         network: The base model.
         adapter: The folder of the adapter.
         base: The folder that `network` was loaded from.
+        trainable: Whether the adapter is to be trained on.
 
     Raises:
         UserError: The folder has no whole LoRA adapter, or the adapter is not one of this base.
@@ -105,7 +106,7 @@ def load_adapter(network: Any, adapter: Path, base: Path) -> Any:
         _check_shapes(network, adapter / PEFT_FILE)
         # A matrix that the adapter lacks would be zero.
         warnings.filterwarnings("error", message=".*missing adapter keys")
-        return PeftModel.from_pretrained(network, str(adapter))
+        return PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
 
 
 def _check_shapes(network: Any, file: Path) -> None:

@@ -24,6 +24,10 @@ class EngineMetrics(TypedDict, total=False):
         quantized: MLX: whether the base model was held in 4 bits.
         gradient_checkpointing: MLX: whether activations were computed a second time in the backward pass.
         neftune: MLX: whether noise was added to the embeddings.
+        accuracies: Preferences: `[[step, share], …]`: the share of pairs whose right answer gained more
+            probability than the wrong one.
+        eval_accuracies: Preferences: the same on pairs that training does not see, at checkpoints.
+        margins: Preferences: `[[step, margin], …]`: by how much more, times beta, in nats.
     """
 
     device: str
@@ -35,6 +39,9 @@ class EngineMetrics(TypedDict, total=False):
     quantized: bool
     gradient_checkpointing: bool
     neftune: bool
+    accuracies: list[list[float]]
+    eval_accuracies: list[list[float]]
+    margins: list[list[float]]
 
 
 class TrainingMetrics(EngineMetrics, total=False):
@@ -50,6 +57,8 @@ class TrainingMetrics(EngineMetrics, total=False):
         rows: Training rows that fit into `max_tokens`.
         rows_dropped: Training rows of which no turn fits.
         turns_cut: Assistant turns beyond `max_tokens`, in the rows that fit.
+        preferences: The recipe of a training on preference pairs, all its fields.
+        start_sha256: The hash of the adapter that it continued from.
         steps: Training steps.
         epochs: How often each row was seen.
         tokens: Tokens of all training steps.
@@ -69,6 +78,8 @@ class TrainingMetrics(EngineMetrics, total=False):
     rows: int
     rows_dropped: int
     turns_cut: int
+    preferences: dict[str, Any]
+    start_sha256: str
     steps: int
     epochs: float
     tokens: int

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from transformers import Trainer, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from scripts.lm.device import (
@@ -65,15 +68,43 @@ def train(
     in the folder.
     """
     options = options or RunOptions()
-    processes = PartialState(cpu=device() == "cpu", timeout=LONGEST_WAIT)
-    run = TrainingRun.load("pytorch", model_type, recipe, data, options, processes)
+    run = TrainingRun.load("pytorch", model_type, recipe, data, options, all_processes())
+    return train_run(run, options.resume, partial(_trainer, report_to=report_to), on_log)
+
+
+def all_processes() -> PartialState:
+    """The processes that train together."""
+    return PartialState(cpu=device() == "cpu", timeout=LONGEST_WAIT)
+
+
+def train_run(
+    run: TrainingRun,
+    resume: bool,
+    make: Callable[[TrainingRun, list[TrainerCallback]], Trainer],
+    on_log: OnLog | None = None,
+    figures: Callable[[Trainer], EngineMetrics] = lambda _: EngineMetrics(),
+) -> TrainingMetrics:
+    """Train a run; write and return the metrics.
+
+    Arguments:
+        run: The run.
+        resume: Whether a run that is in the folder is resumed. If not, it is moved aside.
+        make: Makes the trainer, with the callbacks that it gets.
+        on_log: Is called with the log so far after each training step.
+        figures: Returns what else is measured, from the trainer at its end.
+    """
     with run.writing():
-        if (finished := run.prepare(options.resume)) is not None:
+        if (finished := run.prepare(resume)) is not None:
             return finished
-        return _train(run, report_to, on_log)
+        return _train(run, make, on_log, figures)
 
 
-def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMetrics:
+def _train(
+    run: TrainingRun,
+    make: Callable[[TrainingRun, list[TrainerCallback]], Trainer],
+    on_log: OnLog | None,
+    figures: Callable[[Trainer], EngineMetrics],
+) -> TrainingMetrics:
     """Train, from the last complete checkpoint on; write and return the metrics."""
     recipe, processes = run.recipe, run.processes
     if emulates_bfloat16() and processes.is_main_process:
@@ -84,7 +115,11 @@ def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMe
     if last is not None and processes.is_main_process:
         print(f"resuming {show_path(run.folder)} from step {last}", flush=True)
     with explain_out_of_memory(memory_advice(recipe), run.folder):
-        trainer = _trainer(run, log, report_to, on_log)
+        trainer = make(
+            run, [LogCallback(log, on_log), CheckpointCallback(run.folder, log, recipe.keep_checkpoints)]
+        )
+        if on_log:  # who passes `on_log` draws a curve, so the trainer's own table is not needed
+            trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)
         reset_peak_memory()
         trainer.train(resume_from_checkpoint=None if last is None else str(run.folder / f"checkpoint-{last}"))
     engine = EngineMetrics(
@@ -94,13 +129,14 @@ def _train(run: TrainingRun, report_to: str, on_log: OnLog | None) -> TrainingMe
         peak_memory_gb=round(peak_memory() / 1e9, 3),
         processes=processes.num_processes,
         versions=installed_versions(PACKAGES),
+        **figures(trainer),
     )
     del trainer
     release_memory()  # the next step loads another model
     return run.finish(log, engine)
 
 
-def _trainer(run: TrainingRun, log: TrainingLog, report_to: str, on_log: OnLog | None) -> FastSFTTrainer:
+def _trainer(run: TrainingRun, callbacks: list[TrainerCallback], report_to: str) -> FastSFTTrainer:
     """The trainer of a run, over its freshly loaded base model."""
     recipe = run.recipe
     sizes = model_sizes(load_config(run.base), recipe)  # refuses a model before its weights are loaded
@@ -117,8 +153,4 @@ def _trainer(run: TrainingRun, log: TrainingLog, report_to: str, on_log: OnLog |
         checkpointing=checkpointing,
         report_to=report_to,
     )
-    callbacks = [LogCallback(log, on_log), CheckpointCallback(run.folder, log, recipe.keep_checkpoints)]
-    trainer = make_trainer(model, run.rows, recipe, config, callbacks)
-    if on_log:  # who passes `on_log` draws a curve, so the trainer's own table is not needed
-        trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)
-    return trainer
+    return make_trainer(model, run.rows, recipe, config, callbacks)

@@ -5,11 +5,12 @@ Both engines read the same `Recipe`. A `Profile` adds the model, the amount of d
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from scripts.data.settings import ConversionSettings
+from scripts.data.settings import DEFAULT_PAIRS, ConversionSettings, PairSettings
 from utils_ft import DATA, UserError
 
 PROJECTIONS = (
@@ -96,6 +97,54 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class PreferenceRecipe:
+    """The hyperparameters of learning from preference pairs (DPO, Rafailov et al., 2023)."""
+
+    beta: float = 0.1
+    """How much a difference from the first checkpoint costs. A larger beta keeps the model closer to it."""
+    sft_weight: float = 0.0
+    """The weight of the ordinary loss on the right answers, which is added to that of the pairs."""
+    pairs_per_step: int = 16
+    """Pairs in one training step."""
+    max_steps: int | None = None
+    """Training steps. None: as many as see each pair once."""
+    learning_rate: float | None = None
+    """The highest learning rate. None: a twentieth of the recipe's."""
+
+    def override(self, **changes: object) -> PreferenceRecipe:
+        """A copy with `changes`. A value of None keeps the own one.
+
+        Raises UserError for values with which nothing can be trained.
+        """
+        changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        if changed.beta <= 0 or changed.sft_weight < 0:
+            raise UserError("--beta must be above 0, and --sft-weight not below 0", remedy="write --beta 0.1")
+        if min(changed.pairs_per_step, changed.max_steps or 1) < 1:
+            raise UserError(
+                "a training has at least one step, and a step at least one pair",
+                remedy="give --max-steps and --pairs-per-step above 0",
+            )
+        return changed
+
+    def recipe(self, recipe: Recipe, pairs: int) -> Recipe:
+        """The recipe of a training on a number of `pairs`, from that of the first checkpoint.
+
+        It has neither dropout nor noise, so that the log-probabilities of two models can be compared.
+        """
+        steps = self.max_steps or math.ceil(pairs / self.pairs_per_step)
+        return replace(
+            recipe,
+            max_steps=steps,
+            batch_size=1,
+            gradient_accumulation_steps=self.pairs_per_step,
+            learning_rate=self.learning_rate or recipe.learning_rate / 20,
+            dropout=0.0,
+            neftune_alpha=0.0,
+            save_every=min(recipe.save_every, max(2, math.ceil(steps / 4))),
+        )
+
+
+@dataclass(frozen=True)
 class Profile:
     """A recipe with a model and an amount of data."""
 
@@ -121,6 +170,10 @@ class Profile:
     """Where paraphrases come from. The small profiles never spend money, even with a key."""
     max_new_tokens: int = 160
     """The longest answer to one step, in tokens."""
+    pairs: PairSettings = DEFAULT_PAIRS
+    """How preference pairs are made."""
+    preferences: PreferenceRecipe = field(default_factory=PreferenceRecipe)
+    """How a model learns from them."""
 
     def conversion(self, **changes: object) -> ConversionSettings:
         """The conversion settings of this profile, with `changes`. None keeps the profile's value."""
@@ -143,6 +196,9 @@ PROFILES = {
             problems=12,
             test_problems=1,
             max_new_tokens=12,
+            # Random weights write no right answer.
+            pairs=PairSettings(samples=2, gold=True, max_new_tokens=12),
+            preferences=PreferenceRecipe(pairs_per_step=4, max_steps=4, learning_rate=1e-3),
         ),
         # Adapters on all 30 layers of SmolLM2: in the same time its loss falls lower than with the top 16
         # (docs/results.md).

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from scripts.lm.chat import Encoded
@@ -56,8 +57,21 @@ def sft_config(
 
     Raises UserError when the rows of a step cannot be shared evenly among the processes.
     """
-    batch_size, accumulation = _rows_per_process(recipe)
+    common = trainer_settings(recipe, folder, steps, validate, checkpointing, report_to)
     return SFTConfig(
+        **common,
+        neftune_noise_alpha=recipe.neftune_alpha or None,
+        max_length=recipe.max_tokens,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+def trainer_settings(
+    recipe: Recipe, folder: Path, steps: int, validate: bool, checkpointing: bool, report_to: str
+) -> dict[str, Any]:
+    """The settings that all trainers of TRL share. `sft_config` describes the arguments."""
+    batch_size, accumulation = _rows_per_process(recipe)
+    return dict(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=batch_size,
@@ -68,15 +82,12 @@ def sft_config(
         warmup_steps=recipe.warmup_steps,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        neftune_noise_alpha=recipe.neftune_alpha or None,
-        max_length=recipe.max_tokens,
         seed=recipe.seed,
         bf16=compute_dtype() == torch.bfloat16 and device() != "cpu",
         use_cpu=device() == "cpu",
         activation_checkpointing=checkpointing,
         ddp_find_unused_parameters=False,
         train_sampling_strategy="sequential",
-        dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         dataloader_pin_memory=device() == "cuda",
         logging_steps=1,
@@ -120,7 +131,7 @@ def make_trainer(
     """
     silence_peft_warning()
     ordered = [row for index in range(len(rows.order)) for row in rows.step(index)]
-    with _explain_setup_errors(config):
+    with explain_setup_errors(config):
         return FastSFTTrainer(
             changes=changes,
             model=model,
@@ -135,7 +146,7 @@ def make_trainer(
 
 
 @contextlib.contextmanager
-def _explain_setup_errors(config: SFTConfig) -> Iterator[None]:
+def explain_setup_errors(config: TrainingArguments) -> Iterator[None]:
     """Turns the errors that a person can correct, when a trainer is made, into UserErrors."""
     try:
         yield
