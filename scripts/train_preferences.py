@@ -63,8 +63,8 @@ def main(
     its checkpoints, fuse --run merges one.
 
     Arguments:
-        profile: The profile: smoke, demo or full. By default FT_PROFILE, else the one for the model, else
-            demo.
+        profile: The profile: smoke, demo, small or full. By default FT_PROFILE, else the one for the model,
+            else demo.
         model_type: The base model, as in train_pytorch. By default the profile's.
         start: The checkpoint that is trained further, or a run, whose best checkpoint is taken. By default
             adapters/<type>_pytorch.
@@ -87,7 +87,7 @@ def main(
         learning_rate: The highest learning rate. By default a twentieth of the profile's.
         max_tokens: The longest prompt with its answer, in tokens. A longer pair is left out.
         qlora: Hold the base model in 4 bits (NF4) while the adapters are trained.
-        seed: Seeds the samples, the new names and the order of the pairs.
+        seed: Seeds the samples and the order of the pairs.
         resume: Resume a run that is in the folder. With --no-resume it is moved aside.
         report_to: An experiment tracker: tensorboard, wandb, mlflow or none. Several with commas.
         dry_run: Print how many answers would be drawn and what would be trained, and stop.
@@ -110,7 +110,7 @@ def main(
         learning_rate=learning_rate,
     )
     recipe = chosen.recipe.override(qlora=qlora, seed=seed, max_tokens=max_tokens)
-    asked, fresh = _problems(benchmarks, generated, problems or chosen.problems)
+    asked = _problems(benchmarks, generated, problems or chosen.problems)
     check_writable(data, folder=True)
 
     from scripts.evaluation.preference_pairs import ModelAndProblems
@@ -119,17 +119,15 @@ def main(
     from scripts.training.run import RunOptions
 
     first = Start.of(model_type, start)
-    source = ModelAndProblems(base_model(model_type), first.folder, asked, fresh)
+    source = ModelAndProblems(base_model(model_type), first.folder, asked)
     if dry_run:
         _describe(source, data, drawn, first, (recipe, preferences))
         return
     _train(source, data, drawn, first, (recipe, preferences), RunOptions(resume, run), report_to)
 
 
-def _problems(
-    benchmarks: Path, generated: Path | None, limit: int | None
-) -> tuple[list[Problem], frozenset[str]]:
-    """The problems that are asked, and the ids of those that are generated. None is for validation or test.
+def _problems(benchmarks: Path, generated: Path | None, limit: int | None) -> list[Problem]:
+    """The problems that are asked. None is for validation or test.
 
     UserError if a generated problem is one of the collection, or its twin in another split.
     """
@@ -146,9 +144,9 @@ def _problems(
     if text := listing(collection.left_out):
         print(text, flush=True)
     if not generated:
-        return some_of_split(collection, benchmarks, "train", limit), frozenset()
+        return some_of_split(collection, benchmarks, "train", limit)
     chosen = [problem for problem in collection.problems if problem.id in collection.generated]
-    return evenly_spaced(chosen, limit or len(chosen)), collection.generated
+    return evenly_spaced(chosen, limit or len(chosen))
 
 
 def _describe(

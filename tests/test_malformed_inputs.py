@@ -167,6 +167,9 @@ AUGMENT = "scripts.data_augmentor --benchmarks problems --out out"
 ADAPTER = "scripts.convert_adapter --source run/checkpoint-12 --target new"
 RUN = "scripts.evaluate --run run --model base --benchmarks problems --max-new-tokens 2"
 FUSE = "scripts.fuse --model-type base --data data"
+PREFER = (
+    "scripts.train_preferences --model-type base --start run --benchmarks problems --data pairs --run new"
+)
 NOTEBOOKS = "scripts.run_notebooks --profile smoke"
 CHECKPOINT = "run/checkpoint-12/"
 
@@ -358,6 +361,14 @@ OTHERS = [
     (AUGMENT, fill(".env", "GOOGLE_API_KEY=\u201cabc\u201d".encode()), "no key has"),
     (AUGMENT, fill(".env", b'GOOGLE_API_KEY="ab\\nc"'), "no key has"),
     (AUGMENT, folder(".env"), "a folder, not a file"),
+    (f"{PREFER} --samples 0", None, "--samples must be at least 1"),
+    (f"{PREFER} --pairs 0", None, "--pairs must be at least 1"),
+    (f"{PREFER} --beta 0", None, "--beta must be above 0"),
+    (f"{PREFER} --generated nowhere", None, "no such folder"),
+    (PREFER.replace("data pairs", "data steps.txt"), None, "cannot be written"),
+    (PREFER.replace("start run", "start nowhere"), None, "no such checkpoint"),
+    (PREFER.replace("type base", "type model"), None, "trained over another base"),
+    (f"{PREFER} --start run/checkpoint-12", cut(f"{CHECKPOINT}adapter_model.safetensors"), "no complete"),
     ("scripts.leaderboard nowhere.json", None, "no such file"),
     ("scripts.leaderboard x.json", fill("x.json", JUNK), "not UTF-8"),
     ("scripts.leaderboard x.json", fill("x.json", b"[]"), "no JSON object"),
@@ -409,6 +420,7 @@ WRITERS = {
     EVALUATE: ("scores.json", False),
     f"{AUGMENT} --provider local --model model": ("out", True),
     "scripts.own_errors --model model --benchmarks problems --data data --out out": ("out", True),
+    PREFER: ("pairs", True),
     STUDY: ("study/study.json", False),
     f"{FUSE} --step last": ("local_models/ft_base_pytorch", False),
 }

@@ -81,7 +81,7 @@ class PairSettings:
         samples: Answers to each step; the first is greedy.
         pairs: Pairs of one step, at most.
         gold: Whether the gold rule is the right answer where the model wrote none.
-        temperature, seed: Of the samples. The seed also draws the new names.
+        temperature, seed: Of the samples. The seed also draws the new names of constants.
         max_new_tokens: Tokens of an answer, at most.
     """
 

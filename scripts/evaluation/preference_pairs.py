@@ -6,7 +6,7 @@ An answer is right if all answer sets of all instances stay the same, also with 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import product
@@ -19,8 +19,6 @@ from scripts.data.gold import solve_gold
 from scripts.data.pairs import Pair, load_pairs, write_pairs
 from scripts.data.problems import Problem
 from scripts.data.renamed_constants import with_renamed_constants
-from scripts.data.renamed_problems import RenamedProblem, renamed_problems
-from scripts.data.report import Report
 from scripts.data.rows import REPORT
 from scripts.data.settings import DEFAULT_PAIRS, PairSettings
 from scripts.evaluation import results
@@ -54,7 +52,6 @@ class _Source:
     """
 
     grader: Grader | None = None
-    names: dict[str, str] = field(default_factory=dict)
     steps: list[GradedStep] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -73,14 +70,12 @@ def graded_steps(
     problems: Sequence[Problem],
     solver: Solver,
     settings: PairSettings = DEFAULT_PAIRS,
-    fresh: Collection[str] = (),
 ) -> list[tuple[list[GradedStep], Counter[str]]]:
     """For each problem: its steps with the model's answers, graded, and the number of answers of each kind.
 
-    The predicates of a problem get new names, because the model may know its training conversations by heart,
-    except those of the problems whose ids are in `fresh`. Steps that no instance tests are left out.
+    Steps that no instance tests are left out.
     """
-    sources = [_source(problem, solver, settings.seed, problem.id in fresh) for problem in problems]
+    sources = [_source(problem, solver, settings.seed) for problem in problems]
     steps = [step for source in sources for step in _steps_of(source)]
     texts = _write(generator, steps, settings.samples)
     answered = [(step, text) for step, answers in zip(steps, texts, strict=True) for text in answers]
@@ -95,18 +90,18 @@ def graded_steps(
     return [(source.steps, source.counts) for source in sources]
 
 
-def _source(problem: Problem, solver: Solver, seed: int, is_fresh: bool) -> _Source:
-    """The problem under new predicate names, and with other constants in a copy of each instance."""
-    rng = Random(content_hash("preferences", str(seed), problem.id))
-    versions = renamed_problems(problem, 0 if is_fresh else 1, rng, solver, Report())
-    if not versions:
+def _source(problem: Problem, solver: Solver, seed: int) -> _Source:
+    """The problem with its grader, which has a copy of each instance with other constants."""
+    own = solve_gold(problem, solver)
+    if own.faults:
         return _Source(counts=Counter({"problem: cannot be used": 1}))
-    renamed: RenamedProblem = versions[-1]
-    wider = with_renamed_constants(renamed.problem, rng)
+    wider = with_renamed_constants(problem, Random(content_hash("constants", str(seed), problem.id)))
     gold = solve_gold(wider, solver)
     if gold.faults:  # such as a time limit that other names meet
-        return _Source(Grader(renamed.problem, solver, renamed.gold), renamed.names)
-    return _Source(Grader(wider, solver, gold.outcomes), renamed.names)
+        return _Source(
+            Grader(problem, solver, own.outcomes), counts=Counter({"problem: own constants only": 1})
+        )
+    return _Source(Grader(wider, solver, gold.outcomes))
 
 
 def _steps_of(source: _Source) -> Iterator[_Step]:
@@ -154,7 +149,6 @@ def _graded(step: _Step, items: Sequence[Item]) -> GradedStep:
             "samples": len(items),
             "right_samples": kinds.count("right"),
             "wrong_samples": kinds.count("wrong"),
-            **({"vocabulary": source.names} if source.names else {}),
         },
     }
 
@@ -209,19 +203,17 @@ class ModelAndProblems:
         model: The folder of the base model.
         adapter: The checkpoint over it.
         problems: Problems for training.
-        fresh: The ids of those whose conversations the model has not seen.
     """
 
     model: Path
     adapter: Path | None
     problems: Sequence[Problem]
-    fresh: frozenset[str] = frozenset()
 
     def made_by(self, settings: PairSettings) -> str:
         """A hash of everything that the answers to a problem depend on, besides the problem."""
         weights = [weights_digest(folder) for folder in (self.model, self.adapter) if folder]
         drawn = settings.samples, settings.temperature, settings.seed, settings.max_new_tokens
-        return content_hash(*weights, str(results.SCORING_VERSION), str(drawn), *sorted(self.fresh))
+        return content_hash(*weights, str(results.SCORING_VERSION), str(drawn))
 
     def identity(self, settings: PairSettings) -> str:
         """A hash of everything that the pairs depend on."""
@@ -287,7 +279,7 @@ def _steps(
     with Solver() as solver:
 
         def compute(missing: list[Problem]) -> list[dict]:
-            made = graded_steps(generator(), missing, solver, settings, source.fresh)
+            made = graded_steps(generator(), missing, solver, settings)
             return [{"steps": found, "counts": dict(counted)} for found, counted in made]
 
         for stored in of_each_problem(source.problems, folder, source.made_by(settings), compute):

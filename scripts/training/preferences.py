@@ -13,8 +13,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import broadcast_object_list
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
+from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 from trl.trainer import utils as trl_utils
@@ -38,7 +40,7 @@ from scripts.training.pytorch_engine import train_run
 from scripts.training.pytorch_model import load_for_training
 from scripts.training.recipe import PreferenceRecipe, Recipe
 from scripts.training.run import Processes, RunOptions, SingleProcess, TrainingRun
-from scripts.training.sft_trainer import explain_setup_errors, trainer_settings
+from scripts.training.sft_trainer import IGNORED, explain_setup_errors, trainer_settings
 from utils_ft import ADAPTERS, UserError, content_hash, file_sha256, read_json, show_path
 
 ENGINE = "preferences"
@@ -250,8 +252,9 @@ def _trainer(run: PreferenceRun, callbacks: list[TrainerCallback], report_to: st
     """The trainer of a run, over its freshly loaded base model and first checkpoint."""
     recipe, rows = run.recipe, run.rows
     silence_peft_warning()
+    sizes = model_sizes(load_config(run.base), recipe)  # refuses a model before its weights are loaded
     model = load_for_training(run.base, recipe.qlora)
-    (checkpointing,) = broadcast_object_list([needs_checkpointing(model, recipe, rows.longest)])
+    (checkpointing,) = broadcast_object_list([needs_checkpointing(sizes, recipe, rows.longest)])
     model = load_adapter(model, run.start, run.base, trainable=True)
     model.peft_config["default"].base_model_name_or_path = str(run.base)  # where it is now
     preferences = PreferenceRecipe(**run.identity["preferences"])
@@ -264,7 +267,6 @@ def _trainer(run: PreferenceRun, callbacks: list[TrainerCallback], report_to: st
         **(sft if preferences.sft_weight else {}),
         beta=preferences.beta,
         max_length=None,
-        precompute_ref_log_probs=True,
     )
     order = [index for step in rows.order for index in step]
     place = {index: number for number, index in enumerate(dict.fromkeys(order))}  # of the pairs that are seen
@@ -283,8 +285,8 @@ def _trainer(run: PreferenceRun, callbacks: list[TrainerCallback], report_to: st
 class PreferenceTrainer(DPOTrainer):
     """TRL's DPOTrainer on pairs that are tokens already.
 
-    The log-probabilities of the first checkpoint are computed once for each pair, before the training. Then
-    its copy, the adapter `ref`, is removed, so checkpoints have one adapter.
+    Before the training the model is the first checkpoint, so the probabilities that it then gives are those
+    of the reference. They are computed once for each pair, and TRL's copy of the adapter, `ref`, is removed.
 
     Arguments:
         order: The pairs in the order of training, as indices into `train_dataset`.
@@ -293,23 +295,41 @@ class PreferenceTrainer(DPOTrainer):
 
     def __init__(self, order: Sequence[int], **arguments: Any):
         super().__init__(**arguments)
+        if self.is_fsdp_enabled:
+            raise UserError(
+                "training on pairs cannot spread the base model over several GPUs",
+                remedy="use accelerate_configs/ddp_gpu.yaml, where each GPU has the whole model",
+            )
         self.model.delete_adapter("ref")
-        self.train_dataset = self.train_dataset.select(order)
         self.add_callback(TruncatedBackward)
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-        if not self.is_fsdp_enabled:  # it gathers the weights itself
-            group_adapters(self.model)
+        group_adapters(self.model)
+        self.train_dataset = self._with_reference(self.train_dataset, "pairs").select(order)
+        if self.eval_dataset is not None:
+            self.eval_dataset = self._with_reference(self.eval_dataset, "held-out pairs")
+        self.precompute_ref_logps = True
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         """The dataset as it is: `encode_pairs` made its tokens."""
         return dataset
 
-    def compute_ref_log_probs(self, model: Any, inputs: dict) -> Any:
-        """The log-probabilities of the first checkpoint, with logits of the answers' tokens only."""
-        with answers_only():
-            return super().compute_ref_log_probs(model, inputs)
+    def _with_reference(self, dataset: Dataset, title: str) -> Dataset:
+        """The dataset with the log-probabilities of both answers. The processes share the work."""
+        state, found = self.accelerator, []
+        mine = range(state.process_index, len(dataset), state.num_processes)
+        for index in tqdm(mine, desc=f"first checkpoint, {title}", unit="pair", disable=None):
+            batch = self.data_collator([dataset[index]])
+            inputs = {name: batch[name].to(state.device) for name in ("input_ids", "attention_mask")}
+            labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED).to(state.device)
+            with torch.no_grad(), state.autocast(), answers_only():
+                output = self.model(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
+            found.append((index, *output.log_probs.sum(1).tolist()))
+        rows = sorted(gather_object(found))
+        for place, name in ((1, "ref_chosen_logps"), (2, "ref_rejected_logps")):
+            dataset = dataset.add_column(name, [row[place] for row in rows])
+        return dataset
 
     def compute_loss(self, *arguments: Any, **named: Any) -> Any:
         """The loss of a batch, with logits of the answers' tokens only."""
