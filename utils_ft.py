@@ -21,7 +21,8 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -330,8 +331,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of a JSON text. ValueError if it has a key twice: only one of the values would count."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twin = next(key for key in keys if keys.count(key) > 1)
+        [(twin, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twin!r} stands twice in one object")
     return found
 
@@ -363,7 +363,7 @@ def read_jsonl(
     return rows
 
 
-def check_writable(path: str | Path, folder: bool = False) -> None:
+def check_writable(path: str | Path, folder: bool = False, inputs: Iterable[str | Path | None] = ()) -> None:
     """Raise UserError if `path` cannot be written. Call it before a long work whose result goes there.
 
     Nothing is made: a file is written and deleted in the nearest folder that exists.
@@ -371,13 +371,19 @@ def check_writable(path: str | Path, folder: bool = False) -> None:
     Arguments:
         path: The file that will be written, or the folder.
         folder: Whether it is a folder.
+        inputs: Files that the work reads, and folders whose files it reads. `path` may be none of them.
     """
     path = Path(path)
     remedy = f"name another {'folder' if folder else 'file'}"
+    for file in inputs:
+        if file and path.is_file() and Path(file).exists() and _reads(Path(file), path):
+            raise UserError("this file is an input, and would be lost", where=path, remedy=remedy)
     try:
         if path.exists() and path.is_dir() is not folder:
             is_a = "a folder, not a file" if not folder else "a file, not a folder"
             raise UserError(f"cannot be written: it is {is_a}", where=path, remedy=remedy)
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a device such as /dev/null
+            raise UserError("cannot be written: it is no ordinary file", where=path, remedy=remedy)
         place = path if folder else path.parent
         while not os.path.lexists(place):
             place = place.parent
@@ -388,6 +394,11 @@ def check_writable(path: str | Path, folder: bool = False) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"cannot be written ({reason})", where=path, remedy=remedy) from None
+
+
+def _reads(source: Path, file: Path) -> bool:
+    """Whether `file` is the file `source`, or is directly in the folder `source`."""
+    return os.path.samefile(source, file.resolve().parent if source.is_dir() else file)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,8 @@ def main(
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--seeds is a list of numbers, not {seeds!r}", remedy="write --seeds 0,1")
 
+    if problems is not None and problems < 1:
+        raise UserError(f"--problems must be at least 1, not {problems}")
     check_writable(out, folder=True)
     from scripts.evaluation.ablations import study
 

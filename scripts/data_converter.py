@@ -72,6 +72,8 @@ def main(
             "or name the --out of scripts.data_augmentor",
         )
     check_share(repairs_in_conversation)
+    if problems is not None and problems < 1:
+        raise UserError(f"--problems must be at least 1, not {problems}")
     chosen = load_profile(profile)
     out = out or chosen.data
     collection = read_collection(benchmarks)

@@ -7,6 +7,7 @@ python -m scripts.evaluate --run adapters/smollm_pytorch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,8 +139,10 @@ def main(
     check_writable(out)
 
     from scripts.evaluation.evaluate import evaluate_endpoint, evaluate_once
+    from scripts.evaluation.results import check_result_file
     from scripts.evaluation.tables import scores_table
 
+    check_result_file(out)
     if endpoint:
         from scripts.inference.endpoint_generator import PaidLimits
         from scripts.lm.endpoint import read_endpoint
@@ -211,8 +214,8 @@ def _read_parts(parts: str) -> tuple[str, ...]:
 def _read_k(text: str) -> tuple[int, ...]:
     """The numbers in a list with commas, each once. UserError for anything else."""
     numbers = [number.strip() for number in text.split(",")]
-    if not all(number.isdecimal() for number in numbers):
-        raise UserError(f"--k is a list of numbers, not {text!r}", remedy="write --k 0,3")
+    if not all(re.fullmatch("[0-9]{1,3}", number) for number in numbers):
+        raise UserError(f"--k is a list of numbers below 1,000, not {text!r}", remedy="write --k 0,3")
     return tuple(dict.fromkeys(map(int, numbers)))
 
 

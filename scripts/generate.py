@@ -82,9 +82,9 @@ def main(
     from scripts.inference.programs import program_text
 
     task = _read_task(problem, steps, instance)
-    check_writable(out)
-    if k < 0 or samples < 1 or shots < 0:
-        raise UserError("--k and --shots must be at least 0 and --samples at least 1")
+    check_writable(out, inputs=(problem, steps, instance, adapter, None if endpoint else model))
+    if not 0 <= k < 1000 or samples < 1 or shots < 0:
+        raise UserError("--k must be from 0 to 999, --shots at least 0 and --samples at least 1")
     check_repair_prompt(repair_prompt)
     limits = {"max_calls": max_calls, "max_tokens": max_tokens, "dry_run": dry_run}
     drawn = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from utils_ft import RUNS, check_writable, command, show_path, write_text
+from utils_ft import RUNS, UserError, check_writable, command, show_path, write_text
 
 
 def main(files: Annotated[list[Path], typer.Argument()], out: Path = RUNS / "leaderboard.md") -> None:
@@ -26,10 +26,15 @@ def main(files: Annotated[list[Path], typer.Argument()], out: Path = RUNS / "lea
     from scripts.evaluation.leaderboard import leaderboard, markdown, read_results
     from scripts.notebook.plots import leaderboard_bars
 
-    check_writable(out)
+    figure = out.with_suffix(".png")
+    if figure == out:
+        raise UserError(
+            "this is the name of the figure", where=out, remedy="name a Markdown file, such as a.md"
+        )
+    for file in (out, figure):
+        check_writable(file, inputs=files)
     results = read_results(files)
     table = leaderboard(results)
-    figure = out.with_suffix(".png")
     out.parent.mkdir(parents=True, exist_ok=True)
     leaderboard_bars(results).savefig(figure)
     write_text(out, markdown(table, results) + f"\n![Shares of right answers]({figure.name})\n")

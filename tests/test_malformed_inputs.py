@@ -292,6 +292,9 @@ TRAINING = [
     (TRAIN, fill(ROWS, row(messages=[USER, ANSWER])), "do not belong together"),
     (TRAIN, fill("data/report.json", JUNK), "report.json"),
     (TRAIN, fill("data/report.json", DEEP), "nested too deeply"),
+    (TRAIN, fill("data/report.json", b'{"sha256": "abc"}'), "do not belong together"),
+    (TRAIN, fill("data/report.json", b'{"sha256": {}}'), "do not belong together"),
+    (GENERATE, fill("problem.md", b"word " * 60_000), "too long|context"),
     *(
         (TRAIN, lambda content=content: (gone("data/report.json")(), fill(ROWS, content)()), words)
         for content, words in (
@@ -337,7 +340,14 @@ OTHERS = [
     (EXPORT, fill("model/config.json", b"[]"), "no JSON object"),
     (EXPORT, fill("model/config.json", DEEP), "nested too deeply"),
     (EXPORT, change("model/config.json", model_type="bert"), "cannot be exported"),
-    (EXPORT, cut("model/model.safetensors"), ""),
+    (EXPORT, cut("model/model.safetensors"), "cannot be loaded"),
+    (EXPORT, change("model/config.json", num_hidden_layers=6), "do not fit config.json: .* missing"),
+    (EXPORT, change("model/config.json", num_hidden_layers=2), "do not fit config.json: .* too many"),
+    (EXPORT, change("model/config.json", intermediate_size=128), "do not fit config.json: .* missing"),
+    (GENERATE, change("model/config.json", num_hidden_layers=2), "do not fit config.json: .* too many"),
+    (ADAPTER, change(f"{CHECKPOINT}adapter_config.json", r=0), "the value of `r` is damaged"),
+    (ADAPTER, change(f"{CHECKPOINT}adapter_config.json", lora_alpha="x"), "`lora_alpha` is damaged"),
+    (ADAPTER, change(f"{CHECKPOINT}adapter_config.json", base_model_name_or_path=5), "is damaged"),
     (ADAPTER.replace("run/checkpoint-12", "nowhere"), None, "no adapter"),
     (ADAPTER, fill(f"{CHECKPOINT}adapter_config.json", b"[]"), "no JSON object"),
     (ADAPTER, cut(f"{CHECKPOINT}adapter_model.safetensors"), "no complete safetensors file"),
@@ -391,7 +401,52 @@ OTHERS = [
         "no state of a run",
     ),
 ]
-TABLE = [*TEXT_FILES, *MODEL_FILES, *OUTPUTS, *PROBLEMS, *TRAINING, *OTHERS]
+AN_INPUT = "is an input, and would be lost"
+LOST = [
+    (GENERATE.replace("x.lp", "steps.txt"), None, AN_INPUT),
+    (GENERATE.replace("x.lp", "problem.md"), None, AN_INPUT),
+    (GENERATE.replace("x.lp", "model/config.json"), None, AN_INPUT),
+    (GENERATE.replace("x.lp", "facts.lp") + " --instance facts.lp", None, AN_INPUT),
+    (GENERATE.replace("x.lp", "link.lp"), link("link.lp", "steps.txt"), AN_INPUT),
+    (GENERATE.replace("x.lp", "pipe"), lambda: os.mkfifo("pipe"), "no ordinary file"),
+    (EVALUATE.replace("scores.json", SPLIT), None, "no result of an evaluation, and would be lost"),
+    (EVALUATE.replace("scores.json", "model/config.json"), None, "no result of an evaluation"),
+    (EVALUATE.replace("scores.json", "problem.md"), None, "not JSON"),
+    (EVALUATE, fill("scores.json", JUNK), "not UTF-8"),
+    (f"{EXPORT} --out model/config.json", None, "no GGUF file, and would be lost"),
+    (f"{EXPORT} --out model/model.safetensors", None, "no GGUF file"),
+    (f"{EXPORT} --out /dev/null", None, "no ordinary file"),
+    (
+        f"{FUSE} --step last",
+        lambda: (
+            shutil.copytree("run", "adapters/base_pytorch"),
+            folder("local_models/ft_base_pytorch/mine")(),
+        ),
+        "no fused model, and would be lost",
+    ),
+    ("scripts.leaderboard x.json --out x.json", fill("x.json", b"{}"), AN_INPUT),
+    ("scripts.leaderboard x.json --out x.png", fill("x.json", b"{}"), "name of the figure"),
+    ("scripts.import_problems savanty set --out problems", None, "no JSON file"),
+]
+NUMBERS = [
+    (f"{GENERATE} --samples 2 --temperature {value}", None, "temperature")
+    for value in ("nan", "inf", "-1", "0", "1e-300")
+]
+NUMBERS += [
+    (GENERATE.replace("tokens 4", "tokens 0"), None, "at least 1"),
+    (f"{GENERATE} --k 1000", None, "from 0 to 999"),
+    (f"{EVALUATE} --max-new-tokens -5", None, "at least 1"),
+    (f"{EVALUATE} --k 99999999999999999999", None, "numbers below 1,000"),
+    (f"{CONVERT} --problems 0", None, "at least 1"),
+    (f"{CONVERT} --conversations -1", None, "at least 0"),
+    (f"{CONVERT} --vocabularies -1", None, "at least 0"),
+    *((f"{TRAIN} --learning-rate {value}", None, "learning rate") for value in ("nan", "-1", "0", "inf")),
+    *((f"{TRAIN} --seed {value}", None, "the seed") for value in (-1, 2**70)),
+    (f"{AUGMENT} --max-calls -1", None, "above 0"),
+    (f"{AUGMENT} --per-minute nan", None, "above 0"),
+    (STUDY.replace("--problems 1", "--problems 0"), None, "at least 1"),
+]
+TABLE = [*TEXT_FILES, *MODEL_FILES, *OUTPUTS, *LOST, *NUMBERS, *PROBLEMS, *TRAINING, *OTHERS]
 
 
 @pytest.mark.parametrize(
@@ -407,8 +462,10 @@ def test_malformed_input_is_one_message_with_exit_code_2(
 ):
     if spoil:
         spoil()
+    before = {file: file.read_bytes() for file in work.rglob("*") if file.is_file()}
     code, text, output = run(words, capsys)
     assert code == 2, text
+    assert [file for file, content in before.items() if file.read_bytes() != content] == [], "nothing is lost"
     assert "Traceback" not in text
     assert re.search(message, output), output
     assert len(re.findall(r"(?mi)^error: ", text)) <= 1

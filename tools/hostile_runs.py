@@ -17,13 +17,15 @@ from random import Random
 
 from clingo.ast import AST, ASTType, parse_string
 
+from scripts.asp.feedback import UNSATISFIABLE
 from scripts.asp.gate import DEEPEST, code_only, rejection
-from scripts.asp.solver import Limits, Solver
+from scripts.asp.solver import Limits, Request, Solver
 from scripts.asp.syntax import transform_variables
 from scripts.asp.worker import tolerate_stray_bytes
 from scripts.data.problems import Problem, read_problems
 from scripts.evaluation.grader import Grader, graders_of
 from scripts.evaluation.items import RepairItem
+from scripts.evaluation.own_errors import own_errors
 from scripts.evaluation.parts import score_loop, score_programs, score_repairs, score_steps
 from scripts.evaluation.settings import Part
 from scripts.inference.generator import Generator, load_generator
@@ -260,7 +262,8 @@ class HostileGenerator:
         number = next(self._names)
         if number % 2:
             text = messages[-1]["content"].removeprefix("Instruction: ").split("\n\nCode:\n")[0]
-            return self.gold[text]
+            if text in self.gold:  # the steps of own errors have other predicates
+                return self.gold[text]
         return list(HOSTILE.values())[number // 2 % len(HOSTILE)]
 
 
@@ -285,7 +288,7 @@ def wrong_results(generator: HostileGenerator, graders: Sequence[Grader]) -> lis
             wrong.append(f"{item.part.name}: {item.verdict}, though it is gold: {item.output[:60]!r}")
         if not item.equivalent and (not item.evidence or len(item.evidence) > 1200):
             wrong.append(f"{item.part.name}: the evidence has {len(item.evidence)} characters")
-    return wrong + _wrongly_accepted(generator, graders)
+    return wrong + _wrongly_accepted(generator, graders) + _wrong_rows(generator, graders)
 
 
 def _wrongly_accepted(generator: HostileGenerator, graders: Sequence[Grader]) -> list[str]:
@@ -298,6 +301,19 @@ def _wrongly_accepted(generator: HostileGenerator, graders: Sequence[Grader]) ->
         for attempt in attempts
         if attempt.output in HOSTILE.values() and (attempt.accepted or not attempt.message)
     ]
+
+
+def _wrong_rows(generator: HostileGenerator, graders: Sequence[Grader]) -> list[str]:
+    """Rows of own errors whose answer the solver accepts, or whose message is too long."""
+    solver, wrong = graders[0].solver, []
+    found = own_errors(generator, [grader.problem for grader in graders], solver)
+    metas = [row["meta"] for rows, _ in found for row in rows]
+    outcomes = solver.run([Request(meta["context"] + meta["broken"]) for meta in metas])
+    for meta, outcome in zip(metas, outcomes, strict=True):
+        is_error = not outcome.passes or meta["error"] == UNSATISFIABLE or "info: atom" in meta["error"]
+        if not is_error or not 0 < len(meta["error"]) < 1200:
+            wrong.append(f"own errors: {meta['broken'][:60]!r} with {len(meta['error'])} characters")
+    return wrong if metas else ["own errors: no hostile answer gave a row"]
 
 
 def generator_for(problems: Sequence[Problem], model: Path) -> HostileGenerator:

@@ -78,7 +78,7 @@ CASES = {
     "paraphrase": Case(
         (
             *("scripts.data_augmentor", "--provider", "local", "--model", "smoke", "--tries", "1"),
-            *("--benchmarks", "problems", "--out", "paraphrases"),
+            *("--benchmarks", "problems", "--out", "paraphrases", "--styles", "natural"),
         ),
         "paraphrases",
         _answers,

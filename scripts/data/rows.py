@@ -85,8 +85,11 @@ def check_report(path: Path, again: str) -> None:
     file = path.with_name(REPORT)
     if not file.exists():
         return
-    hashes = read_json(file, f"{again}, or remove the file if the rows are made by hand").get("sha256")
-    if isinstance(hashes, dict) and hashes.get(path.stem) != file_sha256(path):
+    report = read_json(file, f"{again}, or remove the file if the rows are made by hand")
+    if "sha256" not in report:
+        return
+    hashes = report["sha256"]
+    if not isinstance(hashes, dict) or hashes.get(path.stem) != file_sha256(path):
         raise UserError(
             f"this file and {REPORT} do not belong together: "
             "a command was interrupted, or a file was changed",

@@ -45,8 +45,12 @@ class ConversionSettings:
     repairs_in_conversation: float = 0.0
 
     def override(self, **changes: object) -> ConversionSettings:
-        """Return a copy with `changes`. A change to None keeps the value."""
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        """Return a copy with `changes`. A change to None keeps the value. UserError for a negative number."""
+        changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        for name in ("conversations", "repairs", "vocabularies"):
+            if getattr(changed, name) < 0:
+                raise UserError(f"--{name} must be at least 0, not {getattr(changed, name)}")
+        return changed
 
     def for_generated(self) -> ConversionSettings:
         """Return the settings for a generated problem, which is told once.

@@ -48,6 +48,12 @@ def _read_result(file: Path) -> EvaluationResult:
     missing = [key for key in NEEDED if key not in result]
     if missing:
         raise UserError(f"not a result of an evaluation: it has no `{missing[0]}`", where=file, remedy=remedy)
+    try:
+        hash(result["identity"]), len(result["problems"]), prompt_of(result)
+        titles = scored_parts([result])
+        _row(result, titles), _rank(result, titles)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"the result is damaged ({error})", where=file, remedy=remedy) from None
     return result
 
 

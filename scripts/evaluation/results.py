@@ -173,6 +173,13 @@ def _read(file: Path, identity: str) -> dict | None:
     return found if found.get("identity") == identity else None
 
 
+def check_result_file(file: Path) -> None:
+    """Raise UserError if `file` is there and has no result, damaged or not: it would be lost."""
+    remedy = "name another file with --out, or remove this one"
+    if file.exists() and "identity" not in read_json(file, remedy):
+        raise UserError("this is no result of an evaluation, and would be lost", where=file, remedy=remedy)
+
+
 def parameters_of(folder: Path) -> int | None:
     """The number of parameters in the safetensors files of a folder; None if there is none."""
     from safetensors import safe_open

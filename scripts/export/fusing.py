@@ -112,6 +112,9 @@ def fuse(
     if is_fused(folders.target, origin):
         print(f"already fused: {source.name} is {show_path(folders.target)}", flush=True)
         return folders.target
+    if any(folders.target.glob("*")) and not (folders.target / "fuse.json").exists():
+        what = "this folder has no fused model, and would be lost"
+        raise UserError(what, where=folders.target, remedy="move it elsewhere")
     tokenizer = _tokenizer(source, base)
     rows = comparison_rows(tokenizer, data or load_profile().data)
     locked = one_writer(folders.target)

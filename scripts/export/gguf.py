@@ -20,7 +20,7 @@ from scripts.export.gguf_tensors import tensors_of, write_tensors
 from scripts.export.gguf_vocabulary import add_vocabulary
 from scripts.export.modelfile import prompt_format, write_modelfile
 from scripts.lm import chat
-from scripts.lm.loading import load_config
+from scripts.lm.loading import check_weights, load_config
 from utils_ft import UserError, check_writable
 
 
@@ -34,8 +34,11 @@ def export(model: Path, out: Path, dtype: Dtype = Dtype.F16) -> Path:
     if not out.name.isprintable():
         raise UserError("the name of the file is not printable", where=out, remedy="name it with --out")
     check_writable(out)
+    if out.exists() and out.open("rb").read(4) != b"GGUF":
+        raise UserError("this is no GGUF file, and would be lost", where=out, remedy="name another file")
     config, tokenizer = load_config(model), chat.load_tokenizer(model)
     check_config(config, model)
+    check_weights(model, config)
     prompt = prompt_format(tokenizer)
     out.parent.mkdir(parents=True, exist_ok=True)
     with (

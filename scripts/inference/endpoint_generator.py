@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered, check_temperature
+from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Unanswered, check_drawing
 from scripts.lm.endpoint import TIMEOUT, ChatService, Endpoint
 from scripts.lm.paid_calls import (
     GIVE_UP_AFTER,
@@ -180,9 +180,10 @@ def open_endpoint(
     """A generator for the model behind an endpoint; the other arguments are those of `EndpointGenerator`.
 
     Raises:
-        UserError: A limit is below 1, the temperature is not above 0, or another run asks the same model.
+        UserError: A limit is below 1, the temperature or the number of tokens is out of range, or another
+            run asks the same model.
     """
-    check_temperature(temperature)
+    check_drawing(temperature, max_new_tokens)
     for name in ("max_calls", "max_tokens", "workers"):
         if (value := getattr(limits, name)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")

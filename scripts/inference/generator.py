@@ -16,7 +16,7 @@ from torch import Tensor
 from scripts.asp.grammar import Grammar
 from scripts.inference.decode import Decoding, Pick, generate_tokens
 from scripts.inference.prefix_cache import PrefixCache
-from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Sampled, Unanswered, check_temperature
+from scripts.inference.requests import MAX_NEW_TOKENS, OnDone, Sampled, Unanswered, check_drawing
 from scripts.lm import chat
 from scripts.lm.adapters import check_base, load_adapter
 from scripts.lm.base_models import weight_files
@@ -184,10 +184,10 @@ def load_generator(
     not merged, as in training. One line says so. The other arguments are those of `Generator`.
 
     Raises:
-        UserError: A folder has no model or no adapter, the temperature is not above 0, or the memory is too
-            small.
+        UserError: A folder has no model or no adapter, the temperature or the number of tokens is out of
+            range, or the memory is too small.
     """
-    check_temperature(temperature)
+    check_drawing(temperature, max_new_tokens)
     _check_folders(model, adapter)
     with explain_out_of_memory(TOO_LARGE, Path(model)):
         network, tokenizer = _load(model, adapter)

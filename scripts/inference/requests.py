@@ -77,13 +77,15 @@ class TextGenerator(Protocol):
         ...
 
 
-def check_temperature(temperature: float) -> None:
-    """UserError if samples cannot be drawn at this temperature."""
-    if temperature <= 0:
+def check_drawing(temperature: float, max_new_tokens: int) -> None:
+    """UserError if samples cannot be drawn at this temperature, or if an answer has no token."""
+    if not 0.001 <= temperature <= 1000:  # nan is in no range
         raise UserError(
             f"samples cannot be drawn at a temperature of {temperature}",
-            remedy="give a temperature above 0; the first answer is greedy at any temperature",
+            remedy="give one from 0.001 to 1000, such as 0.8; the first answer is greedy at any temperature",
         )
+    if max_new_tokens < 1:
+        raise UserError(f"--max-new-tokens must be at least 1, not {max_new_tokens}")
 
 
 @dataclass(frozen=True)

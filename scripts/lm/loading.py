@@ -7,11 +7,15 @@ is missing is an error, not a random number.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from utils_ft import UserError
+
+_LAYER = re.compile(r"model\.layers\.\d+\.(?!.*rotary_emb)")
+"""The name of a weight of a layer. The first models also stored rotary frequencies, which are computed."""
 
 REMEDY = "name a folder with config.json, a tokenizer and all weights as safetensors"
 
@@ -90,10 +94,40 @@ def load_model(folder: str | Path, **options: Any) -> Any:
         )
     bad = sorted(found["missing_keys"]) or sorted(str(each) for each in found["mismatched_keys"])
     if bad:
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise UserError(
-            f"the weights do not fit config.json: {bad[0]}{more} missing",
-            where=folder,
-            remedy="restore config.json and the weights as they belong together",
-        )
+        raise _misfit(folder, bad, "missing")
+    # With fewer layers than the weights have, a model is cut off.
+    if extra := sorted(key for key in found["unexpected_keys"] if _LAYER.match(key)):
+        raise _misfit(folder, extra, "too many")
     return model
+
+
+def check_weights(folder: Path, config: Any) -> None:
+    """Raise UserError unless the safetensors files of a folder have all weights of a configuration, and no
+    others of layers. Nothing is loaded.
+    """
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    with explain_broken(folder), torch.device("meta"):
+        wanted = AutoModelForCausalLM.from_config(config, trust_remote_code=False).state_dict()
+    shapes = {}
+    with explain_broken(folder):
+        for file in sorted(folder.glob("model*.safetensors")):
+            with safe_open(file, framework="pt") as weights:
+                names = list(weights.keys())
+                shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in names}
+    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+    if bad := sorted(name for name in wanted.keys() - tied if shapes.get(name) != tuple(wanted[name].shape)):
+        raise _misfit(folder, bad, "missing")
+    if extra := sorted(name for name in shapes.keys() - wanted.keys() if _LAYER.match(name)):
+        raise _misfit(folder, extra, "too many")
+
+
+def _misfit(folder: str | Path, names: Sequence[str], what: str) -> UserError:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return UserError(
+        f"the weights do not fit config.json: {names[0]}{more} {what}",
+        where=folder,
+        remedy="restore config.json and the weights as they belong together",
+    )

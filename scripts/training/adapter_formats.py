@@ -51,8 +51,8 @@ def to_mlx(source: Path, target: Path, base: Path | None = None) -> Path:
             raise UserError(what, where=source / PEFT_FILE)
         arrays[f"{match['module']}.lora_{match['half'].lower()}"] = tensor.T
     projections = _projections(arrays, _MLX_NAME, source)
-    base = base or Path(config.get("base_model_name_or_path") or "")
-    rank, alpha = config["r"], config["lora_alpha"]
+    base = base or Path(_text(config, "base_model_name_or_path", source))
+    rank, alpha = _number(config, "r", source), _number(config, "lora_alpha", source)
     settings = {
         "fine_tune_type": "lora",
         "num_layers": _layers_of(base) - min(layer for layer, _ in projections),
@@ -85,14 +85,17 @@ def to_peft(source: Path, target: Path, base: Path | None = None) -> Path:
             raise UserError(f"the adapter has the weight {name}, which is no LoRA weight", where=file)
         arrays[f"base_model.model.{match['module']}.lora_{match['half'].upper()}.weight"] = tensor.T
     projections = _projections(arrays, _PEFT_NAME, file)
-    lora = config["lora_parameters"]
-    rank, alpha = lora["rank"], lora["scale"] * lora["rank"]
+    lora = config.get("lora_parameters")
+    if not isinstance(lora, dict):
+        raise _damaged("lora_parameters", file.parent)
+    rank = _number(lora, "rank", file.parent)
+    alpha = _number(lora, "scale", file.parent) * rank
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
         "bias": "none",
-        "base_model_name_or_path": str(base or config.get("model") or ""),
+        "base_model_name_or_path": str(base or _text(config, "model", file.parent)),
         "r": rank,
         "lora_alpha": round(alpha) if math.isclose(round(alpha), alpha, rel_tol=1e-12) else alpha,
         "lora_dropout": lora.get("dropout", 0.0),
@@ -150,6 +153,27 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError("there is no adapter_config.json, so this is no adapter", where=folder)
     return read_json(file, "choose another adapter")
+
+
+def _number(settings: Mapping[str, Any], name: str, folder: Path) -> float:
+    """A number above 0 of an adapter's configuration. UserError if it is none."""
+    value = settings.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise _damaged(name, folder)
+    return value
+
+
+def _text(settings: Mapping[str, Any], name: str, folder: Path) -> str:
+    """A text of an adapter's configuration, or "". UserError if it is something else."""
+    value = settings.get(name) or ""
+    if not isinstance(value, str):
+        raise _damaged(name, folder)
+    return value
+
+
+def _damaged(name: str, folder: Path) -> UserError:
+    file = folder / "adapter_config.json"
+    return UserError(f"the value of `{name}` is damaged", where=file, remedy="choose another adapter")
 
 
 def _read_arrays(file: Path) -> dict[str, Any]:

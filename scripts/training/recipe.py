@@ -93,6 +93,13 @@ class Recipe:
                 "a recipe has at least one training step and one layer with an adapter",
                 remedy="give --max-steps and --top-layers above 0",
             )
+        if not 0 < changed.learning_rate < math.inf:  # nan is in no range
+            raise UserError(
+                f"the learning rate {changed.learning_rate} is no number above 0",
+                remedy="give one such as --learning-rate 1e-4",
+            )
+        if not 0 <= changed.seed < 2**32:
+            raise UserError(f"the seed {changed.seed} is not from 0 to 4,294,967,295", remedy="give --seed 0")
         return changed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections import Counter
 
@@ -146,6 +148,24 @@ def test_what_is_left_out_is_said(tmp_path):
         "f/three": "the link leads out of the folder of problems",
         "f/two": "the file is empty",
     }
+
+
+def test_a_folder_without_rights_is_said(tmp_path, monkeypatch):
+    """The superuser may read every folder, so the system's answer is made here."""
+    for name in ("one", "two"):
+        write_colouring(tmp_path / "f" / name)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("instances") and "two" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    collection = read_collection(tmp_path)
+    assert [problem.id for problem in collection.problems] == ["f/one"]
+    [entry] = collection.left_out
+    assert entry.problem == "f/two" and "cannot be read (Permission denied)" in entry.fault.what
 
 
 def test_the_split_is_described_in_one_line(tmp_path):

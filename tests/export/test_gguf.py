@@ -102,7 +102,9 @@ def test_the_scaling_of_a_longer_context_is_exported(tmp_path, kind):
             {"rope_parameters": YARN | {"attention_factor": 1.5, "beta_fast": 16}},
             "attention_factor and beta_fast of yarn",
         ),
-        ({"tie_word_embeddings": False, "num_hidden_layers": 2}, "no tensor like 'model.layers.2"),
+        ({"tie_word_embeddings": False}, "do not fit config.json: lm_head.weight missing"),
+        ({"num_hidden_layers": 2}, "do not fit config.json: model.layers.2.* too many"),
+        ({"num_hidden_layers": 6}, "do not fit config.json: model.layers.4.* missing"),
     ],
 )
 def test_a_model_that_llama_cpp_would_compute_differently_is_refused(smoke, tmp_path, change, message):

@@ -7,6 +7,7 @@ that a run that was interrupted continues and no answer is paid for twice.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -98,10 +99,13 @@ class ParaphraseSettings:
         """Raise UserError if a style is unknown or a number is not above 0."""
         if unknown := sorted(set(self.styles) - set(STYLES)):
             raise UserError(f"unknown style {unknown[0]!r}", remedy=f"one of: {', '.join(STYLES)}")
-        if min(self.tries, self.workers, self.per_minute) <= 0:
-            raise UserError(
-                "tries, workers and per-minute must be above 0", remedy="leave the option out for its default"
-            )
+        for name in ("tries", "workers", "per_minute", "max_calls", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:  # nan is in no range
+                raise UserError(
+                    f"--{name.replace('_', '-')} must be a number above 0, not {value}",
+                    remedy="leave the option out for its default",
+                )
 
 
 @dataclass(frozen=True)
