@@ -194,7 +194,7 @@ def test_a_shared_prefix_is_stored_once() -> None:
 
 def test_the_memory_of_a_long_prompt_is_no_square_of_its_length() -> None:
     """One byte for each pair of tokens would be 90 GB here."""
-    tree = PrefixTree([range(300_000)], 10)
+    tree = PrefixTree([list(range(300_000))], 10)
     visible = tree.visible([0, 299_999], 300_000)
     assert visible.sum(1).tolist() == [1, 300_000]
 
