@@ -40,7 +40,8 @@ class Arm:
 
 ARMS = {
     "reference": Arm("the whole recipe"),
-    "no_vocabulary": Arm("problems keep their own predicate names", {"vocabularies": 0}),
+    "vocabulary": Arm("predicates also get random names", {"vocabularies": 9}),
+    "no_retelling": Arm("problems in their own domain only", {"retellings": False}),
     "no_renaming": Arm("variables keep their names", {"namings": ("original",)}),
     "no_wordings": Arm("one wording of each instruction", {"wordings": False}),
     "no_noise": Arm("instructions keep case and punctuation", {"noise": 0.0}),

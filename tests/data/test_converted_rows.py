@@ -129,7 +129,7 @@ def test_conversations_have_the_steps_of_their_encoding(rows):
         assert (problem.descriptions()[meta["style"]] in row["messages"][0]["content"]) or names
         if meta["naming"] == "original":
             assert code == [
-                re.sub(r"\w+", lambda word, names=names: names.get(word[0], word[0]), step.code)
+                re.sub(r"#?\w+", lambda word, names=names: names.get(word[0], word[0]), step.code)
                 for step in steps
             ]
             if meta["style"] == "original" and not meta["noise"] and not names:

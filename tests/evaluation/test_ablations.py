@@ -45,6 +45,7 @@ def test_an_arm_leaves_out_what_it_is_named_after_and_nothing_else(converted: di
     def shown(metas: list[dict]) -> set[str]:
         tests = {
             "vocabulary": lambda meta: meta.get("vocabulary"),
+            "retelling": lambda meta: meta.get("retelling"),
             "noise": lambda meta: meta["noise"],
             "renaming": lambda meta: meta["naming"] != "original",
             "paraphrases": lambda meta: meta["style"] != "original",
@@ -53,9 +54,10 @@ def test_an_arm_leaves_out_what_it_is_named_after_and_nothing_else(converted: di
         return {name for name, test in tests.items() if any(test(meta) for meta in metas)}
 
     everything = shown(converted["reference"])
-    assert everything == {"vocabulary", "noise", "renaming", "paraphrases", "repair"}
+    assert everything == {"retelling", "noise", "renaming", "paraphrases", "repair"}
     for name, metas in converted.items():
-        assert shown(metas) == everything - {name.removeprefix("no_")}
+        added = {name} & {"vocabulary"}
+        assert shown(metas) == (everything | added) - {name.removeprefix("no_")} | added
         kinds = Counter(meta["kind"] for meta in metas)
         assert kinds["conversation"] == 40, name
         assert name == "no_repair" or kinds["repair"] >= 30
