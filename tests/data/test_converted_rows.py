@@ -27,7 +27,7 @@ def converted(tmp_path_factory) -> Path:
     """The shipped collection, converted by the command with the full profile."""
     folder = tmp_path_factory.mktemp("data")
     options = ("--benchmarks", str(BENCHMARKS), "--out", str(folder), "--seed", "0", "--profile", "full")
-    options += ("--conversations", "5", "--repairs", "4", "--vocabularies", "3")  # for the time it takes
+    options += ("--conversations", "3", "--repairs", "3", "--vocabularies", "1")  # for the time it takes
     line = [sys.executable, "-m", "scripts.data_converter", *options]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -81,9 +81,10 @@ def test_the_check_with_plain_clingo_finds_changed_rows(rows, tmp_path):
     assert counts["failed"] == len(changed), failures
 
 
-def test_most_training_rows_have_renamed_predicates(rows):
+@pytest.mark.parametrize("kind", ["vocabulary", "retelling"])
+def test_a_third_of_the_training_rows_is_of_each_kind_of_telling(rows, kind):
     train = [row for row in rows if row["meta"]["split"] == "train"]
-    assert len(train) > 2000 and 0.5 < sum("vocabulary" in row["meta"] for row in train) / len(train) < 1
+    assert len(train) > 2000 and 0.25 < sum(kind in row["meta"] for row in train) / len(train) < 0.4
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -204,7 +205,7 @@ def test_the_prompt_of_a_repair_has_every_predicate_of_its_answer(rows):
 
 def test_no_conversation_asks_for_a_name_that_is_not_in_its_prompt(rows):
     conversations = [row for row in rows if row["meta"]["kind"] == "conversation"]
-    assert len(conversations) > 2000
+    assert len(conversations) > 1400
     for row in conversations:
         shown, messages = "", row["messages"]
         for message in messages:
