@@ -61,7 +61,7 @@ def main(
             their step, for evaluate --repair-prompt conversation. The others are independent turns.
         strict: Exit with code 2 at the end if something was left out.
     """
-    from scripts.data.conversion import add_token_counts, convert_folder
+    from scripts.data.conversion import add_token_counts, convert_collection
     from scripts.data.problems import read_collection
 
     if paraphrases and not paraphrases.is_dir() and paraphrases.resolve() != PARAPHRASES.resolve():
@@ -79,8 +79,8 @@ def main(
     collection = read_collection(benchmarks)
     collection = collection.with_generated(generated) if generated else collection
     print(collection.describe_split(), flush=True)
-    report = convert_folder(
-        benchmarks,
+    report = convert_collection(
+        collection,
         out,
         chosen.conversion(
             conversations=conversations,
@@ -91,7 +91,6 @@ def main(
         seed=seed,
         limit=problems or chosen.problems,
         paraphrases=paraphrases,
-        generated=generated,
     )
     if tokenizer:
         report = add_token_counts(out, tokenizer, chosen.recipe.max_tokens)

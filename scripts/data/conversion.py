@@ -76,6 +76,19 @@ def convert_folder(
     collection = read_collection(benchmarks)
     if generated:
         collection = collection.with_generated(generated)
+    return convert_collection(collection, out, settings, seed=seed, limit=limit, paraphrases=paraphrases)
+
+
+def convert_collection(
+    collection: Collection,
+    out: Path,
+    settings: ConversionSettings,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    paraphrases: Path | None = None,
+) -> ConversionReport:
+    """Convert a collection that has been read. Arguments, files, result and errors as `convert_folder`."""
     check_writable(out, folder=True)
     with one_writer(out, inside=True):
         return _convert_collection(collection, out, settings, seed, limit, paraphrases)
