@@ -45,12 +45,12 @@ def few(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_deck():
-    """Fewer compositions, so that a deck is made in a second."""
+    """Fewer compositions, so that the templates are made in a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(templates, "COMPOSED", 4000)
-        templates.deck.cache_clear()
+        templates.templates_by_level.cache_clear()
         yield
-    templates.deck.cache_clear()
+    templates.templates_by_level.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +141,14 @@ def test_no_two_rules_of_different_meaning_share_an_instruction(few, solver):
     assert rules > 40
 
 
-def test_a_deck_has_more_shapes_than_its_training_rules(few):
-    piles = templates.deck((few,), 0)
-    shapes = {templates.sketch(line) for pile in piles.values() for card in pile for line in card.split("\n")}
+def test_the_templates_have_more_shapes_than_its_training_rules(few):
+    by_level = templates.templates_by_level((few,), 0)
+    shapes = {
+        templates.sketch(line) for level in by_level.values() for code in level for line in code.split("\n")
+    }
     training = {templates.sketch(code) for code in templates.training_rules([few])}
     assert len(shapes - training) > 1000
-    assert sorted(piles) == [1, 2, 3, 4, 5]
+    assert sorted(by_level) == [1, 2, 3, 4, 5]
 
 
 def test_every_composition_is_a_program_that_clingo_parses():

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from scripts.asp.solver import Solver
 from scripts.data.generator.problem import LEVELS, NothingFits, generate
-from scripts.data.generator.templates import deck
+from scripts.data.generator.templates import templates_by_level
 from utils_ft import BENCHMARKS, UserError, check_writable, one_writer
 
 WORKERS = 2
@@ -89,7 +89,9 @@ def _level(index: int, level: int | None) -> int:
 
 def _write_all(out: Path, todo: Sequence[int], written: Written, item: partial) -> None:
     """Write the problems with the numbers `todo`; two processes work at once, and few are waited for."""
-    deck((item.keywords["benchmarks"],), item.keywords["seed"])  # a forked process has it from here
+    templates_by_level(
+        (item.keywords["benchmarks"],), item.keywords["seed"]
+    )  # a forked process has it from here
     pool = ProcessPoolExecutor(WORKERS, mp_context=get_context())
     waiting = iter(todo)
     try:

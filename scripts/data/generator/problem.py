@@ -12,7 +12,7 @@ from scripts.data.generator.description import describe
 from scripts.data.generator.domains import load_domains
 from scripts.data.generator.filling import Filled, Filling, head_atoms
 from scripts.data.generator.rules import Const, Define, Show, Statement, atoms, nodes
-from scripts.data.generator.templates import GENERATED, LENGTHS, Template, deck, read_template
+from scripts.data.generator.templates import GENERATED, LENGTHS, Template, read_template, templates_by_level
 from scripts.data.generator.variable_types import Misfit
 from scripts.data.generator.variants import repeats, simpler
 from scripts.data.generator.wording import Speaker
@@ -24,7 +24,7 @@ SETS = 160  # answer sets of an instance, at most
 SECONDS = 1.0  # processor time for one program; only programs without end need more
 INSTANCES = {1: 3, 2: 3, 3: 2, 4: 2, 5: 2}
 ATTEMPTS = 60
-SLICE = 1.6  # templates of the deck for each rule that is wanted
+SLICE = 1.6  # templates for each rule that is wanted
 
 
 class NothingFits(Exception):
@@ -81,10 +81,10 @@ def grow(
     """The program of a problem, with its trees. Arguments and errors as `generate`."""
     for attempt in range(ATTEMPTS):
         rng = Random(content_hash("generated problem", str(seed), str(index), str(level), str(attempt)))
-        pile = deck(roots, seed)[level]
+        templates = templates_by_level(roots, seed)[level]
         size = int(SLICE * sum(LENGTHS[level]) / 2)
-        own = [pile[(index * size + n) % len(pile)] for n in range(size)]
-        program = Program(rng, level, solver, own, pile)
+        own = [templates[(index * size + n) % len(templates)] for n in range(size)]
+        program = Program(rng, level, solver, own, templates)
         if program.grow():
             return program
     raise NothingFits(f"no problem of level {level} came out of seed {seed}, index {index}")
@@ -94,7 +94,7 @@ class Program:
     """Grows one program, statement by statement; each is kept only where the solver finds it to matter.
 
     Attributes:
-        own: The templates of the deck that are this problem's.
+        own: The templates that are this problem's.
         spare: Templates to draw from where the own ones do not suffice.
         world: The predicates and the instances.
         statements, types, said: The statements, the types of the variables of each, and their instructions.

@@ -33,8 +33,8 @@ from scripts.data.shapes import OFTEN
 from utils_ft import BENCHMARKS, content_hash
 
 COMPOSED = 60_000  # rules of the grammar that are drawn to find out which shapes are frequent
-FREQUENT = 1_300  # shapes that stand in the deck until training and deck together show them often
-RARE = 4_500  # further shapes of the grammar that stand in the deck once
+FREQUENT = 1_300  # shapes that are templates until training and templates together show them often
+RARE = 4_500  # further shapes of the grammar that are templates once
 LENGTHS = {1: (5, 8), 2: (6, 11), 3: (7, 14), 4: (9, 17), 5: (11, 22)}
 """The fewest and the most rules of a problem of each level."""
 GENERATED = "generated_"
@@ -166,11 +166,12 @@ def training_rules(roots: Iterable[Path]) -> list[str]:
 
 
 @cache
-def deck(roots: tuple[Path, ...] = (BENCHMARKS,), seed: int = 0) -> dict[int, list[str]]:
+def templates_by_level(roots: tuple[Path, ...] = (BENCHMARKS,), seed: int = 0) -> dict[int, list[str]]:
     """Return the templates of each level in an order that only `seed` decides.
 
-    A shape is frequent if many training rules have it, or compositions often have it. Frequent shapes stand
-    in the deck until training and deck together show them OFTEN times, others of compositions once.
+    A shape is frequent if many training rules have it, or compositions often have it. A frequent shape has so
+    many templates that training and templates together show it OFTEN times; another shape of compositions has
+    one.
     """
     rng = Random(content_hash("deck", str(seed)))
     by_shape: dict[str, list[str]] = {}
@@ -187,18 +188,18 @@ def deck(roots: tuple[Path, ...] = (BENCHMARKS,), seed: int = 0) -> dict[int, li
             score[key := sketch(line)] += 1
             by_shape.setdefault(key, []).append(code)
     ordered = [key for key, _ in score.most_common()]
-    cards = []
+    chosen = []
     for key in ordered[:FREQUENT]:
-        cards += [rng.choice(by_shape[key]) for _ in range(max(1, OFTEN - training[key]))]
-    cards += [rng.choice(by_shape[key]) for key in ordered[FREQUENT:] if not training[key]][:RARE]
-    rng.shuffle(cards)
-    return _piles(cards)
+        chosen += [rng.choice(by_shape[key]) for _ in range(max(1, OFTEN - training[key]))]
+    chosen += [rng.choice(by_shape[key]) for key in ordered[FREQUENT:] if not training[key]][:RARE]
+    rng.shuffle(chosen)
+    return _by_level(chosen)
 
 
-def _piles(cards: Sequence[str]) -> dict[int, list[str]]:
-    """Each card on the pile of one level that may have it, so that all piles last for as many problems."""
-    piles: dict[int, list[str]] = {level: [] for level in LENGTHS}
-    for card in cards:
-        levels = [level for level in piles if level >= level_of(card)]
-        piles[min(levels, key=lambda level: len(piles[level]) / sum(LENGTHS[level]))].append(card)
-    return piles
+def _by_level(templates: Sequence[str]) -> dict[int, list[str]]:
+    """Give each template to a level that may have it, so that all levels last for as many problems."""
+    found: dict[int, list[str]] = {level: [] for level in LENGTHS}
+    for template in templates:
+        levels = [level for level in found if level >= level_of(template)]
+        found[min(levels, key=lambda level: len(found[level]) / sum(LENGTHS[level]))].append(template)
+    return found
