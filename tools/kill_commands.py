@@ -1,12 +1,16 @@
 """Kill the long commands at random moments, run them again, and compare with an undisturbed run.
 
-python -m tools.kill_commands --kills 20
+    python -m tools.kill_commands --kills 20
+    python -m tools.kill_commands --only two_fuses
+
+`two_fuses` is no kill: two processes fuse one run at the same time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,13 +32,17 @@ class Case:
 
     Attributes:
         words: Its command line, without `python -m`.
-        folder: The folder below the working folder that has its result.
+        folder: The folder below the working folder that has its result. The command starts without it.
         state: The function that reads from that folder what must be the same.
+        after: The name of the case whose result the command reads, or "".
+        twice: Whether two processes run the command at the same time, and none is killed.
     """
 
     words: tuple[str, ...]
     folder: str
     state: Callable[[Path], Any]
+    after: str = ""
+    twice: bool = False
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -44,14 +52,22 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _run_state(folder: Path) -> dict[str, Any]:
-    """The adapters of a run's checkpoints, its losses, and the model that was fused from it."""
+    """The adapters of a run's checkpoints, and its losses."""
     found = {
         path: digest for path, digest in _files(folder).items() if path.endswith("adapter_model.safetensors")
     }
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    fused = folder.parents[1] / "local_models" / "ft_smoke_pytorch" / "model.safetensors"
-    found["fused"] = file_sha256(fused)
     return found | {name: metrics[name] for name in ("losses", "eval_losses", "recipe", "base")}
+
+
+def _run_and_model(folder: Path) -> dict[str, Any]:
+    """A run, and the files of the model that was fused from it."""
+    return _run_state(folder) | _files(folder.parents[1] / FUSED)
+
+
+def _run_and_pairs(folder: Path) -> dict[str, Any]:
+    """A run on preference pairs, and the files of its pairs."""
+    return _run_state(folder) | _files(folder.parents[1] / "data" / "smoke" / "preferences")
 
 
 def _scores(folder: Path) -> dict[str, Any]:
@@ -64,9 +80,19 @@ def _answers(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in _files(folder).items() if name != "report.json"}
 
 
+FUSED = "local_models/ft_smoke_pytorch"
+
 CASES = {
     "convert": Case(("scripts.data_converter",), "data/smoke", _files),
-    "train": Case(("scripts.train_pytorch", "--max-steps", "12"), "adapters/smoke_pytorch", _run_state),
+    "train": Case(("scripts.train_pytorch", "--max-steps", "12"), "adapters/smoke_pytorch", _run_and_model),
+    "train_preferences": Case(
+        ("scripts.train_preferences", "--problems", "3"),
+        "adapters/smoke_preferences",
+        _run_and_pairs,
+        after="train",
+    ),
+    "fuse": Case(("scripts.fuse",), FUSED, _files, after="train"),
+    "two_fuses": Case(("scripts.fuse",), FUSED, _files, after="train", twice=True),
     "evaluate": Case(
         (
             *("scripts.evaluate", "--model", "local_models/smoke", "--out", "scores/scores.json"),
@@ -117,8 +143,8 @@ def main(kills: int = 20, only: str = ",".join(CASES), seed: int = 0) -> None:
 
     Arguments:
         kills: How often each command is killed.
-        only: The commands, with commas between: convert, train, evaluate, paraphrase, own_errors, generate,
-            problems, export.
+        only: The commands, with commas between: convert, train, train_preferences, fuse, two_fuses, evaluate,
+            paraphrase, own_errors, generate, problems, export.
         seed: Decides the moments.
     """
     import typer
@@ -130,8 +156,10 @@ def main(kills: int = 20, only: str = ",".join(CASES), seed: int = 0) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) / "base"
         _prepare(base)
+        for earlier in sorted({CASES[name].after for name in names} - {""}):
+            _run(CASES[earlier].words, base)
         for name in names:
-            different += _check(name, CASES[name], base, kills, Random(f"{seed}/{name}"))
+            different += check(name, CASES[name], base, kills, Random(f"{seed}/{name}"))
     if different:
         raise typer.Exit(1)
 
@@ -147,27 +175,46 @@ def _prepare(base: Path) -> None:
     (base / "steps.txt").write_text("Choose a time.\nNo two at once.\nShow it.\n", encoding="utf-8")
 
 
-def _check(name: str, case: Case, base: Path, kills: int, rng: Random) -> int:
-    """Kill one command `kills` times and print what came of it. Returns how many results differ."""
-    whole = base.with_name(f"{name}-whole")
-    shutil.copytree(base, whole)
+def check(name: str, case: Case, base: Path, kills: int, rng: Random) -> int:
+    """Kill one command `kills` times and print what came of it. Returns how many results differ.
+
+    Arguments:
+        name: What the printed lines call the command.
+        case: The command.
+        base: The working folder, which is copied for each run.
+        kills: How often the command is killed.
+        rng: Decides the moments.
+    """
+    whole = _copy(base, f"{name}-whole", case)
     start = time.monotonic()
     _run(case.words, whole)
     seconds = time.monotonic() - start
     expected = case.state(whole / case.folder)
     different = killed = 0
     for number in range(kills):
-        work = base.with_name(f"{name}-{number}")
-        shutil.copytree(base, work)
-        moment = rng.uniform(0.1, seconds)
-        killed += _run_and_kill(case.words, work, moment)
-        _run(case.words, work)
+        work = _copy(base, f"{name}-{number}", case)
+        if case.twice:
+            killed += _run_twice(case.words, work)
+            what = "with two processes"
+        else:
+            moment = rng.uniform(0.1, seconds)
+            killed += _run_and_kill(case.words, work, moment)
+            _run(case.words, work)
+            what = f"after a kill at {moment:.2f} s"
         if case.state(work / case.folder) != expected:
             different += 1
-            print(f"{name}: another result after a kill at {moment:.2f} s", flush=True)
+            print(f"{name}: another result {what}", flush=True)
         shutil.rmtree(work)
-    print(f"{name}: {seconds:.1f} s, {killed} of {kills} killed, {different} results differ", flush=True)
+    done = "refused the second process" if case.twice else "killed"
+    print(f"{name}: {seconds:.1f} s, {killed} of {kills} {done}, {different} results differ", flush=True)
     return different
+
+
+def _copy(base: Path, name: str, case: Case) -> Path:
+    """A copy of the working folder without the result of a command."""
+    work = shutil.copytree(base, base.with_name(name))
+    shutil.rmtree(work / case.folder, ignore_errors=True)
+    return work
 
 
 def _start(words: tuple[str, ...], work: Path) -> subprocess.Popen:
@@ -190,6 +237,25 @@ def _run(words: tuple[str, ...], work: Path) -> None:
     output, _ = process.communicate()
     if process.returncode not in (0, 1) or "Traceback" in output:
         raise UserError(f"{' '.join(words)} failed with {process.returncode}:\n{output[-2000:]}")
+
+
+def _run_twice(words: tuple[str, ...], work: Path) -> bool:
+    """Run a command in two processes at the same time. Returns whether one of them was refused.
+
+    UserError if both were refused, or if the message does not name the process that works.
+    """
+    processes = [_start(words, work) for _ in range(2)]
+    ends = []
+    for process in processes:
+        output, _ = process.communicate()
+        ends.append((process.returncode, process.pid, output))
+    ends.sort()
+    (first, holder, _), (second, _, output) = ends
+    named = re.search(rf"another process writes here: process {holder} ", output)
+    if first or second not in (0, 2) or (second and not named):
+        told = "\n".join(f"{code}: {text[-1000:]}" for code, _, text in ends)
+        raise UserError(f"{' '.join(words)} in two processes ended with {told}")
+    return second == 2
 
 
 def _run_and_kill(words: tuple[str, ...], work: Path, moment: float) -> bool:
