@@ -32,4 +32,4 @@ check: setup         # check the shipped problems
 
 clean:               # delete what was generated, except base models and paraphrases
 	find runs -mindepth 1 -maxdepth 1 ! -name demo.sh -exec rm -rf {} +
-	rm -rf adapters/* adapters/.tokens local_models/ft_* data/*.jsonl data/report.json data/smoke data/own_errors data/preferences data/generated
+	rm -rf adapters/* adapters/.tokens local_models/ft_* data/train.jsonl data/valid.jsonl data/test.jsonl data/report.json data/smoke data/own_errors data/preferences data/generated

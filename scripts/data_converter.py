@@ -37,7 +37,8 @@ def main(
     There are two kinds of rows. A conversation has a whole problem, step by step; the training problems are
     varied in style, variable names, predicate names and noise. A repair has a broken rule and the solver
     message, and the corrected rule as the answer. The command writes train.jsonl, valid.jsonl, test.jsonl and
-    report.json. The same problems, options and seed give the same bytes.
+    report.json. The same problems, options and seed give the same bytes. Rows of another origin that are in
+    the folder are kept under another name.
 
     Problems that cannot be used are left out and listed, each with file, line and remedy.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.data.rows import REPORT, check_report, to_jsonl
-from utils_ft import UserError, content_hash, parse_json, read_text, write_json, write_text
+from scripts.data.rows import check_report, to_jsonl, write_with_report
+from utils_ft import UserError, content_hash, parse_json, read_text
 
 PAIRS = "pairs.jsonl"
 """The file of a folder of pairs. `report.json` beside it has its SHA-256."""
@@ -25,12 +24,8 @@ _AGAIN = "make the pairs again: python -m scripts.train_preferences"
 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair], report: dict[str, Any]) -> dict[str, Any]:
-    """Write `pairs.jsonl`, then `report.json` with its SHA-256. Returns the content of the report."""
-    text = to_jsonl(pairs)
-    write_text(folder / PAIRS, text)
-    whole = report | {"sha256": {Path(PAIRS).stem: hashlib.sha256(text.encode()).hexdigest()}}
-    write_json(folder / REPORT, whole)
-    return whole
+    """Write `pairs.jsonl`, then `report.json`, as `write_with_report` does. Returns the report."""
+    return write_with_report(folder, {Path(PAIRS).stem: to_jsonl(pairs)}, report)
 
 
 def load_pairs(folder: Path) -> list[Pair]:

@@ -16,6 +16,7 @@ from utils_ft import (
     read_json,
     read_jsonl,
     read_text,
+    show_path,
     write_json,
     write_text,
 )
@@ -31,6 +32,9 @@ Row = dict[str, Any]
 REPORT = "report.json"
 """The file beside the rows that is written last. It has the SHA-256 of the file of each split."""
 
+DRAFT = ".report.json"
+"""The report while the rows are written. It says which rows an interrupted command wrote."""
+
 EVAL_ROWS = 24  # validation rows for the loss during training: enough to see overfitting, and fast
 
 
@@ -42,21 +46,60 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 def write_row_files(
     folder: Path, rows: Mapping[str, Iterable[Row]], report: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write `<split>.jsonl` for each split, then `report.json` with their SHA-256.
+    """Write `<split>.jsonl` for each split, then `report.json`, as `write_with_report` does."""
+    return write_with_report(folder, {split: to_jsonl(rows[split]) for split in SPLITS}, report)
 
-    If the process is killed between two files, the report does not fit the rows, and `load_rows` refuses
-    them.
+
+def write_with_report(folder: Path, texts: Mapping[str, str], report: dict[str, Any]) -> dict[str, Any]:
+    """Write JSONL files, then `report.json` with their SHA-256.
+
+    Files that no earlier call wrote are kept under another name, and a line says so. If the process is killed
+    between two files, the report does not fit the rows, and `load_rows` refuses them.
+
+    Arguments:
+        folder: The folder.
+        texts: The text of each file, by its name without `.jsonl`.
+        report: The content of the report, to which the hashes are added.
 
     Returns:
         The content of `report.json`.
     """
-    texts = {split: to_jsonl(rows[split]) for split in SPLITS}
-    for split, text in texts.items():
-        write_text(folder / f"{split}.jsonl", text)
-    hashes = {split: hashlib.sha256(text.encode()).hexdigest() for split, text in texts.items()}
+    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     whole = report | {"sha256": hashes}
-    write_json(folder / REPORT, whole)
+    _keep_others(folder, hashes)
+    draft = write_json(folder / DRAFT, whole)
+    for name, text in texts.items():
+        write_text(folder / f"{name}.jsonl", text)
+    draft.replace(folder / REPORT)
     return whole
+
+
+def _keep_others(folder: Path, new: Mapping[str, str]) -> None:
+    """Rename the JSONL files that no report of the folder has, and a report that has no hashes.
+
+    The new name has the beginning of the file's hash. `new` has the hashes of the files that will be written.
+    """
+    written = _hashes(folder / REPORT)
+    reports = (written, _hashes(folder / DRAFT), new)
+    files = {folder / f"{name}.jsonl": [report.get(name) for report in reports] for name in new}
+    others = [file for file, known in files.items() if file.is_file() and file_sha256(file) not in known]
+    if (folder / REPORT).is_file() and not written:
+        others.append(folder / REPORT)
+    for file in others:
+        kept = file.with_name(f"{file.stem}.{file_sha256(file)[:12]}{file.suffix}")
+        file.replace(kept)
+        print(f"{show_path(file)} was not written by this command: it is now {show_path(kept)}", flush=True)
+
+
+def _hashes(report: Path) -> dict[str, Any]:
+    """The hashes in a report. There are none if the file is missing or is no report."""
+    if not report.is_file():
+        return {}
+    try:
+        hashes = read_json(report, "").get("sha256")
+    except UserError:
+        return {}
+    return hashes if isinstance(hashes, dict) else {}
 
 
 def load_rows(data_dir: str | Path, split: str) -> list[Row]:
