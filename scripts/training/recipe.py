@@ -220,7 +220,7 @@ PROFILES = {
         Profile(
             "small",
             "qwen-coder",
-            Recipe(max_steps=150, learning_rate=5e-4, top_layers=24, qlora=False),
+            Recipe(max_steps=400, learning_rate=5e-4, top_layers=24, qlora=False),
             conversations=3,
             repairs=1,
             generated=720,
