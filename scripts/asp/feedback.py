@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Outcome, Verdict
@@ -19,6 +19,9 @@ UNSATISFIABLE = "UNSATISFIABLE"
 """The solver message for a program without an answer set."""
 
 _UNDEFINED = re.compile(r"info: atom does not occur in any rule head:\s+-?([a-z_]\w*)(\(.*\))?$", re.DOTALL)
+_NAME = re.compile(r"\b_*[a-z][\w']*")
+_BEFORE_BRACKET = re.compile(r"\b(_*[a-z][\w']*)\(")
+_CODE = re.compile(r"`[^`\n]*`|(?s:```.*?```)")
 _FACT = r"-?[a-z_][\w']*\((?:[\w\s,\"'-]|\.\.)*+\)[^\S\n]*\.(?!\.)"
 _FACT_LINES = re.compile(rf"(?:\A|(?<=\.\n))(?:[^\S\n]*{_FACT}(?:[^\S\n]*{_FACT})*+[^\S\n]*\n)++", re.ASCII)
 _FACT_PARTS = re.compile(r"-?([a-z_][\w']*)\(([^)]*)\)", re.ASCII)
@@ -36,18 +39,19 @@ def context_of(facts: str, given: str, history: Sequence[str]) -> str:
     return "".join(f"{part}\n" for part in parts if part)
 
 
-def solver_message(outcome: Outcome, context: str = "") -> str:
+def solver_message(outcome: Outcome, context: str = "", named: Collection[str] | None = None) -> str:
     """Return the solver message for a step, or "" if the solver accepts it.
 
     Arguments:
         outcome: The outcome of `context` and the step's code as one program.
         context: The program before the step.
+        named: The names of the predicates that the prompt shows (`named_predicates`), if they are known.
 
     Returns:
         clingo's first errors as printed; or `UNSATISFIABLE` for a solved outcome without an answer set; or
         clingo's first notes on atoms that occur in no rule head, if `context` has their predicate, but only
-        with other numbers of arguments. It is never "" for an outcome that does not pass, and never much
-        longer than 1,000 characters.
+        with other numbers of arguments, or if neither `context` nor `named` has it. It is never "" for an
+        outcome that does not pass, and never much longer than 1,000 characters.
     """
     if outcome.verdict is Verdict.UNSATISFIABLE:
         return UNSATISFIABLE
@@ -59,7 +63,24 @@ def solver_message(outcome: Outcome, context: str = "") -> str:
     if not undefined:
         return ""
     known = _arities(context)
-    return brief([note for note, name, arity in undefined if name in known and arity not in known[name]])
+
+    def is_error(name: str, arity: int) -> bool:
+        if name in known:
+            return arity not in known[name]
+        return named is not None and name not in named
+
+    return brief([note for note, name, arity in undefined if is_error(name, arity)])
+
+
+def named_predicates(text: str) -> set[str]:
+    """Return the names that a text, such as a description, may use as those of predicates.
+
+    These are the words before an opening bracket and the words in Markdown code (`` `p/2` ``, `` `p` ``).
+    """
+    return {
+        *_BEFORE_BRACKET.findall(text),
+        *(word for code in _CODE.findall(text) for word in _NAME.findall(code)),
+    }
 
 
 def _arities(context: str) -> dict[str, set[int]]:

@@ -22,7 +22,7 @@ from utils_ft import UserError, content_hash, read_json, show_path, write_json
 RECORDS = ("fuse.json", "trainer_state.json", "complete.json")
 """Files of a model folder that have no influence on its answers: they say how the folder was made."""
 
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 """The version of everything that decides a score. Stored scores, studies and own errors hold for one version.
 
 Raise it with any change of the prompts, the repair messages, the verdicts, the repair loop or the rates; of

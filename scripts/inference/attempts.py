@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from scripts.asp.feedback import UNSATISFIABLE, solver_message
+from scripts.asp.feedback import UNSATISFIABLE, named_predicates, solver_message
 from scripts.asp.gate import code_only
 from scripts.asp.solver import Outcome, Request, Solver, Verdict
 from scripts.inference.requests import StepRequest, Unanswered
@@ -110,7 +110,7 @@ def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solve
         if isinstance(output, Unanswered):
             message = output.reason
         else:
-            message = solver_message(outcome, request.context) if has_code(code) else NO_CODE
+            message = _message(request, outcome) if has_code(code) else NO_CODE
         attempts.append(Attempt(output, code, fenced, outcome, message))
     to_solve = [index for index, request in enumerate(requests) if request.solve and attempts[index].accepted]
     found = is_satisfiable([programs[index] for index in to_solve], solver)
@@ -118,6 +118,15 @@ def check(requests: Sequence[StepRequest], outputs: Sequence[str], solver: Solve
         message = UNSATISFIABLE if satisfiable is False else ""
         attempts[index] = replace(attempts[index], message=message, satisfiable=satisfiable)
     return attempts
+
+
+def _message(request: StepRequest, outcome: Outcome) -> str:
+    """The solver message for code that was written for `request`.
+
+    A predicate that no rule defines is an error if the prompt shows others, but not this one.
+    """
+    named = named_predicates("\n".join(message["content"] for message in request.messages))
+    return solver_message(outcome, request.context, named or None)
 
 
 def _continues(context: str, code: str) -> Outcome | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.asp.feedback import UNSATISFIABLE, context_of, solver_message
+from scripts.asp.feedback import UNSATISFIABLE, context_of, named_predicates, solver_message
 
 CONTEXT = "edge(1,2).\nnode(X;Y) :- edge(X,Y).\n{in(X)} :- node(X).\n"
 BLOCKED = CONTEXT + ":- blocked(X,Y), in(X).\n"
@@ -47,6 +47,27 @@ def test_the_solver_message_is_clingos_message_with_lines_of_the_context(solver,
 def test_another_number_of_arguments_than_in_the_context_is_an_error(solver, context, code, message):
     found = solver_message(solver.check(context + code), context)
     assert found.startswith(message) and bool(found) == bool(message)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_error"),
+    [
+        (":- nodes(X), in(X).", True),  # a name that nothing shows
+        ("free(X) :- node(X), not blocks(X).", True),
+        (":- ghost.", True),
+        (":- blocked(X,Y), in(X).", False),  # the description shows it, without facts
+        (":- sealed, in(_).", False),
+        ("free(X) :- node(X). :- free(X), in(X).", False),  # the step defines it itself
+        ("#defined nodes/1. :- nodes(X), in(X).", False),
+    ],
+)
+def test_a_predicate_that_neither_prompt_nor_program_has_is_an_error(solver, code, is_error):
+    named = named_predicates("Nodes are blocked: `blocked(X, Y)`; `sealed` and `node/1` as well.")
+    assert named == {"blocked", "sealed", "node"}
+    outcome = solver.check(CONTEXT + code)
+    assert solver_message(outcome, CONTEXT) == ""
+    found = solver_message(outcome, CONTEXT, named)
+    assert ("info: atom does not occur in any rule head" in found) == is_error == bool(found)
 
 
 def test_a_program_without_an_answer_set_is_unsatisfiable(solver):

@@ -32,3 +32,20 @@ def test_a_program_that_takes_too_long_to_solve_is_accepted(solver: Solver) -> N
     pigeons = "{ in(P,H) : H = 1..11 } = 1 :- P = 1..12. :- in(P,H), in(Q,H), P < Q."
     [attempt] = check([StepRequest([], "", "a.\n", solve=True)], [pigeons], solver)
     assert not attempt.message and attempt.satisfiable is None
+
+
+@pytest.mark.parametrize(
+    ("description", "is_error"),
+    [
+        ("`node(X)`: X is a node.", True),
+        ("`node(X)`: X is a node. `wins/2` may have no facts.", False),
+        ("There are nodes, and some win.", False),  # nothing says how predicates are named
+    ],
+)
+def test_a_rule_with_a_made_up_predicate_is_not_accepted(
+    solver: Solver, description: str, is_error: bool
+) -> None:
+    messages = [{"role": "system", "content": description}, {"role": "user", "content": "Who loses?"}]
+    request = StepRequest(messages, "Who loses?", "node(a).\n")
+    [attempt] = check([request], ["loses(X) :- node(X), not wins(X,_)."], solver)
+    assert attempt.accepted != is_error and attempt.outcome.passes
