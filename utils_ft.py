@@ -32,6 +32,7 @@ VERSION = "1.0.0"
 ROOT = Path(__file__).resolve().parent
 WORKDIR = Path(os.environ.get("FT_WORKDIR") or ROOT).resolve()
 BENCHMARKS = ROOT / "data" / "benchmarks"
+EXAMPLES = ROOT / "data" / "examples"
 DATA = WORKDIR / "data"
 ADAPTERS = WORKDIR / "adapters"
 LOCAL_MODELS = WORKDIR / "local_models"

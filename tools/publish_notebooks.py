@@ -2,7 +2,8 @@
 
     python -m tools.publish_notebooks --profile demo
 
-Results and figures are kept; progress bars, warnings, timings, widgets and injected parameters are not.
+Results, figures and their alternative texts are kept; progress bars, warnings, timings, widgets and
+injected parameters are not.
 """
 
 from __future__ import annotations
@@ -78,9 +79,10 @@ def _is_kept(output: dict) -> bool:
 
 
 def _clean(output: dict, number: int) -> dict:
-    """`output` without metadata, with the number of its cell."""
+    """`output` with the number of its cell, and of its metadata only the alternative text of an image."""
     if output["output_type"] != "stream":
-        output["metadata"] = {}
+        images = {kind: known for kind, known in output["metadata"].items() if isinstance(known, dict)}
+        output["metadata"] = {kind: {"alt": known["alt"]} for kind, known in images.items() if "alt" in known}
     if output["output_type"] == "execute_result":
         output["execution_count"] = number
     return output

@@ -13,6 +13,7 @@ from scripts.data.repairs import RepairMaker
 from scripts.data.report import Report
 from scripts.data.rows import Row
 from scripts.data.settings import NAMINGS
+from utils_ft import EXAMPLES, read_json
 
 
 def problem_with_fewest_errors(result: Mapping, problems: Sequence[Problem]) -> Problem:
@@ -36,3 +37,13 @@ def example_repair(problem: Problem, corruption: str, solver: Solver, seed: int 
 def example_unfaithful_text(text: str) -> str:
     """Return `text` with another name for its first predicate: an error that paraphrases may have."""
     return re.sub(r"`(\w+)\(", r"`my_\1(", text, count=1)
+
+
+def stored_paraphrase_run() -> dict:
+    """Return a real run of a local model on one description: its answers, and the errors of each.
+
+    Keys: `provider`, `model`, `date`, `command`, `problem`, `style`, `original`, `tries` (for each one the
+    SHA-256 of its prompt, the answer and its errors), `status` (`made` or `dropped`), and `tasks`: how each
+    text ended that the run finished before it was stopped.
+    """
+    return read_json(EXAMPLES / "paraphrase_run.json", "restore the file from the repository")

@@ -137,6 +137,30 @@ def repair(row: Mapping) -> HTML:
     return _html("".join(boxes))
 
 
+def paraphrase_tries(run: Mapping) -> HTML:
+    """The tries of a stored paraphrase run: the original, and each answer with its errors below.
+
+    Arguments:
+        run: The content of a file such as `data/examples/paraphrase_run.json`.
+    """
+    texts = {"original": run["original"]} | {
+        f"try {number}: {'failed' if one['errors'] else 'passed'}": one["text"]
+        for number, one in enumerate(run["tries"], 1)
+    }
+    errors = [
+        _text(f"try {number}: {error}", ERROR)
+        for number, one in enumerate(run["tries"], 1)
+        for error in one["errors"]
+    ]
+    where = html.escape(
+        f"{run['problem']}, {run['style']}, by {run['model']} on {run['date']}: {run['status']}"
+    )
+    return _html(
+        f"<small>{where}</small>{side_by_side(texts, code=False).data}"
+        f'<div style="{BOX}">{"".join(errors) or "no try has an error"}</div>'
+    )
+
+
 def steps(problem: Problem) -> HTML:
     """The steps of a problem as a table: line number, instruction, code."""
     cell = '<td style="text-align:left;vertical-align:top">'

@@ -1,19 +1,24 @@
 """All figures of the notebooks and the README, in one style.
 
 A colour always means the same model or split. Each function returns a matplotlib figure with a white
-background, readable on a dark page. The style holds only while a figure is drawn; a person's own
+background, readable on a dark page, and with an alternative text (`alt_texts`), which a notebook and its
+page show to readers who do not see it. The style holds only while a figure is drawn; a person's own
 matplotlib settings do not change.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 from scripts.evaluation.leaderboard import model_label, prompt_of, scored_parts
 from scripts.evaluation.tables import TITLES, rates_by_title
+from scripts.notebook import alt_texts
+from scripts.training.engine_comparison import EngineComparison
 
 BLUE, GREY, TEAL, AMBER, PURPLE, RED, INK = (
     "#2563eb",
@@ -62,7 +67,11 @@ RATES = ("parse", "ground", "equivalent")
 
 
 def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """Run `draw` with `STYLE`. The figure is closed, so that only the cell's own value shows it."""
+    """Run `draw` with `STYLE`, and give the figure the text of the function of the same name in `alt_texts`.
+
+    The figure is closed, so that only the cell's own value shows it.
+    """
+    describe = getattr(alt_texts, draw.__name__)
 
     @functools.wraps(draw)
     def styled(*args: Any, **kwargs: Any) -> Any:
@@ -72,9 +81,21 @@ def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()  # fixes the layout while the style holds
         plt.close(figure)
+        text = describe(*args, **kwargs)
+        figure._repr_mimebundle_ = lambda **_: _bundle(figure, text)  # IPython calls it to show the figure
         return figure
 
     return styled
+
+
+def _bundle(figure: Any, text: str) -> tuple[dict, dict]:
+    """What a cell shows of a figure: the image, and `text` for readers who do not see it."""
+    image = BytesIO()
+    figure.savefig(
+        image, format="png", dpi=STYLE["figure.dpi"], facecolor=figure.get_facecolor(), bbox_inches="tight"
+    )
+    data = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": text}
+    return data, {"image/png": {"alt": text}}
 
 
 def _figure(height: float = 3.0, columns: int = 1, width: float = WIDTH, **settings: Any) -> tuple[Any, Any]:
@@ -215,19 +236,41 @@ def loss_curve(log: Sequence[dict], title: str = "") -> Any:
     With 20 training steps or more, the train loss is also drawn as a moving mean of nine steps.
     """
     figure, axes = _figure()
-    train, valid = (
-        [(row["step"], row[name]) for row in log if row[name] is not None] for name in ("loss", "eval_loss")
-    )
-    if train:
+    if train := _points(log, "loss"):
         _train_loss(axes, *zip(*train, strict=True))
-    if valid:
+    _finish_losses(axes, log, title)
+    return figure
+
+
+@_styled
+def engine_losses(comparison: EngineComparison) -> Any:
+    """The losses of an MLX run, and as a dashed line PyTorch's train loss on the same rows, if known."""
+    if comparison.pytorch is None:
+        return loss_curve.__wrapped__(comparison.log)
+    figure, axes = _figure()
+    for label, log, style in (
+        ("train, MLX", comparison.log, {"color": COLOURS["train"]}),
+        ("train, PyTorch", comparison.pytorch_log, {"color": INK, "linestyle": "--", "linewidth": 1.2}),
+    ):
+        axes.plot(*zip(*_points(log, "loss"), strict=True), **style, label=label)
+    _finish_losses(axes, comparison.log)
+    return figure
+
+
+def _points(log: Sequence[dict], column: str) -> list[tuple[int, float]]:
+    """Step and value of the rows that have a value in a column."""
+    return [(row["step"], row[column]) for row in log if row[column] is not None]
+
+
+def _finish_losses(axes: Any, log: Sequence[dict], title: str = "") -> None:
+    """Draw the validation losses of a log, and finish a figure of losses."""
+    if valid := _points(log, "eval_loss"):
         axes.plot(*zip(*valid, strict=True), color=COLOURS["valid"], marker="o", label="validation")
     axes.set(xlabel="training step", ylabel=LOSS_UNIT, title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if train or valid:
-        axes.set_ylim(0, 1.1 * max(loss for _, loss in (*train, *valid)))
+    if axes.lines:
+        axes.set_ylim(0, 1.1 * max(loss for line in axes.lines for loss in line.get_ydata()))
         axes.legend()
-    return figure
 
 
 def _train_loss(axes: Any, steps: Sequence[int], losses: Sequence[float]) -> None:

@@ -337,10 +337,23 @@ def _revision() -> str:
     return done.stdout.strip() or "unknown"
 
 
+_PAGE = """{%- extends "lab/index.html.j2" -%}
+{%- block data_png scoped -%}
+<div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
+<img src="data:image/png;base64,{{ output.data["image/png"] }}"
+alt="{{ (output | get_metadata("alt", "image/png") or "") | escape_html }}">
+</div>
+{%- endblock data_png -%}
+"""
+"""The template of a page: nbconvert's own, whose images have no alternative texts, with these texts."""
+
+
 def _write_page(folder: Path, name: str) -> None:
     """Write the executed copy of a notebook as an HTML page beside it, as far as it was executed."""
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
+    exporter = HTMLExporter(extra_loaders=[DictLoader({"page.j2": _PAGE})], template_file="page.j2")
     with contextlib.suppress(OSError, ValueError):  # no copy, or papermill was stopped while writing it
-        page, _ = HTMLExporter().from_filename(str(folder / f"{name}.ipynb"))
+        page, _ = exporter.from_filename(str(folder / f"{name}.ipynb"))
         write_text(folder / f"{name}.html", page)

@@ -11,6 +11,7 @@ from scripts.training.log import COLUMNS, write_log
 
 EVIL = 'p("<script>alert(1)</script>").'
 FIELDS = ("problem", "prompt", "gold", "code", "evidence")
+RUN_TEXTS = ("problem", "style", "model", "date", "status", "original")
 
 
 def test_text_of_a_model_or_a_file_is_escaped():
@@ -23,6 +24,7 @@ def test_text_of_a_model_or_a_file_is_escaped():
         html.side_by_side({"a": EVIL}, code=False),
         html.repair({"meta": dict.fromkeys(("instruction", "broken", "error", "fixed"), EVIL)}),
         html.failures({"verdicts": [item]}),
+        html.paraphrase_tries(dict.fromkeys(RUN_TEXTS, EVIL) | {"tries": [{"text": EVIL, "errors": [EVIL]}]}),
         html.answer_sets(Outcome(Verdict.SYNTAX, EVIL)),
         html.answer_sets(shared_solver().answer_sets(EVIL)),
     ):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,20 @@ def check_publication(folder, tmp_path):
         text = (copies / f"{name}.ipynb").read_text(encoding="utf-8")
         assert str(ROOT) not in text and str(tmp_path) not in text and "injected-parameters" not in text
         assert '"stderr"' not in text and "widget-view" not in text and "image/png" in text
+        check_alternative_texts(copies / f"{name}.ipynb", folder / f"{name}.html")
+
+
+def check_alternative_texts(notebook, page):
+    """Each image of a published notebook, and of the page of the run, has an alternative text."""
+    outputs = [
+        output for cell in nbformat.read(notebook, as_version=4).cells for output in cell.get("outputs", ())
+    ]
+    images = [output for output in outputs if "image/png" in output.get("data", {})]
+    for output in images:
+        text = output.metadata["image/png"]["alt"]
+        assert len(text) > 30 and text == output.data["text/plain"]
+    alts = re.findall(r'<img src="data:image/png[^>]*alt="([^"]*)"', page.read_text())
+    assert len(alts) >= len(images) and all(len(text) > 30 for text in alts)
 
 
 def test_the_exit_code_is_1_if_a_cell_fails_with_another_error_than_a_user_error(tmp_path):
