@@ -13,7 +13,8 @@ def main(model_type: str = "smollm") -> None:
     """Fetch or make a base model, and print its folder.
 
     Arguments:
-        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub.
+        model_type: The base model: llama, qwen, qwen-coder (0.5B), smollm, smoke, a folder, a GGUF file,
+            or an id on the hub.
     """
     print(show_path(base_model(model_type)))
 

@@ -15,7 +15,7 @@ import typer
 from scripts.asp.constructs import construct_table, lacking
 from scripts.asp.solver import Solver
 from scripts.data.checks import Checked, check_problem
-from scripts.data.problems import Problem, read_folder
+from scripts.data.problems import Problem, read_folder, with_split
 from scripts.data.twins import twins
 from utils_ft import BENCHMARKS, UserError, command
 
@@ -32,9 +32,10 @@ def main(
 ) -> None:
     """Check a folder of problems, or count the constructs that it shows.
 
-    `check` prints a line for each problem, and then every fault with its file, line and remedy. The exit code
-    is 2 if there is a fault. A note names a step of several statements that can be split. `constructs` prints
-    how many problems show each construct of the language, and the constructs that none shows.
+    `check` prints a line for each problem, then how many are in each split, and every fault with its file,
+    line and remedy. The exit code is 2 if there is a fault. A note names a step of several statements that
+    can be split. `constructs` prints how many problems show each construct of the language, and the
+    constructs that none shows.
 
     Arguments:
         action: check or constructs.
@@ -49,7 +50,15 @@ def main(
         if missing := lacking(table):
             print(f"\nNo problem shows: {', '.join(missing)}")
         return
-    faults, notes = _check(problems, [entry.fault for entry in unreadable])
+    others = [entry.fault for entry in unreadable]
+    try:
+        collection = with_split(problems, folder, unreadable)
+        split = f"{collection.describe_split()}\n{collection.split_note()}".rstrip()
+    except UserError as error:
+        others, split = [*others, error], ""
+    faults, notes = _check(problems, others)
+    if split:
+        print(split)
     for fault in faults:
         print(f"\n{fault}")
     for note in notes:
@@ -58,12 +67,12 @@ def main(
         raise typer.Exit(2)
 
 
-def _check(problems: list[Problem], unreadable: list[UserError]) -> tuple[list[UserError], list[UserError]]:
+def _check(problems: list[Problem], others: list[UserError]) -> tuple[list[UserError], list[UserError]]:
     """Check all problems and print a table.
 
-    Returns the faults, those of `unreadable` problems first, and the notes.
+    Returns the faults, each once and `others` first, and the notes.
     """
-    faults = list(unreadable)
+    faults = list(others)
     notes: list[UserError] = []
     parsed: list[Problem] = []
     statements = load_bearing = known = 0
@@ -89,12 +98,18 @@ def _check(problems: list[Problem], unreadable: list[UserError]) -> tuple[list[U
         )
         for pair in twins(parsed)
     ]
+    faults = list({str(fault): fault for fault in faults}.values())
     of_known = "" if known == len(problems) else f", of {known} problems whose answer sets are known"
     print(
-        f"\n{len(problems)} problems, {statements} statements, {load_bearing} of them load-bearing "
-        f"({load_bearing / max(statements, 1):.1%}){of_known}, {len(faults)} faults"
+        f"\n{_number(len(problems), 'problem')}, {_number(statements, 'statement')}, "
+        f"{load_bearing} of them load-bearing ({load_bearing / max(statements, 1):.1%}){of_known}, "
+        f"{_number(len(faults), 'fault')}"
     )
     return faults, notes
+
+
+def _number(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _counts(checked: Checked) -> str:

@@ -25,8 +25,8 @@ def main(
     """Fuse a checkpoint of the MLX engine, or another adapter, into `local_models/ft_<type>_mlx`.
 
     Arguments:
-        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
-            profile's.
+        model_type: The base model: llama, qwen, qwen-coder (0.5B), smollm, smoke, a folder, a GGUF file,
+            or an id on the hub. By default the profile's.
         step: The checkpoint: a training step, best (by score, else by validation loss) or last.
         profile: The profile: smoke, demo, small or full. By default FT_PROFILE, else the one for the model,
             else demo.

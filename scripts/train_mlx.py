@@ -39,8 +39,8 @@ def main(
     Arguments:
         profile: The profile: smoke, demo, small or full. By default FT_PROFILE, else the one for the model,
             else demo.
-        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
-            profile's.
+        model_type: The base model: llama, qwen, qwen-coder (0.5B), smollm, smoke, a folder, a GGUF file,
+            or an id on the hub. By default the profile's.
         max_steps: Training steps.
         resume: Resume a run that is in the folder. With --no-resume it is moved aside.
         data: The folder of train.jsonl and valid.jsonl. By default the profile's.

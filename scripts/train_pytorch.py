@@ -41,8 +41,8 @@ def main(
     Arguments:
         profile: The profile: smoke, demo, small or full. By default FT_PROFILE, else the one for the model,
             else demo.
-        model_type: The base model: llama, qwen, smollm, smoke, a folder, or an id on the hub. By default the
-            profile's. For --dry-run a config.json is enough.
+        model_type: The base model: llama, qwen, qwen-coder (0.5B), smollm, smoke, a folder, a GGUF file,
+            or an id on the hub. By default the profile's. For --dry-run a config.json is enough.
         max_steps: Training steps.
         resume: Resume a run that is in the folder. With --no-resume it is moved aside.
         data: The folder of train.jsonl and valid.jsonl. By default the profile's.
@@ -54,7 +54,9 @@ def main(
         fuse_step: The checkpoint to fuse: a training step, best (by score, else by validation loss) or last.
         chat_template: A file with a chat template that replaces the model's own.
         report_to: An experiment tracker: tensorboard, wandb, mlflow or none. Several with commas.
-        dry_run: Print what would be trained, with the memory and the hours it takes, and stop.
+        dry_run: Print what would be trained, with the memory and the hours it takes, and stop. If the weights
+            are on the disk, one training step is taken to measure it. qwen-coder and smollm are fetched
+            before.
     """
     chosen = load_profile(profile, model_type)
     recipe = chosen.recipe.override(

@@ -215,13 +215,20 @@ def instance_faults(
             continue
         file, line = _instance_file(problem, name), 1
         if what in _REMEDIES:
-            yield UserError(f"the instance {what}", where=file, line=line, remedy=_REMEDIES[what])
+            remedy = f"{_REMEDIES[what]}{_notes(outcome)}" if what == _NO_ANSWER_SET else _REMEDIES[what]
+            yield UserError(f"the instance {what}", where=file, line=line, remedy=remedy)
             continue
         file, line = _place(problem, file, facts, outcome)
         if (file, line) not in reported:
             reported.add((file, line))
             remedy = "correct the statement at that position" if line else "make the instance smaller"
             yield UserError(what, where=file, line=line, remedy=remedy)
+
+
+def _notes(outcome: Outcome) -> str:
+    """What clingo notes on a program, such as `interval undefined`, as the end of a remedy."""
+    notes = dict.fromkeys(re.sub(r"^\S+ info: ", "", note) for note in outcome.notes)
+    return "".join(f"; clingo notes: {' '.join(note.split())}" for note in [*notes][:2])
 
 
 def _what(name: str, outcome: Outcome) -> str:

@@ -152,6 +152,15 @@ class Collection:
         )
         return f"split: {numbers}{held_out} (by {source})"
 
+    def split_note(self) -> str:
+        """What a person should know before a training with this split, or ""."""
+        if "valid" in self.splits.values():
+            return ""
+        return (
+            "note: there is no validation problem, and a training needs one\n"
+            '  remedy: write a split.json, such as {"valid": ["family/problem"], "test": ["family/problem"]}'
+        )
+
 
 @dataclass(frozen=True)
 class _SplitFile:
@@ -170,11 +179,20 @@ def read_collection(root: str | Path = BENCHMARKS) -> Collection:
     Raises:
         UserError: There is no such folder, no problem in it can be read, or its split.json is wrong.
     """
-    root = Path(root).resolve()
-    fixed = _read_split_file(root)
     found, unreadable = read_folder(root)
     if not found:
         raise nothing_left(unreadable)
+    return with_split(found, root, unreadable)
+
+
+def with_split(found: Sequence[Problem], root: str | Path, unreadable: Sequence[LeftOut]) -> Collection:
+    """The collection of the problems that were `found` below `root`, with the split of each.
+
+    Raises:
+        UserError: The split.json is wrong.
+    """
+    root = Path(root).resolve()
+    fixed = _read_split_file(root)
     splits = split_of(found, root, unreadable)
     problems = [replace(problem, is_held_out=problem.family in fixed.test_families) for problem in found]
     split_file = fixed.file if fixed.exists else None
@@ -394,6 +412,8 @@ def _check_names(fixed: _SplitFile, problems: Sequence[Problem], unreadable: Seq
         if not (unknown := sorted(getattr(fixed, part) - names)):
             continue
         what, remedy = f"{unknown[0]} is not in this folder", "correct the name or remove it"
+        if meant := [name for name in sorted(names) if name.endswith(f"/{unknown[0]}")]:
+            remedy = f"write {' or '.join(meant)}"
         if unknown[0] in families:
             what = f"{unknown[0]} is a family, and `{part}` has ids of problems (family/problem)"
             remedy = "write it into `test_families`, or name its problems"

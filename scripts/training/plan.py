@@ -14,7 +14,7 @@ from typing import Any
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from scripts.data.encoded_rows import encode_rows
-from scripts.data.rows import Row, load_rows
+from scripts.data.rows import Row, load_rows, validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import config_folder
 from scripts.lm.chat import Encoded
@@ -109,6 +109,7 @@ def plan(
     folder = config_folder(model_type)
     sizes = model_sizes(load_config(folder), recipe)
     texts = load_rows(data, "train")
+    validation_rows(data)  # a training refuses data without them
     counted = (folder / "tokenizer.json").exists()
     tokenizer = chat.load_tokenizer(folder, chat_template) if counted else None
     encoded = encode_rows(tokenizer, texts, recipe.max_tokens) if counted else _guess(texts, recipe)

@@ -208,7 +208,8 @@ def test_the_command_prints_a_table_and_exits_with_2_on_faults(tmp_path):
     write_colouring(tmp_path / "f" / "good")
     done = run("check", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 problems, 4 statements, 4 of them load-bearing (100.0%), 0 faults" in done.stdout
+    assert "1 problem, 4 statements, 4 of them load-bearing (100.0%), 0 faults" in done.stdout
+    assert re.search(r"split: \d train, \d valid, \d test", done.stdout)
     write_colouring(tmp_path / "f" / "twin")
     write_colouring(tmp_path / "g" / "bad", encoding="% A.\na :- b c.\n")
     done = run("check", str(tmp_path))
@@ -218,9 +219,19 @@ def test_the_command_prints_a_table_and_exits_with_2_on_faults(tmp_path):
         "f/twin/encoding.lp: the same description and encoding as f/good, up to names and order"
         in done.stdout
     )
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr and done.stdout.count("clingo cannot parse it") == 1
+    shutil.rmtree(tmp_path / "g")
+    (tmp_path / "split.json").write_text('{"valid": ["twin"], "test": ["f/good"]}')
+    done = run("check", str(tmp_path))
+    assert done.returncode == 2 and "remedy: write f/twin\n" in done.stdout and "2 faults" in done.stdout
+    (tmp_path / "split.json").write_text('{"test": ["f"]}')
+    shutil.rmtree(tmp_path / "f" / "twin")
+    assert "f is a family" in run("check", str(tmp_path)).stdout
+    (tmp_path / "split.json").write_text('{"test": ["f/good"]}')
+    done = run("check", str(tmp_path))
+    assert done.returncode == 0 and "note: there is no validation problem" in done.stdout
     done = run("constructs", str(tmp_path / "f"))
-    assert done.returncode == 0 and "2  integrity constraint" in done.stdout
+    assert done.returncode == 0 and "1  integrity constraint" in done.stdout
     done = run("check", str(tmp_path / "nowhere"))
     assert (
         (done.returncode, done.stdout) == (2, "")
@@ -319,3 +330,13 @@ def test_a_pipe_is_refused(tmp_path, name):
     os.mkfifo(folder / name)
     with pytest.raises(UserError, match="no ordinary file"):
         read_problem(folder, "f")
+
+
+def test_an_instance_without_its_constant_gets_clingos_note(tmp_path, solver):
+    days = "% The days are numbered from 1.\nday(1..n).\n\n% Some day is chosen.\n1 { node(D) : day(D) } 1.\n"
+    folder = write_colouring(tmp_path / "f" / "p", encoding=f"{days}\n{ENCODING}")
+    (folder / "instances" / "b.lp").write_text("#const n = 2.\n")
+    [fault] = [
+        f for f in check_problem(read_problem(folder, "f"), solver).faults if "no answer set" in f.what
+    ]
+    assert "clingo notes: interval undefined: 1..n" in fault.remedy
