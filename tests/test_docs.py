@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,25 @@ def test_every_link_has_a_target(page):
         file = (ROOT / page).parent / path if path else ROOT / page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", MARKDOWN)
+def test_every_picture_has_an_alternative_text_and_one_for_each_theme_if_there_are_two(page):
+    shown = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", PAGES[page])
+    for text, target in [*shown, *re.findall(r'<img\b[^>]*alt="([^"]*)"[^>]*src="([^"]*)"', PAGES[page])]:
+        assert len(text) >= 20, f"{target} has no alternative text"
+        dark = Path(target).with_stem(f"{Path(target).stem}-dark")
+        assert not (ROOT / page).parent.joinpath(dark).exists() or f'srcset="{dark}"' in PAGES[page], dark
+    assert PAGES[page].count("<img") == len(re.findall(r"<img\b[^>]*alt=", PAGES[page]))
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "docs").glob("*.png")), ids=lambda file: file.name)
+def test_a_picture_is_readable_on_a_light_and_on_a_dark_page(file):
+    """It has a background of its own: no pixel is transparent."""
+    from matplotlib.image import imread
+
+    image = imread(file)
+    assert image.shape[2] == 3 or image[:, :, 3].min() == 1
 
 
 @pytest.mark.parametrize("page", MARKDOWN)
