@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from scripts.notebook import runner
+from scripts.notebook.parameters import parse
 from utils_ft import LOCAL_MODELS, UserError, command, show_path
 
 
@@ -38,7 +39,7 @@ def main(
         name, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"{pair!r} is not a parameter", remedy="write -p NAME=VALUE")
-        parameters[name] = runner.parse_value(value)
+        parameters[name] = parse(name, value)
     chosen = load_profile(profile, parameters.get("MODEL_TYPE"))
     try:
         folder = runner.run_notebooks(chosen.name, only or (), parameters, resume)

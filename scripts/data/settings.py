@@ -10,6 +10,7 @@ PARAPHRASES = DATA / "paraphrases"
 """The folder of generated paraphrases."""
 
 STYLES = ("natural", "instructional", "academic")
+PROVIDERS = ("auto", "gemini", "local", "shipped")
 """The styles of paraphrases."""
 
 NAMINGS = ("original", "canonical", "abstract")

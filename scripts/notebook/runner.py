@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lm.base_models import MODELS, model_spec
+from scripts.notebook.parameters import check
 from utils_ft import (
     ADAPTERS,
     BENCHMARKS,
@@ -147,14 +148,6 @@ def in_order(only: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in NOTEBOOKS if name in wanted)
 
 
-def parse_value(text: str) -> Any:
-    """The value of a parameter from the command line: JSON or a Python constant, else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {"None": None, "True": True, "False": False}.get(text, text)
-
-
 def run_notebooks(
     profile: str,
     only: Sequence[str] = (),
@@ -174,10 +167,12 @@ def run_notebooks(
         The run folder.
 
     Raises:
-        UserError: A parameter or notebook is unknown, or a cell raised a UserError.
+        UserError: A parameter or notebook is unknown, a parameter cannot have its value, or a cell raised a
+            UserError.
         CellFailed: A cell failed with another error.
     """
     parameters = parameters or {}
+    check(parameters)
     names = in_order(only) or notebooks_of(profile)
     chosen = _parameters_of(names, profile, parameters)
     check_writable(RUNS, folder=True)

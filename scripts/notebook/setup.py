@@ -15,6 +15,7 @@ from scripts.data.generator.folder import generate_folder
 from scripts.data.paraphrase.files import PARAPHRASES
 from scripts.data.problems import Collection, Problem
 from scripts.lm import base_models
+from scripts.notebook.parameters import check
 from scripts.training.recipe import Profile, Recipe, load_profile
 
 
@@ -76,7 +77,10 @@ def data(
         profile: The name of a profile, or None for the one of FT_PROFILE or of the model.
         benchmarks: The folder of problems, or None for the shipped one.
         model_type: The base model, or None for the profile's.
+
+    Raises UserError for a parameter that cannot have its value.
     """
+    check({"BENCHMARKS": benchmarks, "MODEL_TYPE": model_type})
     chosen = load_profile(profile, model_type)
     folder = Path(benchmarks or utils_ft.BENCHMARKS)
     return DataSetup(
@@ -143,7 +147,12 @@ def training(
         valid_problems: How many validation problems to score a checkpoint on, or None for all.
         test_problems: How many test problems to score, or None for the profile's number.
         changes: Hyperparameters that differ from the profile's recipe; None keeps a value.
+
+    Raises UserError for a parameter that cannot have its value.
     """
+    given = {"benchmarks": benchmarks, "model_type": model_type, "valid_problems": valid_problems}
+    given |= {"test_problems": test_problems, **changes}
+    check({name.upper(): value for name, value in given.items()})
     chosen = load_profile(profile, model_type)
     model_type = model_type or chosen.model_type
     folder = Path(benchmarks or utils_ft.BENCHMARKS)

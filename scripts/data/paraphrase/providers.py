@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.data.settings import PROVIDERS
 from scripts.lm.paid_calls import Answer, Refused, Unavailable, seconds_to_wait
 from utils_ft import UserError, load_env, secret
 
@@ -75,7 +76,7 @@ def choose(name: str, model: str | None = None) -> Provider:
         return Provider(name, identity, why, ask, parallel=False)
     if name == "shipped":
         return Provider(name, "hand-written", why)
-    raise UserError(f"unknown provider {name!r}", remedy="one of: auto, gemini, local, shipped")
+    raise UserError(f"unknown provider {name!r}", remedy=f"one of: {', '.join(PROVIDERS)}")
 
 
 def gemini(model: str, timeout: float = TIMEOUT) -> Callable[[str], Answer]:
