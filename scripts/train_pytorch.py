@@ -49,7 +49,8 @@ def main(
         learning_rate: The highest learning rate.
         qlora: Hold the base model in 4 bits (NF4) while the adapters are trained.
         seed: Seeds the adapters, the order of the rows, dropout and noise.
-        max_tokens: The longest row, in tokens. A longer one loses whole turns at its end.
+        max_tokens: The longest row, in tokens. A longer one loses whole turns at its end. Rows are never
+            longer than the model's context.
         top_layers: How many layers get adapters, counted from the top.
         fuse_step: The checkpoint to fuse: a training step, best (by score, else by validation loss) or last.
         chat_template: A file with a chat template that replaces the model's own.

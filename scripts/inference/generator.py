@@ -28,7 +28,7 @@ from scripts.lm.device import (
     release_memory,
     silence_peft_warning,
 )
-from scripts.lm.loading import check_model_folder, load_model
+from scripts.lm.loading import check_model_folder, context_of, load_model
 from scripts.lm.prompts import Message
 from scripts.lm.quantization import nf4
 from utils_ft import UserError, content_hash
@@ -80,7 +80,7 @@ class Generator:
         return self._too_long(chat.encode_prompt(self.tokenizer, messages))
 
     def _too_long(self, prompt: list[int]) -> str:
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        context = context_of(self.model.config)
         if not context or len(prompt) + self.max_new_tokens <= context:
             return ""
         return (

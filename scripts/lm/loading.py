@@ -61,6 +61,12 @@ def load_config(folder: str | Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
+def context_of(config: Any) -> int | None:
+    """How many tokens the model of a configuration can read, or None if the configuration does not say."""
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return context if isinstance(context, int) and context > 0 else None
+
+
 def load_pretrained_tokenizer(folder: str | Path, **options: Any) -> Any:
     """The tokenizer in a folder, as it lies there; `lm.chat.load_tokenizer` makes it ready for chat.
 

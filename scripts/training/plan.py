@@ -46,6 +46,7 @@ from scripts.training.costs import (
 from scripts.training.order import TrainingRows
 from scripts.training.pytorch_model import load_for_training
 from scripts.training.recipe import Recipe
+from scripts.training.run import within_context
 from scripts.training.sft_trainer import make_trainer, sft_config
 
 CHARACTERS_PER_TOKEN = 3.0
@@ -107,7 +108,8 @@ def plan(
     `model_type` may also be the path of a `config.json`. Raises UserError for what a person can correct.
     """
     folder = config_folder(model_type)
-    sizes = model_sizes(load_config(folder), recipe)
+    config = load_config(folder)
+    sizes, recipe = model_sizes(config, recipe), within_context(recipe, config)
     texts = load_rows(data, "train")
     validation_rows(data)  # a training refuses data without them
     counted = (folder / "tokenizer.json").exists()

@@ -39,7 +39,7 @@ from scripts.training.order import TrainingRows
 from scripts.training.pytorch_engine import train_run
 from scripts.training.pytorch_model import load_for_training
 from scripts.training.recipe import PreferenceRecipe, Recipe
-from scripts.training.run import Processes, RunOptions, SingleProcess, TrainingRun
+from scripts.training.run import Processes, RunOptions, SingleProcess, TrainingRun, within_context
 from scripts.training.sft_trainer import IGNORED, explain_setup_errors, trainer_settings
 from utils_ft import ADAPTERS, UserError, content_hash, file_sha256, read_json, show_path
 
@@ -201,6 +201,7 @@ class PreferenceRun(TrainingRun):
         tokenizer = chat.load_tokenizer(start.folder if has_tokenizer else base, options.chat_template)
         train, valid = hold_out(pairs)
         recipe = preferences.recipe(start.recipe(recipe), len(train))
+        recipe = within_context(recipe, load_config(base), processes)
         identity = {
             "recipe": asdict(recipe),
             "preferences": asdict(preferences),

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from scripts.data.encoded_rows import counts, encode_rows
 from scripts.data.rows import Row, data_digest, load_rows, validation_rows
 from scripts.lm import chat
 from scripts.lm.base_models import base_model, fingerprint, model_spec
+from scripts.lm.loading import context_of, load_config
 from scripts.training.checkpoints import RUN, incomplete, read_run
 from scripts.training.log import TrainingLog
 from scripts.training.metrics import EngineMetrics, TrainingMetrics, read_metrics
@@ -108,6 +109,7 @@ class TrainingRun:
         with processes.main_process_first():  # the first process downloads the model, the others find it
             base = base_model(model_type)
         tokenizer = chat.load_tokenizer(base, options.chat_template)
+        recipe = within_context(recipe, load_config(base), processes)
         identity = {
             "recipe": asdict(recipe),
             "base": fingerprint(base),
@@ -177,6 +179,26 @@ class TrainingRun:
             write_json(self.folder / "metrics.json", metrics)
         self.processes.wait_for_everyone()
         return metrics
+
+
+def within_context(recipe: Recipe, config: Any, processes: Processes | None = None) -> Recipe:
+    """The recipe with rows that the model can read. A line says so if its rows could be longer.
+
+    Arguments:
+        recipe: The recipe.
+        config: The configuration of the model.
+        processes: The processes that train together. Only the main process prints. None: one process.
+    """
+    context = context_of(config)
+    if context is None or recipe.max_tokens <= context:
+        return recipe
+    if (processes or SingleProcess()).is_main_process:
+        print(
+            f"a row has at most {context:,} tokens, as the model's context is no longer "
+            f"(--max-tokens or the profile allows {recipe.max_tokens:,})",
+            flush=True,
+        )
+    return replace(recipe, max_tokens=context)
 
 
 def prepare_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from transformers import LlamaConfig
+from transformers import LlamaConfig, PreTrainedConfig
 
 from scripts.train_pytorch import main
 from scripts.training.costs import TokenCount, memory_use, model_sizes
 from scripts.training.plan import describe, plan
 from scripts.training.recipe import Recipe
+from scripts.training.run import RunOptions, TrainingRun, within_context
 from tests.training.recipes import RECIPE, copy_of
 from utils_ft import ADAPTERS, UserError
 
@@ -65,6 +66,34 @@ def test_a_plan_counts_the_tokens_and_measures_one_step(
     assert planned.measured.hours > 0 and planned.measured.total_bytes > 1e8
     text = describe(planned)
     assert "layers 2 to 3" in text and "measured" in text and "tokens/s" in text
+
+
+def test_rows_are_no_longer_than_the_context_of_the_model(
+    copy_of_smoke: Path, colouring_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    """The plan and the run use the same limit, and each says it once."""
+    file = copy_of_smoke / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_position_embeddings": 250}))
+    model = str(copy_of_smoke)
+    planned = plan(model, RECIPE, colouring_data, measure=False)
+    assert planned.recipe.max_tokens == 250 and 200 < planned.longest_row <= 250
+    assert (
+        capsys.readouterr().out.count("a row has at most 250 tokens, as the model's context is no longer")
+        == 1
+    )
+    run = TrainingRun.load("pytorch", model, RECIPE, colouring_data, RunOptions(folder=tmp_path / "run"))
+    assert run.identity["recipe"]["max_tokens"] == run.recipe.max_tokens == 250
+    assert len(run.rows.longest.input_ids) == planned.longest_row
+    assert capsys.readouterr().out.count("a row has at most 250 tokens") == 1
+    small = replace(RECIPE, max_tokens=250)
+    assert plan(model, small, colouring_data, measure=False).longest_row == planned.longest_row
+    assert "a row has at most" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_position_embeddings": 0}, {"max_position_embeddings": 8192}])
+def test_a_model_that_names_no_shorter_context_changes_no_recipe(settings: dict, capsys):
+    config = PreTrainedConfig(**settings)
+    assert within_context(Recipe(), config) == Recipe() and not capsys.readouterr().out
 
 
 def test_a_model_without_the_projections_is_refused(colouring_data: Path, tmp_path: Path):

@@ -73,6 +73,16 @@ def adapter_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "adapter_model.safetensors")
 
 
+def test_pairs_are_no_longer_than_the_context_of_the_model(
+    tmp_path: Path, realistic_base: Path, start: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    config = preferences.load_config(realistic_base)
+    config.max_position_embeddings = 400
+    monkeypatch.setattr(preferences, "load_config", lambda _: config)
+    run = run_in(tmp_path / "run", realistic_base, start)
+    assert run.recipe.max_tokens == 400 and "at most 400 tokens" in capsys.readouterr().out
+
+
 def test_the_loss_falls_and_the_adapter_changes(trained: Path, start: Path):
     metrics = json.loads((trained / "metrics.json").read_text())
     losses = [loss for _, loss in metrics["losses"]]
