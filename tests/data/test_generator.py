@@ -118,7 +118,12 @@ def test_what_is_there_already_is_not_generated_again(generated, few):
 
 @pytest.mark.parametrize(
     ("number", "level", "message"),
-    [(3, 0, "there is no level 0"), (3, 6, "there is no level 6"), (0, None, "0 problems cannot be written")],
+    [
+        (3, 0, "there is no level 0"),
+        (3, 6, "there is no level 6"),
+        (3, -1, "there is no level -1"),
+        (0, None, "0 problems cannot be written"),
+    ],
 )
 def test_impossible_wishes_are_one_message(tmp_path, number, level, message):
     with pytest.raises(UserError, match=message):

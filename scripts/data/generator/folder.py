@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -55,7 +58,8 @@ def generate_folder(
         What was written.
 
     Raises:
-        UserError: There is no such level, `problems` is not positive, or the folder cannot be written.
+        UserError: There is no such level, `problems` is not positive, the folder cannot be written, or one of
+            the processes was killed.
     """
     if level is not None and level not in LEVELS:
         raise UserError(f"there is no level {level}", remedy="give --level 1, 2, 3, 4 or 5, or leave it out")
@@ -92,7 +96,7 @@ def _write_all(out: Path, todo: Sequence[int], written: Written, item: partial) 
     templates_by_level(
         (item.keywords["benchmarks"],), item.keywords["seed"]
     )  # a forked process has it from here
-    pool = ProcessPoolExecutor(WORKERS, mp_context=get_context())
+    pool = ProcessPoolExecutor(WORKERS, mp_context=get_context(), initializer=_start_process)
     waiting = iter(todo)
     try:
         running: set[Future] = {pool.submit(item, index) for index in islice(waiting, 2 * WORKERS)}
@@ -104,8 +108,30 @@ def _write_all(out: Path, todo: Sequence[int], written: Written, item: partial) 
                     bar.update()
                     bar.set_postfix(rules=written.rules)
                 running |= {pool.submit(item, index) for index in islice(waiting, len(done))}
+    except BrokenExecutor:
+        raise UserError(
+            "a process that generates problems was killed, most likely because memory ran out",
+            where=out,
+            remedy="free some memory, then run the same command again; the finished problems are kept",
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_process() -> None:
+    """Prepare a process of the pool. It ends with the command, and an interrupt ends it without a message.
+
+    A problem that is half written then is not seen, and the next run removes it.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as it is in the background of a script
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    parent = parent_process()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _count(result: tuple[int, Path | None, int], written: Written) -> None:
