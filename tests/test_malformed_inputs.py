@@ -391,7 +391,7 @@ OTHERS = [
     ("scripts.data_generator --out out --problems 0", None, "cannot be written|1 or more"),
     ("scripts.data_generator --out out --level 9", None, "no level 9"),
     ("scripts.data_generator --out out --level 0", None, "no level 0"),
-    ("scripts.data_generator --out out --level abc", None, "abc"),
+    ("scripts.data_generator --out out --level abc", None, "valid integer"),
     (f"{EVALUATE} --endpoint nowhere", None, "endpoint"),
     (f"{EVALUATE} --dry-run", None, "is for requests to an endpoint"),
     (f"{NOTEBOOKS} -p MAX_STEPS", None, "is not a parameter"),

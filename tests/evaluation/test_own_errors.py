@@ -27,7 +27,7 @@ from tests.examples import write_problem
 from tests.fakes import ScriptedGenerator
 from utils_ft import BENCHMARKS, UserError, content_hash
 
-ERRORS = (" )", "\n:- not nowhere.", "\nnowhere(1).", "", "\n:- nowhere(X) not.")
+ERRORS = (" )", "\n:- #true.", "\nnowhere(1).", "", "\n:- nowhere(X) not.")
 """What is appended to the gold code of the first steps: steps 0, 1 and 4 are rejected."""
 
 
