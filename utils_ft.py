@@ -402,6 +402,16 @@ def _reads(source: Path, file: Path) -> bool:
     return os.path.samefile(source, file.resolve().parent if source.is_dir() else file)
 
 
+def _holder(lock: Path) -> str:
+    """The name of the process that has a lock, or "". It writes its name just after it has got the lock."""
+    for _ in range(20):
+        with contextlib.suppress(OSError, ValueError):  # Windows lets no other process read the file
+            if holder := lock.read_text(encoding="utf-8").strip():
+                return holder
+        time.sleep(0.05)
+    return ""
+
+
 @contextlib.contextmanager
 def one_writer(path: str | Path, *, inside: bool = False) -> Iterator[None]:
     """Inside this context no other process writes to `path`: a file or a folder.
@@ -423,11 +433,8 @@ def one_writer(path: str | Path, *, inside: bool = False) -> Iterator[None]:
     try:
         lock = FileLock(file, timeout=0).acquire()
     except Timeout:
-        holder = ""
-        with contextlib.suppress(OSError, ValueError):  # Windows lets no other process read the file
-            holder = file.read_text(encoding="utf-8").strip()
         raise UserError(
-            f"another process writes here: {holder or 'it gives no name'}",
+            f"another process writes here: {_holder(file) or 'it gives no name'}",
             where=path,
             remedy="wait until it has ended, or name another folder or file",
         ) from None
