@@ -52,8 +52,7 @@ def main(
         return
     others = [entry.fault for entry in unreadable]
     try:
-        collection = with_split(problems, folder, unreadable)
-        split = f"{collection.describe_split()}\n{collection.split_note()}".rstrip()
+        split = with_split(problems, folder, unreadable).describe_split_for_training()
     except UserError as error:
         others, split = [*others, error], ""
     faults, notes = _check(problems, others)

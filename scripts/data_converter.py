@@ -79,7 +79,7 @@ def main(
     out = out or chosen.data
     collection = read_collection(benchmarks)
     collection = collection.with_generated(generated) if generated else collection
-    print(f"{collection.describe_split()}\n{collection.split_note()}".rstrip(), flush=True)
+    print(collection.describe_split_for_training(), flush=True)
     report = convert_collection(
         collection,
         out,

@@ -152,11 +152,12 @@ class Collection:
         )
         return f"split: {numbers}{held_out} (by {source})"
 
-    def split_note(self) -> str:
-        """What a person should know before a training with this split, or ""."""
+    def describe_split_for_training(self) -> str:
+        """The line of `describe_split`, and a note below it if there is no validation problem."""
         if "valid" in self.splits.values():
-            return ""
+            return self.describe_split()
         return (
+            f"{self.describe_split()}\n"
             "note: there is no validation problem, and a training needs one\n"
             '  remedy: write a split.json, such as {"valid": ["family/problem"], "test": ["family/problem"]}'
         )

@@ -93,9 +93,8 @@ def _level(index: int, level: int | None) -> int:
 
 def _write_all(out: Path, todo: Sequence[int], written: Written, item: partial) -> None:
     """Write the problems with the numbers `todo`; two processes work at once, and few are waited for."""
-    templates_by_level(
-        (item.keywords["benchmarks"],), item.keywords["seed"]
-    )  # a forked process has it from here
+    # A forked process has the templates from here.
+    templates_by_level((item.keywords["benchmarks"],), item.keywords["seed"])
     pool = ProcessPoolExecutor(WORKERS, mp_context=get_context(), initializer=_start_process)
     waiting = iter(todo)
     try:
